@@ -1,0 +1,1 @@
+"""Feature extractors: from frames and flow fields to features of patches."""

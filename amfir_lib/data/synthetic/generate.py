@@ -1,0 +1,155 @@
+"""Write a synthetic data set to disk: video files first, the manifest last."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import amfir_lib.data.synthetic.appearance
+import amfir_lib.data.synthetic.benchmarks
+import amfir_lib.data.synthetic.clips
+import amfir_lib.data.synthetic.degradation
+import amfir_lib.data.synthetic.figure
+import amfir_lib.data.synthetic.motion
+from amfir_lib.data import synthetic
+from amfir_lib.data.manifest import Dataset, read_manifest, write_manifest
+from amfir_lib.data.synthetic.benchmarks import CORPUS, character_of
+from amfir_lib.data.synthetic.clips import FPS, N_FRAMES, SIDE, ClipPlan, degradation_of, person_of, render_clip
+from amfir_lib.data.video import write_video
+from amfir_lib.errors import BadParameter
+from amfir_lib.parallel import map_parallel
+from amfir_lib.storage import digest_of, digest_of_source
+
+SPLITS = ("train", "val", "test")
+
+
+def make_dataset(
+    name: str,
+    *,
+    cache_dir: Path | str,
+    clips_per_class: int = 20,
+    class_counts: tuple[int, int, int] | None = None,
+    degradation: str = "mixed",
+    splits: tuple[str, ...] = SPLITS,
+    codec: str = "MJPG",
+    seed: int = 0,
+    n_jobs: int = 1,
+) -> Dataset:
+    """Make a benchmark, or find it in the cache.
+
+    Clips that an interrupted call has already written are kept; the manifest is written last, so a data set with a
+    manifest is whole.
+
+    Args:
+        name: ``synth-kinetics``, ``synth-ssv2``, ``synth-hmdb51`` or ``synth-ucf101``.
+        cache_dir: folder of the cache; the clips go to ``clips/<name>-<digest>``.
+        clips_per_class: takes of each class.
+        class_counts: classes in (train, val, test); None for those of the benchmark.
+        degradation: ``mixed`` (20 % RGB, 20 % flow, 60 % none), or ``none``, ``rgb``, ``flow`` forced on every clip; the
+            clips are the same in all else.
+        splits: which splits to render.
+        codec: ``MJPG``, or ``FFV1`` (lossless, larger).
+        seed: of everything.
+        n_jobs: worker processes.
+    Returns:
+        The data set.
+    Raises:
+        UnknownName: no benchmark of that name.
+        BadParameter: fewer than two clips a class, or an odd number of classes where classes come in pairs.
+    """
+    character = character_of(name)
+    counts = tuple(class_counts or character.class_counts)
+    if clips_per_class < 2:
+        raise BadParameter(f"clips_per_class is {clips_per_class}, but an episode needs a support and a query: take 2 or more.")
+    if character.reversals and any(count % 2 for count in counts):
+        raise BadParameter(f"class_counts is {counts}, but the classes of {name} come in pairs: take even numbers.")
+    plans = [
+        ClipPlan(name, split, number, number, take, degradation, seed)
+        for split, count in zip(SPLITS, counts, strict=True)
+        if split in splits
+        for number in range(count)
+        for take in range(clips_per_class)
+    ]
+    manifest, root = _write(name, plans, cache_dir=Path(cache_dir), codec=codec, n_jobs=n_jobs)
+    return Dataset(
+        name=name, root=root, manifest=manifest, synthetic=True, caption=f"{name} (synthetic clips, seed {seed})"
+    )
+
+
+def make_corpus(
+    *, cache_dir: Path | str, n_classes: int = 96, clips_per_class: int = 16, seed: int = 0, n_jobs: int = 1
+) -> Dataset:
+    """Make the pretraining corpus: no degradation, scenes and actions drawn independently, both labelled.
+
+    Its classes appear in no benchmark, because every data set draws its latents from a stream of its own.
+
+    Args:
+        cache_dir: folder of the cache.
+        n_classes: number of actions, and of scenes.
+        clips_per_class: takes of each action, each in another scene.
+        seed: of everything.
+        n_jobs: worker processes.
+    Returns:
+        A data set whose ``label`` is the action and whose further column ``scene`` is the scene.
+    """
+    scenes = np.random.default_rng([seed, 1]).permuted(
+        np.tile(np.arange(n_classes), (clips_per_class, 1)), axis=1
+    )  # each scene as often as each action
+    plans = [
+        ClipPlan(CORPUS, "train", action, int(scenes[take, action]), take, "none", seed)
+        for action in range(n_classes)
+        for take in range(clips_per_class)
+    ]
+    manifest, root = _write(CORPUS, plans, cache_dir=Path(cache_dir), codec="MJPG", n_jobs=n_jobs)
+    manifest = manifest.assign(scene=[f"scene{plan.scene:03d}" for plan in sorted(plans, key=_clip_id)])
+    return Dataset(name=CORPUS, root=root, manifest=manifest, synthetic=True, caption="synthetic pretraining corpus")
+
+
+def _clip_id(plan: ClipPlan) -> str:
+    return f"{plan.split}_action{plan.action:03d}_{plan.take:03d}"
+
+
+def _entry(plan: ClipPlan, codec: str) -> dict[str, object]:
+    """The manifest row of a clip."""
+    degradation = degradation_of(plan)
+    label = f"{plan.split}_action{plan.action:03d}"
+    return {
+        "clip_id": _clip_id(plan),
+        "path": f"{label}/{plan.take:03d}.{'mkv' if codec == 'FFV1' else 'avi'}",
+        "label": label,
+        "split": plan.split,
+        "group": f"{plan.split}_person{person_of(plan):02d}",
+        "n_frames": N_FRAMES,
+        "fps": FPS,
+        "height": SIDE,
+        "width": SIDE,
+        "degraded": degradation.stream,
+        "kind": degradation.kind,
+        "strength": round(degradation.strength, 4),
+    }
+
+
+def _write(name: str, plans: list[ClipPlan], *, cache_dir: Path, codec: str, n_jobs: int) -> tuple[pd.DataFrame, Path]:
+    modules = (synthetic.motion, synthetic.appearance, synthetic.figure, synthetic.degradation)
+    source = digest_of_source(*modules, synthetic.benchmarks, synthetic.clips)
+    root = cache_dir / "clips" / f"{name}-{digest_of([source, codec, [vars(plan) for plan in plans]])}"
+    path = root / "manifest.csv"
+    if not path.exists():
+        takes: dict[tuple[str, int], list[ClipPlan]] = {}
+        for plan in plans:
+            takes.setdefault((plan.split, plan.action), []).append(plan)
+        render = partial(_render_class, root=root, codec=codec)
+        map_parallel(render, list(takes.values()), n_jobs=n_jobs, description=f"{name}: clips", unit="class")
+        manifest = pd.DataFrame([_entry(plan, codec) for plan in plans])
+        write_manifest(path, manifest.sort_values("clip_id", ignore_index=True))
+    return read_manifest(path), root
+
+
+def _render_class(plans: list[ClipPlan], *, root: Path, codec: str) -> None:
+    for plan in plans:
+        path = root / str(_entry(plan, codec)["path"])
+        if not path.exists():  # each file is written whole or not at all
+            write_video(path, render_clip(plan), fps=FPS, codec=codec)

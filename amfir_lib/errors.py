@@ -1,0 +1,92 @@
+"""Errors that a person can act on.
+
+Every error of the study says in one sentence what is wrong, which value, where, and what to do.  Each class derives
+from ``AmfirError``, so that the command line can print the sentence without a traceback, and from the built-in
+exception that a caller would expect.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class AmfirError(Exception):
+    """Base of every error that this study raises on purpose; its text is one sentence with a remedy."""
+
+
+class ShapeError(AmfirError, ValueError):
+    """Two tensors do not fit together."""
+
+
+class UnknownName(AmfirError, ValueError):
+    """A data set, method, backbone, option or notebook of that name does not exist."""
+
+
+class UnknownParameter(AmfirError, ValueError):
+    """A notebook or configuration has no parameter of that name."""
+
+
+class BadParameter(AmfirError, ValueError):
+    """A parameter has the wrong type or lies outside its range."""
+
+
+class DataNotFound(AmfirError, FileNotFoundError):
+    """A folder or file that the user named is not there."""
+
+
+class ManifestError(AmfirError, ValueError):
+    """A clip manifest, clips.csv or split file contradicts itself or lacks something."""
+
+
+class TooFewVideos(AmfirError, ValueError):
+    """A class (or the set of groups) cannot fill one episode."""
+
+
+class UnreadableVideo(AmfirError, OSError):
+    """A file is empty, truncated, or not a video that the decoder understands."""
+
+
+class StoreError(AmfirError, OSError):
+    """A feature store is stale or damaged and may not be read."""
+
+
+class NonFiniteFeatures(AmfirError, ValueError):
+    """Features hold NaN or infinity."""
+
+
+class TrainingDiverged(AmfirError, ArithmeticError):
+    """The loss is no longer finite."""
+
+
+class NotebookFailed(AmfirError, RuntimeError):
+    """A notebook did not run to its end."""
+
+
+class WorkerFailed(AmfirError, RuntimeError):
+    """Work on one of many items failed, or the process that did it was killed."""
+
+
+class DiskFull(AmfirError, OSError):
+    """There is no room left for a file of the cache."""
+
+
+class CacheLocked(AmfirError, RuntimeError):
+    """Another process is writing the same results."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str], *, error: type[AmfirError] = UnknownName) -> AmfirError:
+    """Build the error for a name that does not exist, suggesting the nearest one that does.
+
+    Args:
+        kind: what the name stands for, in the singular: "method", "data set".
+        name: what the user wrote.
+        known: every name that would have been accepted.
+        error: the class to build.
+    Returns:
+        The exception, ready to be raised.
+    """
+    known = sorted(known)
+    nearest = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+    hint = f' (did you mean "{nearest[0]}"?)' if nearest else ""
+    return error(f'"{name}" is not a known {kind}{hint}. Known: {", ".join(known)}.')

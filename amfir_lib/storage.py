@@ -1,0 +1,78 @@
+"""Files that are whole or absent, and digests of what they hold."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+
+@contextmanager
+def atomic_write(path: Path | str) -> Iterator[Path]:
+    """Yield a temporary path beside ``path`` that replaces it only if the block ends without an error.
+
+    A kill or a full disk in the middle leaves the old file (or none); nothing half-written is ever read as whole.
+    The temporary path keeps the suffix of ``path``, because encoders choose their format by it.
+
+    Args:
+        path: the file to write; its folder is created.
+    Yields:
+        The temporary path to write to.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=f".partial{path.suffix}")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path | str, value: Any) -> None:
+    """Write ``value`` as indented JSON, atomically and with sorted keys."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, sort_keys=True, default=str) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path | str) -> Any:
+    """Read a JSON file."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def digest_of(value: Any) -> str:
+    """Digest of anything that JSON can hold, independent of key order; 16 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def digest_of_array(*arrays: np.ndarray) -> str:
+    """Digest of the type, shape and bytes of arrays; 16 hexadecimal digits."""
+    state = hashlib.sha256()
+    for array in arrays:
+        array = np.ascontiguousarray(array)
+        state.update(f"{array.dtype.str}{array.shape}".encode())
+        state.update(array.tobytes())
+    return state.hexdigest()[:16]
+
+
+def digest_of_file(path: Path | str) -> str:
+    """Digest of a file's bytes; 16 hexadecimal digits."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()[:16]
+
+
+def digest_of_source(*modules: ModuleType) -> str:
+    """Digest of the source text of modules: part of every cache key, so that changed code recomputes what it makes."""
+    return hashlib.sha256("\0".join(inspect.getsource(module) for module in modules).encode()).hexdigest()[:16]
