@@ -110,7 +110,7 @@ def iterate_parallel(
     guarded = _Guarded(function)
     with Progress(sum(sizes), description=description, unit=unit) as progress:
         if n_jobs <= 1:
-            importlib.import_module("torch")  # before the limit: imported by the function, it would keep all its threads
+            importlib.import_module("torch")  # imported later, inside the limit, it would keep all threads
             results: Iterator[Any] = map(guarded, items)
         else:
             with parallel_config(backend="loky", inner_max_num_threads=1):

@@ -1,0 +1,159 @@
+"""From clips to feature stores: both modalities from one decoding pass, from the cache where they are current."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from amfir_lib.data import clip_inputs as inputs_module
+from amfir_lib.data import flow as flow_module
+from amfir_lib.data import video as video_module
+from amfir_lib.data.clip_inputs import STREAMS, ClipInputs, clip_inputs, decoder_version
+from amfir_lib.data.flow import check_flow_algorithm, flow_parameters
+from amfir_lib.data.manifest import Dataset, manifest_digest
+from amfir_lib.data.shards import Clip, Shard, Target, assemble, extract_shard, has_shard
+from amfir_lib.data.store import FeatureStore, open_store
+from amfir_lib.disk import check_free_space
+from amfir_lib.errors import BadParameter, DataNotFound, StoreError, unknown_name
+from amfir_lib.parallel import map_parallel
+from amfir_lib.storage import digest_of, digest_of_source
+
+__all__ = [
+    "ClipInputs", "FeatureStore", "clip_inputs", "extract_features", "extract_stores", "open_store", "store_path",
+]  # fmt: skip
+
+SHARD_CLIPS = 64
+BYTES_PER_VALUE = 2
+
+
+def store_path(dataset: Dataset, modality: str, backbone: Any, *, cache_dir: Path | str) -> Path:
+    """The file in the cache that holds the features of a data set in one modality."""
+    folder = Path(cache_dir) / "features" / f"{dataset.name}-{len(dataset)}-clips"
+    return folder / f"{modality}-{backbone.name}-p{backbone.n_patches}.safetensors"
+
+
+def _expected(dataset: Dataset, modality: str, backbone: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything that the features depend on.  Labels, splits and groups are left out: they change no feature."""
+    clips = dataset.manifest.assign(label="-", split="train", group="-")
+    flow = None
+    if backbone.modality == "flow":
+        algorithm = settings["flow_algorithm"]
+        parameters = ", ".join(f"{name}={value}" for name, value in flow_parameters(algorithm).items())
+        flow = {
+            "algorithm": algorithm, "parameters": parameters, "unit": "px per frame",
+            "size": settings["flow_size"], "bound": settings["flow_bound"],
+        }  # fmt: skip
+    return {
+        "dataset": dataset.name,
+        "manifest": manifest_digest(clips),
+        "clip_ids": digest_of(list(dataset.manifest["clip_id"])),
+        "modality": modality,
+        "stream": backbone.modality,
+        "decoder": decoder_version(),
+        "flow": flow,
+        "backbone": {"name": backbone.name, "digest": backbone.digest, "input_size": backbone.input_size},
+        "n_segments": settings["n_segments"],
+        "sampling": "segment centres, central square",
+        "shape": [len(dataset), settings["n_segments"], backbone.n_patches, backbone.dim],
+        "code": digest_of_source(video_module, flow_module, inputs_module),
+    }
+
+
+def extract_stores(
+    dataset: Dataset, backbones: Mapping[str, Any], *, cache_dir: Path | str, n_jobs: int = 1, n_segments: int = 8,
+    flow_size: int = 112, flow_algorithm: str = "dis", flow_bound: float = 20.0, shard_clips: int = SHARD_CLIPS,
+) -> dict[str, FeatureStore]:
+    """Features of every clip of a data set, from the cache where they are whole and current, computed where not.
+
+    What is computed is cut into shards; each is written when it is done, and a later call computes only those that
+    are missing or damaged.  The result does not depend on ``n_jobs`` or on interruptions.
+
+    Args:
+        dataset: whose clips to read.
+        backbones: modality of the data set ("rgb", "depth", "flow") -> backbone; its own ``modality`` says whether it
+            sees frames or flow.
+        cache_dir: the cache folder.
+        n_jobs: number of processes; -1 for all cores.
+        n_segments, flow_size, flow_algorithm, flow_bound: see :func:`amfir_lib.data.clip_inputs.clip_inputs`.
+        shard_clips: clips per shard.
+    Returns:
+        modality -> open store.  Says on stdout why a store that was there is computed again.
+    Raises:
+        UnknownName: a modality that the data set does not have, or an unknown flow algorithm.
+        BadParameter: a clip has fewer frames than segments, or two backbones see the same stream.
+        UnreadableVideo, NonFiniteFeatures: name the clip.
+        DiskFull: no room; what is finished is kept.
+    """
+    settings = {
+        "n_segments": n_segments, "flow_size": flow_size, "flow_algorithm": flow_algorithm, "flow_bound": flow_bound,
+    }  # fmt: skip
+    for modality, backbone in backbones.items():
+        if modality not in dataset.modalities:
+            raise unknown_name(f"modality of {dataset.name}", modality, dataset.modalities)
+        if backbone.modality not in STREAMS:
+            raise unknown_name(f"stream of backbone {backbone.name}", backbone.modality, STREAMS)
+    streams = [backbone.modality for backbone in backbones.values()]
+    if len(set(streams)) < len(streams):
+        raise BadParameter(f"two backbones see the same stream ({', '.join(streams)}); give one for each.")
+    if "flow" in streams:
+        check_flow_algorithm(flow_algorithm)
+    stores: dict[str, FeatureStore] = {}
+    missing: list[Target] = []
+    for modality, backbone in backbones.items():
+        path = store_path(dataset, modality, backbone, cache_dir=cache_dir)
+        target = Target(modality, backbone, path, _expected(dataset, modality, backbone, settings))
+        try:
+            stores[modality] = open_store(path, expected=target.expected)
+        except DataNotFound:
+            missing.append(target)
+        except StoreError as error:
+            print(f"Features are computed again: {error}")
+            missing.append(target)
+    if missing:
+        stores |= _compute(dataset, missing, settings, n_jobs=n_jobs, shard_clips=shard_clips)
+    return {modality: stores[modality] for modality in backbones}
+
+
+def _compute(
+    dataset: Dataset, targets: list[Target], settings: dict[str, Any], *, n_jobs: int, shard_clips: int
+) -> dict[str, FeatureStore]:
+    """Compute the missing shards of the targets and assemble their stores."""
+    short = dataset.manifest[dataset.manifest["n_frames"] < max(settings["n_segments"], 2)]
+    if len(short):
+        raise BadParameter(
+            f'clip "{short["clip_id"].iloc[0]}" of {dataset.name} has {short["n_frames"].iloc[0]} frames but '
+            f"{settings['n_segments']} segments need {max(settings['n_segments'], 2)}. Drop it, or lower n_segments."
+        )
+    clips: list[Clip] = [
+        (clip_id, dataset.clip_path(row), int(n_frames))
+        for row, (clip_id, n_frames) in enumerate(
+            zip(dataset.manifest["clip_id"], dataset.manifest["n_frames"], strict=True)
+        )
+    ]
+    shards = []
+    starts = range(0, len(clips), shard_clips)
+    for number, start in enumerate(starts):
+        part = clips[start : start + shard_clips]
+        lacking = [target for target in targets if not has_shard(target, number, part)]
+        if lacking:
+            shards.append(Shard(number, part, lacking, settings))
+    for target in targets:
+        lacking = sum(len(shard.clips) for shard in shards if target in shard.targets)
+        values_per_clip = int(np.prod(target.expected["shape"][1:]))
+        check_free_space(target.path, (lacking + len(clips)) * values_per_clip * BYTES_PER_VALUE)
+    if len(shards) < len(starts):
+        print(f"{len(starts) - len(shards)} of {len(starts)} shards of features of {dataset.name} are there already.")
+    names = " and ".join(target.modality for target in targets)
+    map_parallel(
+        extract_shard, shards, n_jobs=n_jobs, description=f"{names} features of {dataset.name}",
+        units_of=lambda shard: len(shard.clips),
+    )  # fmt: skip
+    return {target.modality: assemble(target, len(starts)) for target in targets}
+
+
+def extract_features(dataset: Dataset, backbone: Any, *, modality: str, **options: Any) -> FeatureStore:
+    """Features in one modality; see :func:`extract_stores` for the options."""
+    return extract_stores(dataset, {modality: backbone}, **options)[modality]
