@@ -1,0 +1,59 @@
+"""Distances between queries and prototypes: the psi of Eq. 2 and 7."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from amfir_lib.errors import ShapeError, unknown_name
+
+METRICS = ("euclidean", "sqeuclidean", "cosine")
+COSINE_EPSILON = 1e-16  # added to squared norms: far below those of features at scale 1e-6
+
+
+def distances(query: Tensor, prototypes: Tensor, *, metric: str = "euclidean", scaled: bool = True) -> Tensor:
+    """Distance of each query to each prototype (psi of Eq. 2).
+
+    Gradients are finite everywhere; at distance zero the Euclidean one is zero.  Sums of squared differences are used,
+    not the expansion |q|^2 - 2 q t + |t|^2, which loses all digits where the two are close.
+
+    Args:
+        query: (E, M, d) query vectors.
+        prototypes: (E, N, d) prototypes that all queries share, or (E, M, N, d) one set for each query.
+        metric: "euclidean" (the paper's text), "sqeuclidean", or "cosine" (1 - cosine similarity, in [0, 2]).
+        scaled: divide every vector by sqrt(d) first, so that the Euclidean distance does not grow with the width
+            (METHODS B3): Euclidean distances are divided by sqrt(d), squared ones by d, cosine is unchanged.
+    Returns:
+        (E, M, N) distances, unitless.
+    Raises:
+        ShapeError: E, M or d differ.
+        UnknownName: no such metric.
+    Example:
+        Prototypes 0 and ln 4, queries 0 and ln 4 on a line: distances (0, 1.3863) and (1.3863, 0).
+    """
+    if metric not in METRICS:
+        raise unknown_name("metric", metric, METRICS)
+    shared = prototypes.dim() == 3
+    if query.dim() != 3 or query.shape[-1] != prototypes.shape[-1] or query.shape[0] != prototypes.shape[0]:
+        raise ShapeError(
+            f"queries {tuple(query.shape)} must be (E, M, d) and prototypes {tuple(prototypes.shape)} (E, N, d) or "
+            "(E, M, N, d) with the same E and d. Embed both with the same head."
+        )
+    if not shared and prototypes.shape[:2] != query.shape[:2]:
+        raise ShapeError(
+            f"query-specific prototypes {tuple(prototypes.shape)} must begin with (E, M) of the queries "
+            f"{tuple(query.shape)}. Build one set of prototypes for each query."
+        )
+    if metric == "cosine":
+        query = query * (query.square().sum(-1, keepdim=True) + COSINE_EPSILON).rsqrt()
+        prototypes = prototypes * (prototypes.square().sum(-1, keepdim=True) + COSINE_EPSILON).rsqrt()
+        return 1 - torch.einsum("emd,end->emn" if shared else "emd,emnd->emn", query, prototypes)
+    if shared:
+        distance = torch.cdist(query, prototypes, compute_mode="donot_use_mm_for_euclid_dist")  # (E, M, N)
+    else:
+        one = query.flatten(0, 1).unsqueeze(1)  # (E * M, 1, d)
+        distance = torch.cdist(one, prototypes.flatten(0, 1), compute_mode="donot_use_mm_for_euclid_dist")
+        distance = distance.reshape(prototypes.shape[:3])
+    if scaled:
+        distance = distance / query.shape[-1] ** 0.5
+    return distance if metric == "euclidean" else distance.square()

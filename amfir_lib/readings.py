@@ -1,0 +1,134 @@
+"""Readings of Eq. 1: the free energy of one query in one modality.
+
+Eq. 1 names a divergence but no generative model, no likelihood and no prior, so the paper alone does not define F.
+Each function here is one reading (METHODS A1); for all of them lower means more reliable.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from amfir_lib.distances import distances
+from amfir_lib.errors import BadParameter
+
+VARIANCE_FLOOR = 1e-6  # of the mean square of the supports, so that equal supports do not give a density of zero width
+TINY_VARIANCE = 1e-20  # where the supports are zero as well
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that one modality of a batch of E episodes offers to a reliability score.
+
+    Attributes:
+        log_posterior: (E, M, N) log-probabilities (Eq. 2).
+        distances: (E, M, N) temperature-scaled psi, whose softmax of the negative is the posterior.
+        query: (E, M, d) video vectors of the queries.
+        support: (E, N, K, d) video vectors of the supports.
+        logit_scale: 1 / temperature, a scalar.
+        metric: of ``distances``.
+        scaled: whether psi is divided by the width.
+        target: (E, M) int64 true positions, in training only; the oracle asks for them.
+    """
+
+    log_posterior: Tensor
+    distances: Tensor
+    query: Tensor
+    support: Tensor
+    logit_scale: Tensor | float = 1.0
+    metric: str = "euclidean"
+    scaled: bool = True
+    target: Tensor | None = None
+
+
+def centred(evidence: Evidence) -> Tensor:
+    """F = mean_k log p(k): minus log-sum-exp of the centred negative energies, so it needs the posterior alone.
+
+    With energies psi_k, Helmholtz' -log sum_k exp(-psi_k) has an additive constant that the posterior cannot see.
+    Centring (psi_k - mean psi) fixes it, and the result is mean_k log p(k) = -log N - KL(uniform || p) <= -log N.
+    Example: p = (0.8, 0.2) gives -0.9163; p = (0.5, 0.5) gives -0.6931.
+    """
+    return evidence.log_posterior.mean(-1)
+
+
+def helmholtz(evidence: Evidence) -> Tensor:
+    """F = -tau log sum_k exp(-psi_k / tau): about the distance to the nearest prototype, in units of distance."""
+    return -torch.logsumexp(-evidence.distances, dim=-1) / evidence.logit_scale
+
+
+def vfe_gauss(evidence: Evidence) -> Tensor:
+    """F = -(1/d) log (1/N) sum_k N(q; t_k, s^2 I): Gaussian classes with a uniform prior, in nats per dimension.
+
+    t_k are the class means of the supports and s^2 is the episode's pooled within-class variance per dimension.  With
+    one support per class there is no scatter within it, and the variance around the mean of all supports, which is an
+    upper bound, takes its place.  The value depends on the unit of the features, so the modalities are comparable only
+    as far as their heads scale features alike.
+    """
+    query, support = evidence.query, evidence.support
+    n_way, n_shot, d = support.shape[1:]
+    mean = support.mean(2)  # (E, N, d)
+    if n_shot > 1:
+        squared = (support - mean.unsqueeze(2)).square().sum((1, 2, 3)) / (n_way * (n_shot - 1) * d)
+    else:
+        squared = (mean - mean.mean(1, keepdim=True)).square().sum((1, 2)) / (max(n_way - 1, 1) * d)
+    floor = VARIANCE_FLOOR * support.square().mean((1, 2, 3)) + TINY_VARIANCE
+    variance = torch.maximum(squared, floor)[:, None]  # (E, 1)
+    exponent = -distances(query, mean, metric="sqeuclidean", scaled=False) / (2 * variance.unsqueeze(-1))
+    log_mixture = torch.logsumexp(exponent, dim=-1) - math.log(n_way)
+    return 0.5 * torch.log(2 * math.pi * variance) - log_mixture / d
+
+
+def vfe_discrete(evidence: Evidence) -> Tensor:
+    """F = min_q sum_s q(s) (log q(s) - log prior(s) - E_o log A(o | s)) >= 0: states and outcomes are the classes.
+
+    The outcome is the class that the modality announces: o ~ p, the query's posterior.  The likelihood A(o | s) is the
+    posterior of the supports of class s, each compared with prototypes that leave it out, averaged over the supports;
+    with one support per class nothing would be left, so its own prototype stays in.  The prior is uniform and the
+    minimum over q is -log sum_s prior(s) exp(E_o log A(o | s)).
+    """
+    support = evidence.support
+    n_episodes, n_way, n_shot, d = support.shape
+    mean = support.mean(2)
+    prototypes = mean[:, None, None].expand(n_episodes, n_way, n_shot, n_way, d)
+    if n_shot > 1:
+        left_out = (mean.unsqueeze(2) * n_shot - support) / (n_shot - 1)  # (E, N, K, d)
+        own = torch.eye(n_way, dtype=torch.bool, device=support.device)[None, :, None, :, None]
+        prototypes = torch.where(own, left_out.unsqueeze(3), prototypes)
+    psi = distances(support.flatten(1, 2), prototypes.flatten(1, 2), metric=evidence.metric, scaled=evidence.scaled)
+    log_p = torch.log_softmax(-psi * evidence.logit_scale, dim=-1).reshape(n_episodes, n_way, n_shot, n_way)
+    log_likelihood = torch.logsumexp(log_p, dim=2) - math.log(n_shot)  # (E, N states, N outcomes)
+    expected = torch.einsum("emo,eso->ems", evidence.log_posterior.exp(), log_likelihood)
+    return math.log(n_way) - torch.logsumexp(expected, dim=-1)
+
+
+def entropy(evidence: Evidence) -> Tensor:
+    """F = -sum_k p(k) log p(k), the Shannon entropy in nats."""
+    return -(evidence.log_posterior.exp() * evidence.log_posterior).sum(-1)
+
+
+def neg_certainty(evidence: Evidence) -> Tensor:
+    """F = -max_k p(k): the score by which AMFAR is taken to form its groups."""
+    return -evidence.log_posterior.amax(-1).exp()
+
+
+def oracle(evidence: Evidence) -> Tensor:
+    """F = -log p(y): the modality that gives the true class more weight; an upper bound that reads the labels."""
+    if evidence.target is None:
+        raise BadParameter(
+            'score "oracle" needs the labels of the queries. Use it in training, or choose another score.'
+        )
+    return -evidence.log_posterior.gather(-1, evidence.target.unsqueeze(-1)).squeeze(-1)
+
+
+READINGS = {
+    "centred": centred,
+    "helmholtz": helmholtz,
+    "vfe_gauss": vfe_gauss,
+    "vfe_discrete": vfe_discrete,
+    "entropy": entropy,
+    "neg_certainty": neg_certainty,
+    "oracle": oracle,
+}
