@@ -1,0 +1,157 @@
+"""AMFIR, and AMFAR: the same method with certainty for free energy (Sec. 3.2 to 3.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from amfir_lib.distillation import DIRECTIONS, MASKS, SCOPES, STRATEGIES, distillation_loss, teaching_members
+from amfir_lib.errors import BadParameter
+from amfir_lib.fusion import WEIGHTS, fuse_posteriors, fusion_weights
+from amfir_lib.inference import SCORES, Groups, free_energy, reliability_groups, standardise
+from amfir_lib.methods.base import EpisodeOutput, accuracy, draw_seed
+from amfir_lib.methods.head import HeadOptions
+from amfir_lib.methods.options import choice, number
+from amfir_lib.methods.streams import StreamMethod
+from amfir_lib.readings import Evidence
+
+
+@dataclass(frozen=True)
+class AmfirOptions(HeadOptions):
+    """Options of AMFIR beside those of its heads; reasons are in ``amfir_lib.decisions``.
+
+    Attributes:
+        score: reading of the free energy that forms the groups (Eq. 1).
+        standardise_score: z-score of the free energy over the queries of an episode.
+        margin: by how much a modality must win to dominate a query.
+        eq3_literal: the sign of Eq. 3 as printed.
+        kd_lambda: weight of both distillation terms, the paper's lambda.
+        kd_strategy, kd_scope, kd_direction, kd_mask, kd_temperature: see ``amfir_lib.distillation``.
+        ami_weight, ami_power: see ``fusion_weights``.
+        ami_distances: fuse "scaled" distances, or "raw" ones as Eq. 7 is printed.
+    """
+
+    score: str = choice("centred", SCORES)
+    standardise_score: bool = False
+    margin: float = number(0.0, low=0)
+    eq3_literal: bool = False
+    kd_lambda: float = number(1.0, low=0)
+    kd_strategy: str = choice("bidirectional", STRATEGIES)
+    kd_scope: str = choice("group", SCOPES)
+    kd_direction: str = choice("forward", DIRECTIONS)
+    kd_mask: str = choice("none", MASKS)
+    kd_temperature: float = number(1.0, low=0, above=True)
+    ami_weight: str = choice("certainty", WEIGHTS)
+    ami_power: float = number(1.0, low=0)
+    ami_distances: str = choice("scaled", ("scaled", "raw"))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.ami_weight == "free_energy" and self.score in ("oracle", "random"):
+            raise BadParameter(
+                f'ami_weight is "free_energy", but the score "{self.score}" does not exist at test. '
+                'Set ami_weight to "certainty".'
+            )
+
+
+class Amfir(StreamMethod):
+    """Two heads that teach each other where one is more reliable, fused by certainty.
+
+    Args:
+        dims: two modalities; the first is the paper's r (appearance), the second its f (motion).
+        options: AmfirOptions.
+        generator: the source of initial weights and of the score "random".
+    Raises:
+        BadParameter: not exactly two modalities.
+    """
+
+    def __init__(self, dims: Mapping[str, int], options: AmfirOptions, *, generator: torch.Generator) -> None:
+        if len(dims) != 2:
+            raise BadParameter(f"AMFIR joins two modalities, but {len(dims)} are given ({', '.join(dims)}). Give two.")
+        super().__init__(dims, options, generator=generator)
+        if options.score == "random":
+            self.score_seed = draw_seed(generator)
+            self.register_buffer("score_draws", torch.zeros((), dtype=torch.int64))  # in checkpoints: exact resume
+
+    def compare(self, support: dict[str, Tensor], query: dict[str, Tensor]) -> EpisodeOutput:
+        evidence = self.evidence(support, query)
+        log_posteriors = {m: own.log_posterior for m, own in evidence.items()}
+        scaled = {m: own.distances for m, own in evidence.items()}
+        weights = fusion_weights(
+            log_posteriors,
+            weight=self.options.ami_weight,
+            power=self.options.ami_power,
+            energies=self._score(evidence) if self.options.ami_weight == "free_energy" else None,
+        )
+        psi = scaled
+        if self.options.ami_distances == "raw":
+            psi = {m: own.distances / own.logit_scale for m, own in evidence.items()}
+        return EpisodeOutput(fuse_posteriors(psi, weights), log_posteriors, scaled, evidence)
+
+    def free_energies(self, output: EpisodeOutput, target: Tensor | None = None) -> dict[str, Tensor]:
+        """The score that forms the groups, detached.
+
+        Args:
+            output: of ``compare``.
+            target: (E, M), which only the oracle reads.
+        Returns:
+            modality -> (E, M); lower means more reliable.
+        """
+        return self._score({m: replace(own, target=target) for m, own in output.evidence.items()})
+
+    def groups(self, output: EpisodeOutput, target: Tensor | None = None) -> Groups:
+        """Dominance of each query (Eq. 3); arguments as ``free_energies``."""
+        return self._groups(self.free_energies(output, target))
+
+    def loss(self, output: EpisodeOutput, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Cross-entropy of each modality plus lambda times distillation both ways (Eq. 9 to 11).
+
+        Teachers are detached, so each head minimises its own cross-entropy and what the other teaches it, as Eq. 11
+        asks, in one backward pass.
+        """
+        options = self.options
+        supervision, terms = self.supervise(output.evidence, target)
+        energies = self.free_energies(output, target)
+        groups = self._groups(energies)
+        (a, first), (b, second) = output.modality_log_posteriors.items()
+        members = teaching_members(
+            groups,
+            first.detach(),
+            second.detach(),
+            kd_strategy=options.kd_strategy,
+            kd_scope=options.kd_scope,
+            kd_mask=options.kd_mask,
+            target=target,
+        )
+        how = {"kd_direction": options.kd_direction, "kd_temperature": options.kd_temperature}
+        to_second = distillation_loss(first, second, members=members.first, **how).mean()
+        to_first = distillation_loss(second, first, members=members.second, **how).mean()
+        total = supervision + options.kd_lambda * (to_second + to_first)
+        if options.score == "random" and self.training:
+            self.score_draws += 1
+        terms |= {f"score_{m}": energy.mean() for m, energy in energies.items()}
+        terms |= {f"kd_{a}_to_{b}": to_second.detach(), f"kd_{b}_to_{a}": to_first.detach()}
+        terms |= {f"group_{a}": _share(groups.first, total), f"group_{b}": _share(groups.second, total)}
+        terms |= {f"taught_by_{a}": _share(members.first, total), f"taught_by_{b}": _share(members.second, total)}
+        return total, {"loss": total.detach(), "accuracy": accuracy(output.log_posterior, target), **terms}
+
+    def _groups(self, energies: dict[str, Tensor]) -> Groups:
+        first, second = energies.values()
+        return reliability_groups(first, second, margin=self.options.margin, eq3_literal=self.options.eq3_literal)
+
+    @torch.no_grad()
+    def _score(self, evidence: dict[str, Evidence]) -> dict[str, Tensor]:
+        generator = None
+        if self.options.score == "random":
+            generator = torch.Generator().manual_seed(self.score_seed + int(self.score_draws))
+        energies = {m: free_energy(own, score=self.options.score, generator=generator) for m, own in evidence.items()}
+        return (
+            {m: standardise(energy) for m, energy in energies.items()} if self.options.standardise_score else energies
+        )
+
+
+def _share(members: Tensor, like: Tensor) -> Tensor:
+    return members.to(like.dtype).mean()

@@ -1,0 +1,156 @@
+"""What a method is: per-clip embedding, comparison within an episode, and a loss of its own."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from amfir_lib.errors import ShapeError
+from amfir_lib.methods.options import Options
+from amfir_lib.readings import Evidence
+
+Features = dict[str, Tensor]  # modality -> (..., T, P, D)
+
+
+@dataclass(frozen=True)
+class EpisodeOutput:
+    """What a method says about the queries of a batch of E episodes.
+
+    Attributes:
+        log_posterior: (E, M, N) fused log-probabilities.
+        modality_log_posteriors: modality -> (E, M, N); empty for methods without parts.
+        distances: modality -> (E, M, N) temperature-scaled psi; may be empty.
+        evidence: modality -> what a reliability score may look at; empty for methods that have no use for it.
+    """
+
+    log_posterior: Tensor
+    modality_log_posteriors: dict[str, Tensor] = field(default_factory=dict)
+    distances: dict[str, Tensor] = field(default_factory=dict)
+    evidence: dict[str, Evidence] = field(default_factory=dict)
+
+
+class Method(nn.Module):
+    """A few-shot classifier on a batch of E episodes at once.
+
+    A new method implements ``embed`` (all that depends on a clip alone, done once for each clip in evaluation),
+    ``compare`` (what depends on the episode) and ``loss``, and adds one line to the registry.
+
+    Args:
+        dims: modality -> feature width D, of the modalities that the method reads; the first is appearance, the second
+            motion.
+        options: of the method.
+    """
+
+    uses_patches: bool = False  # False: features come averaged over the spatial patches (P = 1)
+
+    def __init__(self, dims: Mapping[str, int], options: Options) -> None:
+        super().__init__()
+        self.dims = dict(dims)
+        self.options = options
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The modalities that the method reads, in order."""
+        return tuple(self.dims)
+
+    def embed(self, clips: Features) -> dict[str, Tensor]:
+        """(B, T, P, D) of each modality -> named tensors that begin with B."""
+        raise NotImplementedError
+
+    def compare(self, support: dict[str, Tensor], query: dict[str, Tensor]) -> EpisodeOutput:
+        """Embeddings (E, N, K, ...) of supports and (E, M, ...) of queries -> EpisodeOutput."""
+        raise NotImplementedError
+
+    def loss(self, output: EpisodeOutput, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Training loss and terms to log.
+
+        Args:
+            output: of ``compare`` or ``forward``.
+            target: (E, M) int64 positions 0..N-1 of the true classes.
+        Returns:
+            A scalar to minimise, and detached scalars by name.
+        """
+        raise NotImplementedError
+
+    def forward(self, support: Features, query: Features) -> EpisodeOutput:
+        """Embed and compare.
+
+        Args:
+            support: modality -> (E, N, K, T, P, D).
+            query: modality -> (E, M, T, P, D).
+        Returns:
+            EpisodeOutput. The order of the supports of a class does not matter.
+        Raises:
+            ShapeError: a modality is missing, or shapes do not fit.
+        """
+        self.check_features(support, n_axes=6, role="support")
+        self.check_features(query, n_axes=5, role="query")
+        n_episodes, n_way, n_shot = support[self.modalities[0]].shape[:3]
+        own_support = self.embed({m: support[m].flatten(0, 2) for m in self.modalities})
+        own_query = self.embed({m: query[m].flatten(0, 1) for m in self.modalities})
+        return self.compare(
+            {name: x.unflatten(0, (n_episodes, n_way, n_shot)) for name, x in own_support.items()},
+            {name: x.unflatten(0, (n_episodes, -1)) for name, x in own_query.items()},
+        )
+
+    def check_features(self, features: Features, *, n_axes: int, role: str) -> None:
+        """Refuse features that lack a modality, an axis, or the width that the method was built for."""
+        for m, dim in self.dims.items():
+            if m not in features:
+                raise ShapeError(
+                    f'the {role} features hold {", ".join(sorted(features)) or "nothing"} but the method reads "{m}". '
+                    "Extract that modality, or build the method for the ones at hand."
+                )
+            shape = tuple(features[m].shape)
+            if len(shape) != n_axes or shape[-1] != dim:
+                raise ShapeError(
+                    f'the {role} features of "{m}" have shape {shape}, but {n_axes} axes ending in D = {dim} are '
+                    "expected. Build the method with the width of the feature store."
+                )
+
+
+@contextmanager
+def seeded_init(seed: int, name: str) -> Iterator[None]:
+    """Initialise modules inside the block from ``seed`` and ``name`` alone; the global generator is restored after it.
+
+    A part that has the same name in two methods begins with the same weights there, whatever else the methods hold.
+
+    Args:
+        seed: of the method.
+        name: of the part, usually a modality.
+    """
+    own = int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:7], "big")
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(own)
+        yield
+
+
+def draw_seed(generator: torch.Generator) -> int:
+    """One seed from the generator."""
+    return int(torch.randint(2**62, (1,), generator=generator, device=generator.device))
+
+
+def cross_entropy(log_posterior: Tensor, target: Tensor, *, ce_reduction: str = "mean") -> Tensor:
+    """Cross-entropy -log p(y) (the reading of Eq. 10), averaged over episodes.
+
+    Args:
+        log_posterior: (E, M, N).
+        target: (E, M) int64.
+        ce_reduction: over the M queries of an episode, "mean" or "sum" (METHODS C2).
+    Returns:
+        Scalar, in nats.
+    Example:
+        p(y) = 0.8 and 0.6: mean (0.2231 + 0.5108) / 2 = 0.3670, sum 0.7340.
+    """
+    each = -log_posterior.gather(-1, target.unsqueeze(-1)).squeeze(-1)  # (E, M)
+    return (each.mean(-1) if ce_reduction == "mean" else each.sum(-1)).mean()
+
+
+def accuracy(log_posterior: Tensor, target: Tensor) -> Tensor:
+    """Share of queries (scalar, detached) whose most probable class is the true one."""
+    return (log_posterior.detach().argmax(-1) == target).to(log_posterior.dtype).mean()

@@ -1,0 +1,22 @@
+"""Prototype network on one modality (Snell et al. 2017; rows ProtoNet and ProtoNet-F of Table 1)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from amfir_lib.methods.base import EpisodeOutput, accuracy
+from amfir_lib.methods.streams import StreamMethod
+
+
+class ProtoNet(StreamMethod):
+    """One head, nearest prototype, cross-entropy."""
+
+    def compare(self, support: dict[str, Tensor], query: dict[str, Tensor]) -> EpisodeOutput:
+        evidence = self.evidence(support, query)
+        (modality,) = self.modalities
+        own = evidence[modality]
+        return EpisodeOutput(own.log_posterior, distances={modality: own.distances}, evidence=evidence)
+
+    def loss(self, output: EpisodeOutput, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        total, terms = self.supervise(output.evidence, target)
+        return total, {"loss": total.detach(), "accuracy": accuracy(output.log_posterior, target), **terms}
