@@ -22,7 +22,7 @@ def distances(query: Tensor, prototypes: Tensor, *, metric: str = "euclidean", s
         prototypes: (E, N, d) prototypes that all queries share, or (E, M, N, d) one set for each query.
         metric: "euclidean" (the paper's text), "sqeuclidean", or "cosine" (1 - cosine similarity, in [0, 2]).
         scaled: divide every vector by sqrt(d) first, so that the Euclidean distance does not grow with the width
-            (METHODS B3): Euclidean distances are divided by sqrt(d), squared ones by d, cosine is unchanged.
+            (decision B3): Euclidean distances are divided by sqrt(d), squared ones by d, cosine is unchanged.
     Returns:
         (E, M, N) distances, unitless.
     Raises:

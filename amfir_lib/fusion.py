@@ -85,7 +85,7 @@ def fuse_posteriors(distances: Mapping[str, Tensor], weights: Mapping[str, Tenso
     modality with large distances cannot dominate by its unit.
 
     Args:
-        distances: modality -> (E, M, N) psi, temperature-scaled unless the raw form is wanted (METHODS D2).
+        distances: modality -> (E, M, N) psi, temperature-scaled unless the raw form is wanted (decision D2).
         weights: modality -> (E, M).
     Returns:
         (E, M, N) log-probabilities.

@@ -69,7 +69,7 @@ def modality_posterior(
 
 
 def free_energy(evidence: Evidence, *, score: str = "centred", generator: torch.Generator | None = None) -> Tensor:
-    """Free energy of each query in one modality (Eq. 1, METHODS A1); lower means more reliable.
+    """Free energy of each query in one modality (Eq. 1, decision A1); lower means more reliable.
 
     Args:
         evidence: what the modality knows.
@@ -93,7 +93,7 @@ def free_energy(evidence: Evidence, *, score: str = "centred", generator: torch.
 
 
 def standardise(energy: Tensor) -> Tensor:
-    """Z-score of the free energy over the queries of each episode (METHODS A6); zero where all queries are alike.
+    """Z-score of the free energy over the queries of each episode (decision A6); zero where all queries are alike.
 
     Args:
         energy: (E, M) free energy of one modality.

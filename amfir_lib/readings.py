@@ -1,7 +1,7 @@
 """Readings of Eq. 1: the free energy of one query in one modality.
 
 Eq. 1 names a divergence but no generative model, no likelihood and no prior, so the paper alone does not define F.
-Each function here is one reading (METHODS A1); for all of them lower means more reliable.
+Each function here is one reading (decision A1); for all of them lower means more reliable.
 """
 
 from __future__ import annotations

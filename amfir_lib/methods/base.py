@@ -141,7 +141,7 @@ def cross_entropy(log_posterior: Tensor, target: Tensor, *, ce_reduction: str = 
     Args:
         log_posterior: (E, M, N).
         target: (E, M) int64.
-        ce_reduction: over the M queries of an episode, "mean" or "sum" (METHODS C2).
+        ce_reduction: over the M queries of an episode, "mean" or "sum" (decision C2).
     Returns:
         Scalar, in nats.
     Example:

@@ -1,0 +1,140 @@
+"""Every place where the paper is silent, or contradicts itself, and what the study does there.
+
+One row per option.  The README links to the rendered table; a test holds rows and code together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One open choice.
+
+    Attributes:
+        id: short name; A free energy and groups, B features and posterior, C losses, D inference, E experiments.
+        where: equation, section, table or figure of the paper.
+        problem: what is missing or wrong there.
+        option: name of the method option, or "" where the choice is not an option of a method.
+        default: its default value, or in words what is done.
+        alternatives: other values, or in words what else can be chosen.
+        reason: for the default.
+    """
+
+    id: str
+    where: str
+    problem: str
+    option: str
+    default: Any
+    alternatives: tuple[Any, ...]
+    reason: str
+
+
+# fmt: off
+DECISIONS: tuple[Decision, ...] = (
+    Decision("A1", "Eq. 1", "F is a divergence without generative model, likelihood or prior, so it cannot be computed",
+             "score", "centred",
+             ("helmholtz", "vfe_gauss", "vfe_discrete", "entropy", "neg_certainty", "oracle", "random"),
+             "mean_k log p(k) is a free energy with its free constant fixed, needs the posterior alone as in Sec. 3.3, "
+             "and can reach the -4 of Fig. 2, which helmholtz, entropy and vfe_discrete cannot; a reading that fits, "
+             "not a proof. neg_certainty is taken for AMFAR, whose relative certainty gives the same groups at "
+             "margin 0; oracle reads the labels and random ignores the data (controls)"),
+    Decision("A3", "Eq. 3", "printed F^m > F^n, while the text calls the lower F more reliable",
+             "eq3_literal", False, (True,), "the text says it twice, and the printed sign would let the worse teach"),
+    Decision("A4", "Eq. 3", "margin (\"significant discrepancy\"), ties and the set G are undefined",
+             "margin", 0.0, (0.05, 0.1), "G is all queries; an exact tie, or a difference within the margin, is in no "
+             "group. The margin is in the unit of the score"),
+    Decision("A5", "Sec. 3.3", "actions, time, policies of active inference are introduced and never used",
+             "", "one inference per episode; the action is the choice of the teacher", (),
+             "nothing in Eq. 2-11 uses more"),
+    Decision("A6", "Eq. 3", "offset and scale of F differ between modalities that are calibrated differently",
+             "standardise_score", False, (True,), "centred F has no offset and each modality learns a temperature; the "
+             "z-score over an episode forces groups of about equal size"),
+    Decision("A7", "Sec. 3.2, 4.2, Eq. 8", "does free energy act at test? 3.2 says training only, 4.2 the opposite",
+             "ami_weight", "certainty", ("free_energy", "equal", "hard", "first", "second"), "Eq. 8 as printed; D4: "
+             "\"without AMI\" in Table 2 is read as equal, first and second are single-modality inference"),
+    Decision("B1", "Sec. 3.2, 4.1", "prototype is a class mean in 3.2 and query-specific in 4.1",
+             "prototype", "mean", ("trx",), "the equations index it by class alone"),
+    Decision("B1", "Sec. 4.1", "how frame features become a video feature is unsaid",
+             "pooling", "mean", ("time",), "the usual reading of \"aggregating\"; time keeps the order of segments, "
+             "in which motion shows"),
+    Decision("B2", "Eq. 2", "psi is \"e.g. Euclidean\"",
+             "metric", "euclidean", ("sqeuclidean", "cosine"), "the paper's word; prototype networks use the square"),
+    Decision("B3", "Eq. 2", "unscaled high-dimensional distances saturate the posterior, so that all certainties are 1",
+             "layer_norm", True, (False,), "features of both modalities enter at one scale"),
+    Decision("B3", "Eq. 2", "the same", "projection", True, (False,),
+             "the trainable part while backbones are frozen (B9); paper_literal keeps it for that reason"),
+    Decision("B3", "Eq. 2", "the same", "scaled", True, (False,), "a distance that does not grow with the width"),
+    Decision("B3", "Eq. 2", "the same", "logit_scale", 10.0, (1.0,),
+             "with 1 and scaled distances the posterior is nearly uniform and training barely moves"),
+    Decision("B3", "Eq. 2", "the same", "learn_temperature", True, (False,),
+             "each modality calibrates its own posterior, on which the comparison of free energies rests"),
+    Decision("B3", "Eq. 2", "what the formulas say without these repairs", "preset", "study", ("paper_literal",),
+             "paper_literal: no LayerNorm, no scaling of the distance, temperature fixed at 1"),
+    Decision("B4", "Sec. 4.1", "\"enhanced frame-level features\": the enhancer is undefined",
+             "enhancer", "none", ("fle", "transformer"),
+             "fewest assumptions; fle is the mixer of STRM, whose words these are"),
+    Decision("B9", "Eq. 9-11", "are the backbones trained?", "", "frozen cached features, trained heads",
+             ("end to end",), "a declared deviation that makes the study affordable on a CPU"),
+    Decision("C1", "Eq. 10", "sum p log p has no label and no minus: minimised, it drives posteriors to uniform",
+             "", "-log p(y)", (), "a test shows that the literal form fails"),
+    Decision("C2", "Eq. 6, 10", "Eq. 10 sums over queries, Eq. 6 averages: lambda depends on their number",
+             "ce_reduction", "mean", ("sum",), "lambda = 1 then balances two means"),
+    Decision("C3", "Eq. 4", "\"logits\" inside logarithms; i runs over classes here and over queries elsewhere",
+             "kd_temperature", 1.0, (2.0, 4.0), "sum over classes of posteriors, not softened"),
+    Decision("C4", "Eq. 6", "the sum names no group; over all queries the groups would have no effect",
+             "kd_scope", "group", ("all",), "a modality teaches its own group; an empty group gives zero. The weighted "
+             "mean is taken within each episode, then over episodes"),
+    Decision("C5", "Eq. 6, 11", "gradient through teacher and weights?", "", "none: both are detached", (),
+             "the loss is written as a function of the student's parameters only"),
+    Decision("C6", "Eq. 4, 6", "direction of the divergence", "kd_direction", "forward", ("reverse", "js"),
+             "teacher first, as in Eq. 4"),
+    Decision("C8", "Eq. 11", "simultaneous or alternating updates", "", "one backward pass for both", (),
+             "with detached teachers it gives each modality exactly the gradient of Eq. 11"),
+    Decision("C9", "Eq. 9", "lambda", "kd_lambda", 1.0, (0.0, 0.5, 2.0), "Sec. 4.1: 1.0 on all data sets"),
+    Decision("C11", "Eq. 6", "a confident wrong teacher teaches its error although training labels exist",
+             "kd_mask", "none", ("teacher_correct",), "as written"),
+    Decision("D1", "Eq. 7", "the left side conditions on one modality though it fuses both", "", "P(k | x_i)", (),
+             "the right side holds both"),
+    Decision("D2", "Eq. 7", "with raw distances the modality that has larger ones dominates whatever the weights are",
+             "ami_distances", "scaled", ("raw",), "temperature-scaled distances: posteriors raised to their weights"),
+    Decision("D3", "Eq. 8", "with five classes the weights stay near one half", "ami_power", 1.0, (2.0, 4.0),
+             "as written; a power sharpens them"),
+    Decision("E7", "Table 2, Fig. 4", "RD, FD, T-RGB and T-Flow are never defined",
+             "kd_strategy", "bidirectional", ("none", "t_rgb", "t_flow", "rd_only", "fd_only"), "t_rgb and t_flow: one "
+             "modality teaches all queries (Fig. 4); rd_only and fd_only: one teaches its group, the other group is "
+             "empty (Table 2)"),
+    Decision("E12", "Fig. 2", "which samples, modality and aggregation the plotted F has is unsaid", "",
+             "mean over queries and modalities, beside each modality", (), "the plainest reading"),
+    Decision("E16", "Table 1, Fig. 5", "late fusion is named and not defined", "late_fusion", "posterior_mean",
+             ("logit_sum",), "two networks trained apart, as the name says"),
+)
+# fmt: on
+
+
+def render_markdown() -> str:
+    """The table of decisions as Markdown, one row per decision, ending in a newline."""
+    lines = [
+        "| id | where | problem | option | default | alternatives | reason |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for one in DECISIONS:
+        code = bool(one.option)
+        cells = (
+            one.id,
+            one.where,
+            one.problem,
+            f"`{one.option}`" if code else "–",
+            _value(one.default, code=code),
+            ", ".join(_value(other, code=code) for other in one.alternatives) or "–",
+            one.reason,
+        )
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _value(value: Any, *, code: bool) -> str:
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return f"`{text}`" if code else text
