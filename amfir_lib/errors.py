@@ -63,6 +63,10 @@ class NotebookFailed(AmfirError, RuntimeError):
     """A notebook did not run to its end."""
 
 
+class BackboneUnavailable(AmfirError, RuntimeError):
+    """The code or the weights of a backbone are not installed, or are damaged."""
+
+
 class WorkerFailed(AmfirError, RuntimeError):
     """Work on one of many items failed, or the process that did it was killed."""
 
