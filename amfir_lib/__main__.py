@@ -1,0 +1,9 @@
+"""``python -m amfir_lib``: what ``run_all.sh`` calls after its set-up."""
+
+from __future__ import annotations
+
+import sys
+
+from amfir_lib.cli import main
+
+sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,251 @@
+"""The command line: reads the options, sets where and how to compute, and calls the command.
+
+The help text is the file ``usage.txt``, which ``run_all.sh`` prints without any set-up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from amfir_lib import __version__, paths
+from amfir_lib.errors import AmfirError, BadParameter, DataNotFound, UnknownName, UnknownParameter, unknown_name
+
+COMMANDS = ("run", "test", "lab", "doctor", "check", "cache", "clean")
+USAGE_ERRORS = (BadParameter, UnknownName, UnknownParameter, DataNotFound)
+
+
+class Parser(argparse.ArgumentParser):
+    """Argument parser that prints our own help and one sentence for a mistake."""
+
+    def format_help(self) -> str:
+        """The text of ``usage.txt``."""
+        return (paths.LIBRARY / "usage.txt").read_text(encoding="utf-8")
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the command line."""
+        raise BadParameter(f"{message}. See: ./run_all.sh --help")
+
+
+def build_parser() -> Parser:
+    """The options of every command but ``test`` and ``lab``, which pass theirs on."""
+    parser = Parser(prog="./run_all.sh", allow_abbrev=False, add_help=False)
+    parser.add_argument("-h", "--help", nargs="?", const="", metavar="NOTEBOOK")
+    parser.add_argument("--version", action="store_true")
+    parser.add_argument("--profile")
+    parser.add_argument("--only", action="append", default=[])
+    parser.add_argument("-p", dest="parameters", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--dataset")
+    parser.add_argument("--data-root")
+    parser.add_argument("--group-pattern")
+    parser.add_argument("--weights-dir")
+    parser.add_argument("--seeds", type=int)
+    parser.add_argument("--device")
+    parser.add_argument("--devices", type=int, default=1)
+    parser.add_argument("--jobs")
+    parser.add_argument("--backend", default="loky")
+    parser.add_argument("--scheduler")
+    parser.add_argument("--cache-dir")
+    parser.add_argument("--results-dir")
+    parser.add_argument("--notebooks-dir", default=str(paths.NOTEBOOKS), help=argparse.SUPPRESS)
+    parser.add_argument("--timeout", type=float)
+    for flag in ("--list", "--dry-run", "--force", "--cache", "--variants", "--yes"):
+        parser.add_argument(flag, action="store_true")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: what follows the program's name; default: those of this process.
+    Returns:
+        Exit status: 0 all well, 1 something failed, 2 the request was wrong, 130 interrupted.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        command, rest = split_command(arguments)
+        if command == "test":
+            return _test(rest)
+        if command == "lab":
+            return _lab(rest)
+        return _dispatch(command, build_parser().parse_args(rest))
+    except AmfirError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 2 if isinstance(error, USAGE_ERRORS) else 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def split_command(arguments: list[str]) -> tuple[str, list[str]]:
+    """Separate the command, ``run`` if there is none, from what follows it.
+
+    Raises:
+        UnknownName: the first word is no command; the nearest one is suggested.
+    """
+    if not arguments or arguments[0].startswith("-"):
+        return "run", arguments
+    if arguments[0] not in COMMANDS:
+        raise unknown_name("command", arguments[0], COMMANDS[1:])
+    return arguments[0], arguments[1:]
+
+
+def _dispatch(command: str, options: argparse.Namespace) -> int:
+    if options.version:
+        print(f"amfir-study {__version__}")
+        return 0
+    if options.help is not None:
+        return _help(options)
+    _refuse_later_features(command, options)
+    environment = compute_environment(options)
+    if command == "doctor":
+        from amfir_lib.doctor import examine
+
+        return examine(environment)
+    if command in ("cache", "clean"):
+        return _housekeeping(command, options, environment)
+    return _run(options, environment)
+
+
+def _refuse_later_features(command: str, options: argparse.Namespace) -> None:
+    later = "comes with a later version"
+    if command == "check":
+        raise BadParameter(f'"check" {later}; run with --results-dir DIR and compare the tables until then.')
+    if options.backend != "loky" or options.scheduler:
+        what = "--scheduler" if options.scheduler else f"--backend {options.backend}"
+        raise BadParameter(f"{what} {later}; leave it out to use the cores of this machine (--jobs N).")
+    if options.devices != 1:
+        raise BadParameter(f"--devices {options.devices} {later}; use --device cuda:N to choose one GPU.")
+    if command != "clean" and (options.cache or options.variants or options.yes):
+        raise BadParameter("--cache, --variants and --yes belong to the command clean: ./run_all.sh clean --cache")
+
+
+def compute_environment(options: argparse.Namespace) -> dict[str, str]:
+    """The ``AMFIR_*`` variables that the options stand for; folders count from the present working folder.
+
+    Raises:
+        BadParameter: a device or number of jobs that cannot be.
+    """
+    from amfir_lib.config import check_device, check_jobs
+
+    environment = {}
+    for name, value in (
+        ("AMFIR_CACHE_DIR", options.cache_dir),
+        ("AMFIR_RESULTS_DIR", options.results_dir),
+        ("AMFIR_WEIGHTS_DIR", options.weights_dir),
+    ):
+        if value:
+            environment[name] = os.path.abspath(os.path.expanduser(value))
+    if options.device:
+        environment["AMFIR_DEVICE"] = check_device(options.device)
+    if options.jobs:
+        environment["AMFIR_JOBS"] = str(check_jobs(options.jobs))
+    return environment
+
+
+def _run(options: argparse.Namespace, environment: dict[str, str]) -> int:
+    from amfir_lib import runner
+    from amfir_lib.config import check_profile, resolve_device
+    from amfir_lib.running.notebooks import find_notebooks
+
+    notebooks = Path(options.notebooks_dir)
+    if options.list:
+        return _list(find_notebooks(notebooks))
+    if options.profile:
+        check_profile(options.profile)
+    if options.seeds is not None and options.seeds < 1:
+        raise BadParameter(f"--seeds is {options.seeds}, but must be at least 1.")
+    if options.device and options.device.startswith("cuda"):
+        resolve_device(options.device)
+    overrides = runner.parse_assignments(options.parameters)
+    baseline = {
+        "profile": options.profile,
+        "dataset": options.dataset,
+        "data_root": options.data_root and _from_repository(options.data_root),
+        "group_pattern": options.group_pattern,
+    }
+    baseline = {name: value for name, value in baseline.items() if value}
+    baseline |= {name: overrides.pop(name) for name in ("profile", "dataset") if name in overrides}
+    if options.seeds is not None:
+        overrides["n_seeds"] = str(options.seeds)
+    request = runner.Request(
+        baseline=baseline,
+        overrides=overrides,
+        only=tuple(name for text in options.only for name in text.split(",") if name.strip()),
+        environment=environment,
+        force=options.force,
+        dry_run=options.dry_run,
+        timeout_s=options.timeout,
+        notebooks=notebooks,
+    )
+    return runner.run(request)
+
+
+def _from_repository(folder: str) -> str:
+    """A relative path as it is named from the repository, where notebooks count from; an absolute one as it is."""
+    folder = os.path.expanduser(folder)
+    return folder if os.path.isabs(folder) else os.path.relpath(os.path.abspath(folder), paths.REPOSITORY)
+
+
+def _list(found: dict[str, Path]) -> int:
+    import nbformat
+
+    for name, path in found.items():
+        first = next((cell.source for cell in nbformat.read(path, as_version=4).cells if cell.source.strip()), "")
+        print(f"{name:<28} {first.splitlines()[0].lstrip('# ') if first else ''}")
+    return 0
+
+
+def _help(options: argparse.Namespace) -> int:
+    if not options.help:
+        print(build_parser().format_help(), end="")
+        return 0
+    from amfir_lib.running.notebooks import find_notebooks, read_notebook, select_notebooks
+
+    for path in select_notebooks(find_notebooks(Path(options.notebooks_dir)), [options.help]):
+        print(f"Parameters of {path.stem} (change one with -p NAME=VALUE):")
+        for parameter in read_notebook(path).parameters.values():
+            print(f"  {parameter.name}: {parameter.kind} = {parameter.default!r}   {parameter.comment}".rstrip())
+    return 0
+
+
+def _housekeeping(command: str, options: argparse.Namespace, environment: dict[str, str]) -> int:
+    from amfir_lib import housekeeping
+    from amfir_lib.config import Config
+
+    config = Config.from_notebook({}, environ=os.environ | environment)
+    if command == "cache":
+        return housekeeping.show_cache(config.cache_dir, config.results_dir)
+    everything = not (options.cache or options.variants)
+    return housekeeping.clean(
+        config.cache_dir,
+        config.results_dir,
+        cache=options.cache or everything,
+        variants=options.variants or everything,
+        yes=options.yes,
+    )
+
+
+def _test(arguments: list[str]) -> int:
+    """Run pytest from the repository; what pytest prints is all that is printed."""
+    command = [sys.executable, "-m", "pytest", *arguments]
+    return subprocess.run(command, cwd=paths.REPOSITORY, check=False).returncode
+
+
+def _lab(arguments: list[str]) -> int:
+    """Open JupyterLab with this interpreter as the kernel ``python3``; nothing is registered anywhere."""
+    import tempfile
+
+    from amfir_lib.running.supervise import python_path, write_kernel_spec
+
+    with tempfile.TemporaryDirectory(prefix="amfir-lab-") as folder:
+        write_kernel_spec(Path(folder))
+        places = filter(None, [folder, os.environ.get("JUPYTER_PATH", "")])
+        environment = os.environ | {"JUPYTER_PATH": os.pathsep.join(places), "PYTHONPATH": python_path()}
+        command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={paths.REPOSITORY}"]
+        command += ["--LabApp.default_url=/lab/tree/notebooks", *arguments]
+        return subprocess.run(command, env=environment, check=False).returncode

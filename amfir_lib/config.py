@@ -1,0 +1,202 @@
+"""What a notebook computes, and where and how.
+
+What to compute comes from the parameters cell of the notebook; where and how comes from environment variables that the
+command line sets (``AMFIR_CACHE_DIR``, ``AMFIR_RESULTS_DIR``, ``AMFIR_DEVICE``, ``AMFIR_JOBS``, ``AMFIR_WEIGHTS_DIR``,
+``AMFIR_VARIANT``) and that never enter the key of a run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from amfir_lib import paths
+from amfir_lib.errors import BadParameter, unknown_name
+from amfir_lib.profiles import PROFILES, Profile
+
+SYNTHETIC_BENCHMARKS = ("synth-kinetics", "synth-ssv2", "synth-hmdb51", "synth-ucf101")
+DATASETS = (*SYNTHETIC_BENCHMARKS, "folder")
+COMMON_PARAMETERS = ("profile", "dataset", "data_root", "group_pattern", "n_seeds", "seed")
+DEVICES = "auto, cpu, cuda or cuda:N"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that a notebook was asked to do, checked once.
+
+    Attributes:
+        profile: the sizes of this run.
+        study: sub-folder of the results: the profile's name, or the data set's.
+        datasets: names of the data sets to work on.
+        data_root: folder of the user's own clips, or None.
+        group_pattern: regular expression that finds the group in a file name, or None.
+        n_seeds: number of training seeds.
+        seed: first seed.
+        cache_dir: folder of clips, features and checkpoints.
+        results_dir: folder that holds one folder per study.
+        device: ``auto``, ``cpu`` or ``cuda:N``, as asked for; see ``resolve_device``.
+        jobs: worker processes.
+        weights_dir: folder of downloaded backbone weights, or None.
+        variant: name of a re-run with changed parameters, kept beside the baseline; empty for the baseline itself.
+        options: the parameters that only this notebook has.
+    """
+
+    profile: Profile
+    study: str
+    datasets: tuple[str, ...]
+    data_root: Path | None
+    group_pattern: str | None
+    n_seeds: int
+    seed: int
+    cache_dir: Path
+    results_dir: Path
+    device: str
+    jobs: int
+    weights_dir: Path | None = None
+    variant: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def output_dir(self) -> Path:
+        """The folder that receives tables/, figures/, notebooks/ and records/ of this run."""
+        base = self.results_dir / self.study
+        return base / "variants" / self.variant if self.variant else base
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The training seeds."""
+        return tuple(range(self.seed, self.seed + self.n_seeds))
+
+    @classmethod
+    def from_notebook(
+        cls,
+        parameters: Mapping[str, Any],
+        *,
+        benchmarks: Sequence[str] = SYNTHETIC_BENCHMARKS,
+        environ: Mapping[str, str] | None = None,
+    ) -> Config:
+        """Build the configuration from a notebook's variables; call it right after the parameters cell.
+
+        Args:
+            parameters: usually ``locals()``. Names with a leading underscore and anything that is no plain value
+                (modules, functions, IPython's own) are left out.
+            benchmarks: the synthetic benchmarks that ``dataset = ""`` stands for in this notebook.
+            environ: environment variables; default: those of the process.
+        Raises:
+            UnknownName: no such profile or data set; the nearest one is suggested.
+            BadParameter: a value out of its range, or ``dataset = "folder"`` without ``data_root``.
+        """
+        values = {name: value for name, value in parameters.items() if _is_parameter(name, value)}
+        environ = os.environ if environ is None else environ
+        profile = check_profile(values.get("profile", "study"))
+        dataset = values.get("dataset", "")
+        if dataset and dataset not in DATASETS:
+            raise unknown_name("data set", dataset, DATASETS)
+        data_root = _data_root(dataset, values.get("data_root", ""))
+        n_seeds = values.get("n_seeds", 0) or profile.n_seeds
+        if n_seeds < 1:
+            raise BadParameter(f"n_seeds is {n_seeds}, but must be at least 1 (0 means: as many as the profile says).")
+        return cls(
+            profile=profile,
+            study=study_name(profile.name, dataset, data_root),
+            datasets=(dataset,) if dataset else tuple(benchmarks),
+            data_root=data_root,
+            group_pattern=values.get("group_pattern") or None,
+            n_seeds=n_seeds,
+            seed=values.get("seed", 0),
+            cache_dir=_folder(environ.get("AMFIR_CACHE_DIR"), paths.default_cache_dir()),
+            results_dir=_folder(environ.get("AMFIR_RESULTS_DIR"), paths.RESULTS),
+            device=check_device(environ.get("AMFIR_DEVICE") or "auto"),
+            jobs=check_jobs(environ.get("AMFIR_JOBS") or n_cores()),
+            weights_dir=_folder(environ.get("AMFIR_WEIGHTS_DIR"), None),
+            variant=environ.get("AMFIR_VARIANT", ""),
+            options={name: value for name, value in values.items() if name not in COMMON_PARAMETERS},
+        )
+
+
+def check_profile(name: str) -> Profile:
+    """The profile of that name; refuses another one with the nearest name."""
+    if name not in PROFILES:
+        raise unknown_name("profile", name, PROFILES)
+    return PROFILES[name]
+
+
+def study_name(profile: str, dataset: str, data_root: Path | None) -> str:
+    """Name of the results sub-folder.
+
+    The four synthetic benchmarks together are named after the profile, one data set after itself, the user's own
+    folder after the folder; with the smoke profile it lies below ``smoke/``, so that a trial overwrites no result.
+    """
+    if not dataset:
+        return profile
+    name = data_root.name if dataset == "folder" and data_root is not None else dataset
+    return f"smoke/{name}" if profile == "smoke" else name
+
+
+def n_cores() -> int:
+    """Number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def check_device(device: str) -> str:
+    """Return ``device`` if it is well formed; whether it exists is for ``resolve_device`` to say."""
+    kind, _, number = device.partition(":")
+    if device in ("auto", "cpu", "cuda") or (kind == "cuda" and number.isdigit()):
+        return device
+    raise BadParameter(f'The device is "{device}", but must be {DEVICES}.')
+
+
+def resolve_device(device: str) -> str:
+    """Turn ``auto`` into ``cuda:0`` or ``cpu``, and refuse a GPU that is not there.
+
+    Raises:
+        BadParameter: the device does not exist on this machine; says how many GPUs there are.
+    """
+    import torch
+
+    n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if check_device(device) == "auto":
+        return "cuda:0" if n_gpus else "cpu"
+    if device == "cpu":
+        return device
+    number = int(device.partition(":")[2] or 0)
+    if number >= n_gpus:
+        raise BadParameter(
+            f'The device is "{device}", but PyTorch sees {n_gpus} GPUs here. Use --device auto, or --device cpu.'
+        )
+    return f"cuda:{number}"
+
+
+def check_jobs(jobs: str | int) -> int:
+    """Return the number of worker processes as a whole number of at least 1."""
+    if not str(jobs).isdigit() or int(jobs) < 1:
+        raise BadParameter(f'The number of jobs is "{jobs}", but must be a whole number of at least 1.')
+    return int(jobs)
+
+
+def _is_parameter(name: str, value: Any) -> bool:
+    if name.startswith("_") or name in ("In", "Out"):
+        return False
+    if isinstance(value, list | tuple):
+        return all(_is_parameter("item", item) for item in value)
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_parameter("item", item) for key, item in value.items())
+    return value is None or isinstance(value, str | int | float | bool)
+
+
+def _data_root(dataset: str, text: str) -> Path | None:
+    if dataset == "folder" and not text:
+        raise BadParameter('The data set "folder" needs the folder of your clips: add --data-root DIR (or data_root).')
+    if text and dataset != "folder":
+        raise BadParameter(f'data_root is "{text}", but no data set reads it: add --dataset folder.')
+    return _folder(text, None)
+
+
+def _folder(text: str | None, default: Path | None) -> Path | None:
+    """An absolute path; a relative one counts from the repository, whatever the kernel's working folder is."""
+    if not text:
+        return default
+    return Path(os.path.normpath(paths.REPOSITORY / Path(text).expanduser()))

@@ -1,0 +1,103 @@
+"""Figures and tables as files: the same input gives the same bytes, and nothing half-written is left behind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from amfir_lib.storage import atomic_write
+
+DPI = 200
+# matplotlib writes dates and its own version into files; without them equal figures are equal bytes.
+METADATA = {".png": {"Software": None}, ".pdf": {"CreationDate": None, "Creator": None, "Producer": None}}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table to export.
+
+    Attributes:
+        data: tidy numbers in full precision, for the CSV file.
+        shown: the table as it is to be read, for Markdown and LaTeX: text cells such as ``52.4 ± 1.9``; default: data
+            with four significant digits.
+        caption: data set, split, episodes, seeds, and what the ± covers.
+    """
+
+    data: pd.DataFrame
+    shown: pd.DataFrame | None = None
+    caption: str = ""
+
+
+def write_figure(figure: Figure, stem: Path) -> list[Path]:
+    """Write ``stem.png`` (200 dpi) and ``stem.pdf`` without dates.
+
+    Returns:
+        The two paths.
+    """
+    written = []
+    for suffix, metadata in METADATA.items():
+        path = stem.with_name(stem.name + suffix)
+        with atomic_write(path) as temporary:
+            figure.savefig(temporary, dpi=DPI, metadata=metadata)
+        written.append(path)
+    return written
+
+
+def write_table(table: Table | pd.DataFrame, stem: Path) -> list[Path]:
+    """Write ``stem.csv`` with full precision, ``stem.md`` and ``stem.tex`` (booktabs) as they are to be read.
+
+    An index that is more than row numbers becomes the first columns.
+
+    Returns:
+        The three paths.
+    """
+    table = table if isinstance(table, Table) else Table(table)
+    data = _flat(table.data)
+    shown = _flat(table.shown) if table.shown is not None else data
+    caption = f"\n\n{table.caption}" if table.caption else ""
+    contents = {
+        ".csv": data.to_csv(index=False, lineterminator="\n"),
+        ".md": _markdown(shown) + caption + "\n",
+        ".tex": _latex(shown, table.caption),
+    }
+    written = []
+    for suffix, text in contents.items():
+        path = stem.with_name(stem.name + suffix)
+        with atomic_write(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+        written.append(path)
+    return written
+
+
+def _flat(frame: pd.DataFrame) -> pd.DataFrame:
+    if not isinstance(frame.index, pd.RangeIndex):
+        frame = frame.reset_index()
+    if isinstance(frame.columns, pd.MultiIndex):
+        frame = frame.set_axis([" ".join(str(part) for part in column if str(part)) for column in frame], axis=1)
+    return frame
+
+
+def _alignment(frame: pd.DataFrame) -> list[str]:
+    """Numbers right; of text columns the first left, the others (mean ± half-width) right."""
+    numeric = [pd.api.types.is_numeric_dtype(kind) for kind in frame.dtypes]
+    return ["right" if is_number or position else "left" for position, is_number in enumerate(numeric)]
+
+
+def _markdown(frame: pd.DataFrame) -> str:
+    return frame.to_markdown(index=False, floatfmt=".4g", colalign=_alignment(frame), missingval="–")
+
+
+def _latex(frame: pd.DataFrame, caption: str) -> str:
+    columns = "".join(alignment[0] for alignment in _alignment(frame))
+    text = frame.to_latex(
+        index=False,
+        escape=True,
+        na_rep="–",
+        float_format="{:.4g}".format,
+        column_format=columns,
+        caption=caption.replace("%", r"\%").replace("_", r"\_").replace("±", r"$\pm$") or None,
+    )
+    return text.replace("±", r"$\pm$")

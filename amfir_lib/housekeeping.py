@@ -1,0 +1,77 @@
+"""The sizes of what a study leaves behind, and its removal."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+from amfir_lib.errors import BadParameter
+from amfir_lib.running.display import format_bytes
+
+TAG = "CACHEDIR.TAG"
+TAG_TEXT = "Signature: 8a477f597d28d172789f06886806bc55\n# Cache of the AMFIR study; see https://bford.info/cachedir/\n"
+
+
+def tag_cache(cache_dir: Path) -> None:
+    """Mark a new or empty folder as our cache: backups leave it out, and only a marked folder is ever removed."""
+    if not cache_dir.exists() or not any(cache_dir.iterdir()):
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        (cache_dir / TAG).write_text(TAG_TEXT, encoding="utf-8")
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files below a folder."""
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+
+
+def find_variants(results_dir: Path) -> list[Path]:
+    """The folders of re-runs with changed parameters."""
+    return sorted(path for path in results_dir.rglob("variants") if path.is_dir())
+
+
+def show_cache(cache_dir: Path, results_dir: Path) -> int:
+    """Print what lies in the cache folder and among the variants, and how much it is."""
+    print(f"{cache_dir}: {format_bytes(size_of(cache_dir)) if cache_dir.exists() else 'not there yet'}")
+    if cache_dir.exists():
+        for path in sorted(path for path in cache_dir.iterdir() if path.is_dir()):
+            print(f"  {path.name:<20} {format_bytes(size_of(path)):>8}")
+    for path in find_variants(results_dir):
+        print(f"{path}: {format_bytes(size_of(path))}")
+    return 0
+
+
+def clean(cache_dir: Path, results_dir: Path, *, cache: bool, variants: bool, yes: bool) -> int:
+    """Say what would be removed and how much it is, ask, and remove it.
+
+    Args:
+        cache_dir: folder of clips, features, checkpoints and the ledger.
+        results_dir: folder of the studies.
+        cache: remove the cache.
+        variants: remove the re-runs with changed parameters.
+        yes: do not ask.
+    Returns:
+        Exit status: 0, or 1 when the answer was no.
+    Raises:
+        BadParameter: the cache folder is not one that this study made.
+    """
+    folders = [cache_dir] if cache and cache_dir.exists() else []
+    if folders and not (cache_dir / TAG).exists():
+        raise BadParameter(f"{cache_dir} holds no {TAG}, so it may not be our cache. If it is, remove it by hand.")
+    folders += find_variants(results_dir) if variants else []
+    if not folders:
+        print("There is nothing to remove.")
+        return 0
+    for folder in folders:
+        print(f"{folder}: {format_bytes(size_of(folder))}")
+    if not yes:
+        if not sys.stdin.isatty():
+            print("Nothing was removed: add --yes to remove these without being asked.")
+            return 1
+        if input("Remove these? [y/N] ").strip().lower() not in ("y", "yes"):
+            print("Nothing was removed.")
+            return 1
+    for folder in folders:
+        shutil.rmtree(folder)
+    print("Removed.")
+    return 0

@@ -1,0 +1,191 @@
+"""The account of one notebook: when it started, what it made, from what, and on which machine.
+
+The last cell of every notebook calls ``run.finish(...)``, which writes figures and tables, and then, last of all, the
+record.  A record is an output, never an input; a notebook without a new record counts as not done.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from amfir_lib import __version__, paths
+from amfir_lib.config import COMMON_PARAMETERS, Config, n_cores, resolve_device
+from amfir_lib.exports import Table, write_figure, write_table
+from amfir_lib.running.notebooks import read_notebook
+from amfir_lib.storage import digest_of_file, write_json
+
+# A change elsewhere (prose, tests, results) does not change what a notebook computes.
+CODE_PATHS = ("amfir_lib", "notebooks", "run_all.sh", "requirements.lock")
+PACKAGES = (
+    "torch torchvision numpy scipy statsmodels pandas matplotlib seaborn papermill joblib opencv-python "
+    "opencv-python-headless opencv-contrib-python opencv-contrib-python-headless safetensors efficientnet-lite-pytorch"
+).split()
+
+
+class NotebookRun:
+    """One execution of one notebook, from ``start`` to ``finish``.
+
+    Attributes:
+        notebook: name, such as ``03_free_energy``.
+        config: what was asked for.
+        output_dir: the study's folder that receives everything.
+    """
+
+    def __init__(self, notebook: str, config: Config) -> None:
+        self.notebook, self.config, self.output_dir = notebook, config, config.output_dir
+        self._started = time.monotonic()
+
+    def finish(
+        self,
+        figures: Mapping[str, Figure] | None = None,
+        tables: Mapping[str, Table | pd.DataFrame] | None = None,
+        numbers: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write the exports and then the record; the last cell of the notebook, always.
+
+        Args:
+            figures: name -> figure; written to figures/NAME.png and .pdf.
+            tables: name -> table; written to tables/NAME.csv, .md and .tex.
+            numbers: what the text quotes; anything that JSON can hold, NumPy scalars and arrays included.
+        """
+        written: list[Path] = []
+        for name, figure in (figures or {}).items():
+            written += write_figure(figure, self.output_dir / "figures" / name)
+        for name, table in (tables or {}).items():
+            written += write_table(table, self.output_dir / "tables" / name)
+        exports = {path.relative_to(self.output_dir).as_posix(): digest_of_file(path) for path in written}
+        record = self.describe() | {"numbers": plain(numbers or {}), "exports": exports, "status": "done"}
+        write_json(self.output_dir / "records" / f"{self.notebook}.json", record)
+
+    def describe(self) -> dict[str, Any]:
+        """Everything in the record but numbers and exports: parameters, seeds, code, packages, device, time, memory."""
+        config = self.config
+        return {
+            "notebook": self.notebook,
+            "study": config.study,
+            "variant": config.variant,
+            "profile": asdict(config.profile),
+            "parameters": {
+                "datasets": list(config.datasets),
+                "data_root": config.data_root.name if config.data_root else None,  # no path of this machine
+                "group_pattern": config.group_pattern,
+                "n_seeds": config.n_seeds,
+                "seed": config.seed,
+            },
+            "options": plain(config.options),
+            "seeds": list(config.seeds),
+            "code": code_version(),
+            "environment": environment_record(config.device),
+            "seconds": round(time.monotonic() - self._started, 1),
+            "peak_memory_bytes": peak_memory(),
+        }
+
+
+def start(notebook: str, config: Config) -> NotebookRun:
+    """Begin the account of a notebook; call it once, after the parameters.
+
+    Args:
+        notebook: file name without suffix.
+        config: from ``Config.from_notebook(locals())``.  Where the notebook's file is found, options that its
+            parameters cell does not declare (variables of earlier runs in an open session) are left out.
+    """
+    path = paths.NOTEBOOKS / f"{notebook}.ipynb"
+    if path.exists():
+        declared = read_notebook(path).parameters.keys() - set(COMMON_PARAMETERS)
+        for name in config.options.keys() - declared:
+            del config.options[name]
+    return NotebookRun(notebook, config)
+
+
+def environment_record(device: str = "cpu") -> dict[str, Any]:
+    """The machine and the packages: Python, system, cores, memory, device, versions.
+
+    Args:
+        device: as asked for; recorded as what it turned out to be.
+    """
+    resolved = resolve_device(device)
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cores": n_cores(),
+        "device": resolved,
+        "device_name": _device_name(resolved),
+        "packages": {name: found for name in PACKAGES if (found := _version(name)) is not None},
+    }
+
+
+def code_version(repository: Path = paths.REPOSITORY) -> dict[str, Any]:
+    """The version of the code: package version, git commit, and whether code differs from that commit.
+
+    Args:
+        repository: folder of the study.
+    Returns:
+        ``version``; ``commit`` and ``dirty``, which are None where there is no git or no commit.
+    """
+    commit = _git(repository, "rev-parse", "HEAD")
+    changed = _git(repository, "status", "--porcelain", "--", *CODE_PATHS) if commit else None
+    return {"version": __version__, "commit": commit, "dirty": bool(changed) if changed is not None else None}
+
+
+def peak_memory() -> int:
+    """Largest resident memory of this process so far, in bytes (of its largest ended worker, if that had more)."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+
+
+def plain(value: Any) -> Any:
+    """Turn NumPy scalars and arrays, tuples and paths into what JSON can hold; NaN and infinity become None."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, list | tuple | set):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
+
+
+def _device_name(device: str) -> str:
+    if device == "cpu":
+        cpuinfo = Path("/proc/cpuinfo")
+        lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
+        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+        return names[0] if names else platform.processor() or platform.machine()
+    import torch
+
+    return torch.cuda.get_device_name(device)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _git(repository: Path, *arguments: str) -> str | None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    try:
+        result = subprocess.run(
+            ["git", "-C", str(repository), *arguments], capture_output=True, text=True, timeout=30, env=environment
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return result.stdout.strip() if result.returncode == 0 else None

@@ -1,0 +1,288 @@
+"""Regenerate the study: run its notebooks one after another, each in a process of its own, and say what was made.
+
+A notebook declares in its metadata what the runner needs to know (all entries may be left out)::
+
+    "amfir": {
+        "makes": ["figures/free_energy", "tables/free_energy"],   exports; no suffix: png and pdf, or csv, md, tex
+        "needs": ["02_training"],                                 not run when one of these failed just before
+        "timeout_s": 3600                                         longer than this counts as hanging (default 4 h)
+    }
+
+It is **done** when its process ended with status 0, every code cell was executed, the declared exports exist with the
+digests that its record names, and the record was written last.  A done notebook is noted in the ledger of the cache
+folder and not run again until something that it depends on changes; the reason is printed.  Exit status of a run:
+0 all done, 1 at least one failed, 2 the request itself was wrong (no kernel was started), 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+from amfir_lib import paths
+from amfir_lib.config import Config
+from amfir_lib.errors import BadParameter, DataNotFound, UnknownParameter
+from amfir_lib.housekeeping import tag_cache
+from amfir_lib.running import ledger
+from amfir_lib.running.display import Display, format_bytes, format_seconds
+from amfir_lib.running.lock import folder_lock
+from amfir_lib.running.notebooks import Notebook, find_notebooks, read_notebook, select_notebooks
+from amfir_lib.running.parameters import check_values
+from amfir_lib.running.supervise import log_path, run_notebook
+from amfir_lib.running.verify import record_path
+from amfir_lib.storage import digest_of, read_json
+
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for; None and empty mean "as usual".
+
+    Attributes:
+        baseline: parameters that choose the study itself: profile, dataset, data_root, group_pattern.
+        overrides: parameters that make it a variant (``-p``, ``--seeds``), values as text or typed.
+        only: names or numbers of notebooks.
+        environment: the ``AMFIR_*`` variables, where and how to compute.
+        force: run what is up to date, too.
+        dry_run: only say what would run, and why.
+        timeout_s: replaces the limit of every notebook.
+        notebooks: folder of the notebooks.
+    """
+
+    baseline: dict[str, Any] = field(default_factory=dict)
+    overrides: dict[str, Any] = field(default_factory=dict)
+    only: tuple[str, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
+    force: bool = False
+    dry_run: bool = False
+    timeout_s: float | None = None
+    notebooks: Path = paths.NOTEBOOKS
+
+
+@dataclass(frozen=True)
+class Task:
+    """One notebook with everything checked that can be checked before a kernel starts."""
+
+    notebook: Notebook
+    given: dict[str, Any]
+    config: Config
+    environment: dict[str, str]
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """All parameters, defaults included."""
+        return {name: parameter.default for name, parameter in self.notebook.parameters.items()} | self.given
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the closing table."""
+
+    notebook: str
+    result: str
+    seconds: float | None = None
+    detail: str = ""
+
+
+def run(request: Request, stream: TextIO | None = None) -> int:
+    """Run the notebooks that are not up to date.
+
+    Args:
+        request: what to run, and how.
+        stream: where the progress goes; default: standard output.
+    Returns:
+        Exit status.
+    Raises:
+        AmfirError: the request is wrong, or another runner is at work; nothing was started.
+    """
+    stream = stream or sys.stdout
+    tasks = plan(request)
+    display = Display(stream, len(tasks))
+    if request.dry_run:
+        for task in tasks:
+            why = _reasons(task, request)
+            display.skip(task.notebook.name, f"would run because {'; '.join(why)}" if why else "up to date")
+        return 0
+    output_dir, cache_dir = tasks[0].config.output_dir, tasks[0].config.cache_dir
+    tag_cache(cache_dir)
+    started = time.monotonic()
+    lines: list[Line] = []
+    with folder_lock(output_dir), _termination_as_interrupt():
+        try:
+            for task in tasks:
+                lines.append(_run_one(task, request, {line.notebook: line for line in lines}, display))
+        except KeyboardInterrupt:
+            display.line("Interrupted. What is finished is kept; run the same command again to go on.")
+            return INTERRUPTED
+    _summary(display, tasks, lines, time.monotonic() - started)
+    return 1 if any(line.result in ("failed", "not run") for line in lines) else 0
+
+
+def plan(request: Request) -> list[Task]:
+    """Check names, parameters and configuration of everything that was asked for; no kernel is started.
+
+    Raises:
+        UnknownName, UnknownParameter, BadParameter, DataNotFound: with the nearest name or a remedy.
+    """
+    selected = select_notebooks(find_notebooks(request.notebooks), request.only)
+    notebooks = [read_notebook(path) for path in selected]
+    environment = request.environment | {"AMFIR_VARIANT": variant_name(request.overrides)}
+    tasks = []
+    for notebook in notebooks:
+        wanted = request.baseline | request.overrides
+        try:
+            checked = check_values(notebook.name, notebook.parameters, wanted)
+        except UnknownParameter as error:
+            others = [other.name for other in notebooks if wanted.keys() <= other.parameters.keys()]
+            hint = f" Only these have it: --only {','.join(others)}" if others else ""
+            raise UnknownParameter(f"{error}{hint}") from None
+        given = {name: value for name, value in checked.items() if value != notebook.parameters[name].default}
+        defaults = {name: parameter.default for name, parameter in notebook.parameters.items()}
+        config = Config.from_notebook(defaults | given, environ=os.environ | environment)
+        if config.data_root is not None and not config.data_root.is_dir():
+            raise DataNotFound(f"There is no folder {config.data_root}; --data-root must be the folder of your clips.")
+        tasks.append(Task(notebook, given, config, _for_kernel(environment, config)))
+    return tasks
+
+
+def variant_name(overrides: Mapping[str, Any]) -> str:
+    """Folder name of a re-run with changed parameters: ``n_ways=5,10``; empty without changes."""
+    name = ",".join(f"{key}={overrides[key]}" for key in sorted(overrides))
+    safe = re.sub(r"[^A-Za-z0-9_.=,+-]", "", name)
+    return safe if safe == name and len(safe) <= 80 else f"{safe[:80]}-{digest_of(dict(overrides))[:8]}"
+
+
+def parse_assignments(texts: list[str]) -> dict[str, str]:
+    """``["n_way=5"]`` -> ``{"n_way": "5"}``.
+
+    Raises:
+        BadParameter: no equals sign, or a name given twice.
+    """
+    assignments: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier():
+            raise BadParameter(f'"-p {text}" is not of the form -p NAME=VALUE.')
+        if name in assignments:
+            raise BadParameter(f"-p {name} is given twice; which of the two values is meant?")
+        assignments[name] = value
+    return assignments
+
+
+def _for_kernel(environment: Mapping[str, str], config: Config) -> dict[str, str]:
+    """The variables of the kernel, with folders made absolute: its working folder is another one."""
+    return dict(environment) | {"AMFIR_CACHE_DIR": str(config.cache_dir), "AMFIR_RESULTS_DIR": str(config.results_dir)}
+
+
+def _entry_path(task: Task, name: str) -> Path:
+    return ledger.entry_path(task.config.cache_dir, task.config.output_dir, name)
+
+
+def _fingerprint(task: Task) -> dict[str, Any]:
+    needed = {}
+    for name in task.notebook.needs:
+        entry = ledger.read_entry(_entry_path(task, name))
+        needed[name] = digest_of(_lasting_exports(entry["exports"])) if entry else ""
+    return ledger.fingerprint(
+        task.notebook,
+        parameters=task.parameters,
+        library=ledger.library_digests(),
+        data_root=task.config.data_root,
+        needed=needed,
+    )
+
+
+def _lasting_exports(exports: Mapping[str, str]) -> dict[str, str]:
+    """The figures and tables; records and executed notebooks carry times and differ with every run."""
+    return {name: digest for name, digest in exports.items() if not name.startswith(("records/", "notebooks/"))}
+
+
+def _reasons(task: Task, request: Request) -> list[str]:
+    if request.force:
+        return ["--force was given"]
+    entry = ledger.read_entry(_entry_path(task, task.notebook.name))
+    return ledger.reasons_to_run(entry, _fingerprint(task), task.config.output_dir)
+
+
+def _run_one(task: Task, request: Request, before: Mapping[str, Line], display: Display) -> Line:
+    """Run one notebook if it has to run."""
+    notebook, output_dir = task.notebook, task.config.output_dir
+    broken = [name for name in notebook.needs if name in before and before[name].result in ("failed", "not run")]
+    if broken:
+        display.skip(notebook.name, f"not run because {broken[0]} failed")
+        return Line(notebook.name, "not run", detail=f"because {broken[0]} failed")
+    why = _reasons(task, request)
+    if not why:
+        display.skip(notebook.name, "up to date")
+        return Line(notebook.name, "up to date")
+    current = _fingerprint(task)  # before the run: what is edited meanwhile is noticed next time
+    display.start(notebook.name, "; ".join(why))
+    outcome = run_notebook(
+        notebook,
+        parameters=task.given,
+        environment=task.environment,
+        output_dir=output_dir,
+        timeout_s=request.timeout_s,
+        on_tick=display.tick,
+    )
+    if not outcome.done:
+        display.line(f"NotebookFailed: {outcome.problem}")
+        return Line(
+            notebook.name, "failed", outcome.seconds, f"see {paths.for_display(log_path(output_dir, notebook.name))}"
+        )
+    record = record_path(output_dir, notebook.name)
+    exports = [*read_json(record)["exports"], f"records/{record.name}", f"notebooks/{notebook.name}.ipynb"]
+    ledger.write_entry(_entry_path(task, notebook.name), current, output_dir, exports, outcome.seconds)
+    peak = format_bytes(outcome.peak_bytes)
+    display.line(f"      done in {format_seconds(outcome.seconds)}, peak memory {peak}")
+    return Line(notebook.name, "done", outcome.seconds)
+
+
+def _summary(display: Display, tasks: list[Task], lines: list[Line], seconds: float) -> None:
+    """Print what was made, where, and how long each took."""
+    config = tasks[0].config
+    width = max(len(line.notebook) for line in lines)
+    display.line()
+    for line in lines:
+        took = "" if line.seconds is None else format_seconds(line.seconds)
+        made = line.detail
+        if line.result == "done":
+            exports = read_json(record_path(config.output_dir, line.notebook))["exports"]
+            made = ", ".join(dict.fromkeys(str(Path(name).with_suffix("")) for name in exports))
+        display.line(f"  {line.notebook:<{width}}  {line.result:<10}  {took:>9}  {made}".rstrip())
+    where = paths.for_display(config.output_dir)
+    n_done = sum(line.result == "done" for line in lines)
+    n_current = sum(line.result == "up to date" for line in lines)
+    failed = [line for line in lines if line.result in ("failed", "not run")]
+    if n_current == len(lines):
+        display.line(f"Nothing to compute: all {n_current} notebooks are up to date. Results: {where}")
+    else:
+        text = f"{n_done} notebooks run, {n_current} up to date, {len(failed)} failed, in {format_seconds(seconds)}."
+        display.line(f"{text} Results: {where}")
+
+
+@contextmanager
+def _termination_as_interrupt() -> Any:
+    """Treat SIGTERM like Ctrl-C, so that a cluster's scheduler ends the kernels, too."""
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        previous = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # not the main thread: leave signals to whoever owns them
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

@@ -1,0 +1,1 @@
+"""The parts of the runner: reading notebooks, one child process per notebook, the ledger, the lock, the display."""

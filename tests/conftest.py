@@ -1,0 +1,27 @@
+"""What every test gets: global random state that nobody may touch, and no settings of the user who runs the tests."""
+
+from __future__ import annotations
+
+import os
+import random
+
+import numpy as np
+import pytest
+
+for name in [name for name in os.environ if name.startswith("AMFIR_")]:
+    del os.environ[name]
+
+
+def _global_state() -> tuple:
+    import torch
+
+    kind, keys, position, *_ = np.random.get_state()  # noqa: NPY002
+    return random.getstate(), kind, keys.tobytes(), position, torch.get_rng_state().numpy().tobytes()
+
+
+@pytest.fixture(autouse=True)
+def global_random_state_stays_untouched():
+    """Fail a test whose code draws from a global generator: results would then depend on the order of calls."""
+    before = _global_state()
+    yield
+    assert _global_state() == before, "this test, or code that it calls, used a global random generator"

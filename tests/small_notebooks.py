@@ -1,0 +1,44 @@
+"""Small notebooks, sound and broken, for the tests of the runner."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nbformat
+
+PARAMETERS = 'profile: str = "smoke"  # smoke | study | paper\nn_way: int = 5  # classes per episode\nn_seeds: int = 0'
+START = """
+import pandas as pd
+from amfir_lib import records
+from amfir_lib.config import Config
+config = Config.from_notebook(locals())
+run = records.start("{name}", config)
+"""
+FINISH = 'run.finish(tables={{"{name}": pd.DataFrame({{"n_way": [n_way]}})}}, numbers={{"n_way": n_way}})'
+
+
+def write_notebook(
+    folder: Path, name: str, *cells: str, parameters: str = PARAMETERS, finish: bool = True, **declared: object
+) -> Path:
+    """Write a notebook: title, parameters, start, the given code cells, and a last cell that finishes.
+
+    Args:
+        folder: where to.
+        name: file name without suffix.
+        cells: sources of the code cells in the middle.
+        parameters: source of the parameters cell.
+        finish: whether there is a last cell.
+        declared: entries of the metadata ``amfir``; default: it makes one table of its own name.
+    Returns:
+        Path of the notebook.
+    """
+    new = nbformat.v4
+    nodes = [new.new_markdown_cell(f"# {name}"), new.new_code_cell(parameters, metadata={"tags": ["parameters"]})]
+    sources = [START.format(name=name), *cells, *([FINISH.format(name=name)] if finish else [])]
+    nodes += [new.new_code_cell(source) for source in sources]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    metadata = {"kernelspec": kernel, "amfir": {"makes": [f"tables/{name}"]} | declared}
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.ipynb"
+    nbformat.write(new.new_notebook(cells=nodes, metadata=metadata), path)
+    return path
