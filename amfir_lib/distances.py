@@ -8,7 +8,7 @@ from torch import Tensor
 from amfir_lib.errors import ShapeError, unknown_name
 
 METRICS = ("euclidean", "sqeuclidean", "cosine")
-COSINE_EPSILON = 1e-16  # added to squared norms: far below those of features at scale 1e-6
+COSINE_EPSILON = 1e-20  # added to squared norms: far below those of features at scale 1e-6
 
 
 def distances(query: Tensor, prototypes: Tensor, *, metric: str = "euclidean", scaled: bool = True) -> Tensor:
