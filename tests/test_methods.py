@@ -479,6 +479,10 @@ def test_modalities_that_do_not_fit_are_refused():
         build(enhancer="fle", n_segments=8)(support, query)
 
 
+def test_a_whole_number_and_its_float_are_the_same_option():
+    assert repr(resolve_options("amfir", {"kd_lambda": 1})) == repr(resolve_options("amfir", {"kd_lambda": 1.0}))
+
+
 def test_presets_name_only_options_that_exist():
     for preset in PRESETS:
         assert resolve_options("protonet", {"preset": preset})

@@ -26,7 +26,10 @@ class Options:
 
     def __post_init__(self) -> None:
         for one in fields(self):
-            _check(one, getattr(self, one.name))
+            value = getattr(self, one.name)
+            _check(one, value)
+            if isinstance(one.default, float):
+                object.__setattr__(self, one.name, float(value))  # 1 and 1.0 are one option with one digest
 
     @classmethod
     def from_mapping(cls, given: Mapping[str, Any], *, method: str) -> Options:
