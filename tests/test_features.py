@@ -26,7 +26,7 @@ from amfir_lib.errors import (
     StoreError,
     UnknownName,
     UnreadableVideo,
-)  # fmt: skip
+)
 from amfir_lib.storage import atomic_write
 
 

@@ -21,7 +21,7 @@ from amfir_lib.data.class_split import (
     parse_counts,
     published_splits,
     read_class_split,
-)  # fmt: skip
+)
 from amfir_lib.data.folder import load_folder
 from amfir_lib.data.listing import groups_from_names
 from amfir_lib.data.manifest import SPLITS
@@ -33,7 +33,7 @@ from amfir_lib.errors import (
     TooFewVideos,
     UnknownName,
     UnknownParameter,
-)  # fmt: skip
+)
 from amfir_lib.storage import read_json
 
 SPLIT = "train: [c0, c1, c2]\nval: [c3]\ntest: [c4]\n"
