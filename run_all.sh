@@ -46,7 +46,7 @@ finish_set_up() {
         version="$(sed -n 's/^opencv-python==\([^ ;]*\).*/\1/p' "$lock")"
         say "opencv-python does not load here (often libGL is missing on a server): using opencv-python-headless $version instead."
         "$prefix/bin/python" -m pip uninstall --yes --quiet opencv-python >> "$setup_log" 2>&1 || true
-        "$prefix/bin/python" -m pip install --no-deps "opencv-python-headless==$version" >> "$setup_log" 2>&1 || true
+        "$prefix/bin/python" -m pip install --no-deps --force-reinstall "opencv-python-headless==$version" >> "$setup_log" 2>&1 || true
         "$prefix/bin/python" -c 'import cv2' >> "$setup_log" 2>&1 || fail "OpenCV cannot be loaded: $(tail -n 1 -- "$setup_log").\
  On Debian or Ubuntu: apt-get install libgl1 libglib2.0-0. Then run this again."
     fi
@@ -97,7 +97,7 @@ set_up_with_venv() {
         printf '%s\n' "$root" > "$prefix/amfir.root"
     fi
     rm -f -- "$prefix/amfir.stamp"
-    "$prefix/bin/python" -m pip install --requirement "$lock" >> "$setup_log" 2>&1 &
+    "$prefix/bin/python" -m pip install --progress-bar off --requirement "$lock" >> "$setup_log" 2>&1 &
     local pip=$! seconds=0
     trap 'kill "$pip" 2>/dev/null; exit 130' INT TERM
     while kill -0 "$pip" 2>/dev/null; do

@@ -87,7 +87,9 @@ def _alignment(frame: pd.DataFrame) -> list[str]:
 
 
 def _markdown(frame: pd.DataFrame) -> str:
-    return frame.to_markdown(index=False, floatfmt=".4g", colalign=_alignment(frame), missingval="–")
+    alignment = _alignment(frame)
+    frame = frame.astype(object).where(frame.notna(), None)
+    return frame.to_markdown(index=False, floatfmt=".4g", colalign=alignment, missingval="–")
 
 
 def _latex(frame: pd.DataFrame, caption: str) -> str:

@@ -18,7 +18,13 @@ FINISH = 'run.finish(tables={{"{name}": pd.DataFrame({{"n_way": [n_way]}})}}, nu
 
 
 def write_notebook(
-    folder: Path, name: str, *cells: str, parameters: str = PARAMETERS, finish: bool = True, **declared: object
+    folder: Path,
+    name: str,
+    *cells: str,
+    parameters: str = PARAMETERS,
+    start: bool = True,
+    finish: bool = True,
+    **declared: object,
 ) -> Path:
     """Write a notebook: title, parameters, start, the given code cells, and a last cell that finishes.
 
@@ -27,14 +33,15 @@ def write_notebook(
         name: file name without suffix.
         cells: sources of the code cells in the middle.
         parameters: source of the parameters cell.
-        finish: whether there is a last cell.
+        start: whether there is a cell that starts the record.
+        finish: whether there is a last cell that writes it.
         declared: entries of the metadata ``amfir``; default: it makes one table of its own name.
     Returns:
         Path of the notebook.
     """
     new = nbformat.v4
     nodes = [new.new_markdown_cell(f"# {name}"), new.new_code_cell(parameters, metadata={"tags": ["parameters"]})]
-    sources = [START.format(name=name), *cells, *([FINISH.format(name=name)] if finish else [])]
+    sources = [*([START.format(name=name)] if start else []), *cells, *([FINISH.format(name=name)] if finish else [])]
     nodes += [new.new_code_cell(source) for source in sources]
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     metadata = {"kernelspec": kernel, "amfir": {"makes": [f"tables/{name}"]} | declared}

@@ -1,0 +1,141 @@
+"""The command line: what is understood, what is refused, and with which exit status."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+from small_notebooks import write_notebook
+
+from amfir_lib import __version__, cli, paths, runner
+from amfir_lib.housekeeping import TAG, tag_cache
+
+RUN_ALL = paths.REPOSITORY / "run_all.sh"
+
+
+def refused(capsys, *arguments: str) -> str:
+    """The one sentence on standard error; checks that the exit status is 2."""
+    assert cli.main(list(arguments)) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.count("\n") == 1
+    return captured.err
+
+
+@pytest.fixture
+def requests(monkeypatch):
+    """The requests that reach the runner, instead of being carried out."""
+    seen: list[runner.Request] = []
+    monkeypatch.setattr(runner, "run", lambda request: seen.append(request) or 0)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["check"], '"check" comes with a later version'),
+        (["--backend", "dask"], "--backend dask comes with a later version"),
+        (["--scheduler", "tcp://x"], "--scheduler comes with a later version"),
+        (["--devices", "2"], "--devices 2 comes with a later version"),
+        (["tset"], 'did you mean "test"'),
+        (["--profile", "smokey"], 'did you mean "smoke"'),
+        (["--nway", "5"], "unrecognized arguments: --nway 5. See: ./run_all.sh --help"),
+        (["--jobs", "none"], "must be a whole number"),
+        (["--device", "gpu"], "auto, cpu, cuda or cuda:N"),
+        (["--seeds", "0"], "--seeds is 0"),
+        (["-p", "n_way"], "-p NAME=VALUE"),
+        (["-p", "n_way=5", "-p", "n_way=6"], "given twice"),
+        (["--yes"], "belong to the command clean"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_in_one_sentence_with_status_2(capsys, requests, arguments, words):
+    assert words in refused(capsys, *arguments)
+    assert not requests
+
+
+def test_options_reach_the_runner(requests, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    line = "--profile smoke --only 01_a,02_b --only 3 -p n_way=7 --seeds 2 --jobs 2 --device cpu --cache-dir c --force"
+    assert cli.main(line.split()) == 0
+    request = requests[0]
+    assert request.baseline == {"profile": "smoke"}
+    assert request.overrides == {"n_way": "7", "n_seeds": "2"}
+    assert request.only == ("01_a", "02_b", "3")
+    assert request.environment == {"AMFIR_CACHE_DIR": str(tmp_path / "c"), "AMFIR_DEVICE": "cpu", "AMFIR_JOBS": "2"}
+    assert request.force
+
+
+def test_a_relative_data_root_is_found_from_where_the_user_stands(requests, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cli.main(["--dataset", "folder", "--data-root", "clips"])
+    data_root = requests[0].baseline["data_root"]
+    assert (paths.REPOSITORY / data_root).resolve() == tmp_path.resolve() / "clips"
+
+
+def test_list_and_help_of_a_notebook_need_no_kernel(capsys, tmp_path):
+    write_notebook(tmp_path, "03_free_energy")
+    assert cli.main(["--notebooks-dir", str(tmp_path), "--list"]) == 0
+    assert capsys.readouterr().out.split() == ["03_free_energy", "03_free_energy"]
+    assert cli.main(["--notebooks-dir", str(tmp_path), "--help", "03"]) == 0
+    assert "n_way: int = 5   classes per episode" in capsys.readouterr().out
+
+
+def test_the_help_text_names_every_option():
+    text = (paths.LIBRARY / "usage.txt").read_text()
+    for action in cli.build_parser()._actions:
+        for option in action.option_strings:
+            assert option in text or option == "--notebooks-dir"
+    for command in cli.COMMANDS[1:]:
+        assert f"\n  {command}" in text
+
+
+def test_arguments_after_test_go_to_pytest_unread(monkeypatch):
+    seen = []
+    monkeypatch.setattr(cli, "_test", lambda arguments: seen.extend(arguments) or 0)
+    assert cli.main(["test", "-k", "fusion", "--help"]) == 0
+    assert seen == ["-k", "fusion", "--help"]
+
+
+def test_clean_says_what_and_how_much_and_removes_only_a_folder_of_ours(capsys, tmp_path):
+    cache, results = tmp_path / "cache", tmp_path / "results"
+    places = ["--cache-dir", str(cache), "--results-dir", str(results)]
+    tag_cache(cache)
+    (cache / "clip.avi").write_bytes(bytes(2_000_000))
+    (results / "study" / "variants" / "n_way=7").mkdir(parents=True)
+
+    assert cli.main(["clean", "--cache", *places]) == 1  # nobody there to ask
+    assert "2 MB" in capsys.readouterr().out and cache.exists()
+    assert cli.main(["clean", "--cache", "--yes", *places]) == 0
+    assert not cache.exists() and (results / "study" / "variants").exists()
+    assert cli.main(["clean", "--variants", "--yes", *places]) == 0
+    assert not (results / "study" / "variants").exists() and (results / "study").exists()
+
+
+def test_clean_refuses_a_folder_that_may_not_be_ours(capsys, tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    assert TAG in refused(capsys, "clean", "--cache", "--yes", "--cache-dir", str(tmp_path))
+    assert (tmp_path / "thesis.tex").exists()
+
+
+def run_all(*arguments: str, cwd) -> subprocess.CompletedProcess:
+    """Run the script in an almost empty environment."""
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(cwd)}
+    return subprocess.run([str(RUN_ALL), *arguments], cwd=cwd, env=environment, capture_output=True, text=True)
+
+
+def test_the_script_answers_help_and_version_without_any_set_up_from_any_folder(tmp_path):
+    assert run_all("--version", cwd=tmp_path).stdout == f"amfir-study {__version__}\n"
+    assert run_all("--help", cwd=tmp_path).stdout == (paths.LIBRARY / "usage.txt").read_text()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_script_works_through_a_link_with_a_space_in_its_path(tmp_path):
+    link = tmp_path / "a folder" / "study"
+    link.parent.mkdir()
+    link.symlink_to(RUN_ALL)
+    result = subprocess.run([str(link), "--version"], capture_output=True, text=True, check=True)
+    assert __version__ in result.stdout
+
+
+def test_the_script_refuses_what_comes_later(tmp_path):
+    result = run_all("check", cwd=tmp_path)
+    assert result.returncode == 2 and "comes with a later version" in result.stderr

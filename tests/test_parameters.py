@@ -1,0 +1,80 @@
+"""The parameters cell: what is read from it, and which values are refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from amfir_lib.errors import BadParameter, UnknownParameter
+from amfir_lib.running.parameters import check_values, read_parameters
+
+CELL = """
+profile: str = "study"   # smoke | study | paper
+n_way: int = 5  # classes per episode
+margin: float = 0.1
+n_ways: list[int] = [5, 10]
+weights: dict = {"rgb": 1.0}
+literal: bool = False
+limit: int | None = None
+plain = 3
+"""
+
+
+@pytest.fixture
+def parameters():
+    return read_parameters(CELL)
+
+
+def test_names_types_defaults_and_comments_are_read(parameters):
+    assert list(parameters)[:3] == ["profile", "n_way", "margin"]
+    n_way = parameters["n_way"]
+    assert (n_way.kind, n_way.default, n_way.comment) == ("int", 5, "classes per episode")
+    assert parameters["plain"].kind == "int"
+
+
+def test_a_derived_default_is_refused():
+    with pytest.raises(BadParameter, match="Derive values in the next cell"):
+        read_parameters("a: int = 2\nb: int = 2 * a")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("n_way", "7", 7),
+        ("margin", "1e-3", 1e-3),
+        ("margin", "1", 1.0),
+        ("n_ways", "5,6,8", [5, 6, 8]),
+        ("n_ways", "[5]", [5]),
+        ("n_ways", "(5, 6)", [5, 6]),
+        ("weights", "{rgb: 0.5}", {"rgb": 0.5}),
+        ("literal", "true", True),
+        ("limit", "none", None),
+        ("limit", "4", 4),
+        ("profile", "5", "5"),
+    ],
+)
+def test_text_from_the_command_line_becomes_the_declared_type(parameters, name, text, value):
+    checked = check_values("nb", parameters, {name: text})[name]
+    assert checked == value and type(checked) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("n_way", "five", "a whole number"),
+        ("n_way", "5.5", "a whole number"),
+        ("n_way", "true", "a whole number"),
+        ("margin", "high", "a number"),
+        ("n_ways", "5,six", "a list"),
+        ("literal", "2", "true or false"),
+        ("weights", "[1]", "a mapping"),
+        ("limit", "[", "a whole number or none"),
+    ],
+)
+def test_a_value_of_another_type_is_refused_with_an_example(parameters, name, text, words):
+    with pytest.raises(BadParameter, match=f"{name} of nb is .* must be {words}.* for example -p {name}="):
+        check_values("nb", parameters, {name: text})
+
+
+def test_an_unknown_name_is_refused_with_the_nearest_one(parameters):
+    with pytest.raises(UnknownParameter, match='did you mean "margin"'):
+        check_values("nb", parameters, {"magrin": "1"})

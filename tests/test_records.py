@@ -1,0 +1,120 @@
+"""Exports and records: same input, same bytes; the record last; what it says about code and machine."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from amfir_lib import records
+from amfir_lib.config import Config
+from amfir_lib.exports import Table, write_figure, write_table
+from amfir_lib.storage import digest_of_file
+
+
+@pytest.fixture
+def config(tmp_path):
+    return replace(Config.from_notebook({"profile": "smoke", "margin": 0.1}, environ={}), results_dir=tmp_path)
+
+
+def a_figure() -> Figure:
+    figure = Figure(figsize=(3.4, 2.0))
+    figure.add_subplot().plot([0, 1], [0, 1], label="AMFIR")
+    return figure
+
+
+def test_equal_figures_are_equal_bytes(tmp_path):
+    first, second = (write_figure(a_figure(), tmp_path / name / "curve") for name in ("a", "b"))
+    assert [path.name for path in first] == ["curve.png", "curve.pdf"]
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+    assert b"CreationDate" not in first[1].read_bytes()
+
+
+def test_a_table_keeps_full_precision_in_csv_and_reads_well_elsewhere(tmp_path):
+    data = pd.DataFrame({"method": ["AMFIR", "ProtoNet"], "accuracy": [2 / 3, np.nan]})
+    csv, markdown, latex = (path.read_text() for path in write_table(data, tmp_path / "table1"))
+    assert "AMFIR,0.6666666666666666" in csv
+    assert "0.6667" in markdown and "–" in markdown
+    assert r"\toprule" in latex and "0.6667" in latex
+
+
+def test_a_shown_table_and_its_caption_go_to_markdown_and_latex_only(tmp_path):
+    data = pd.DataFrame({"method": ["AMFIR"], "mean": [52.43], "half_width": [1.9]})
+    shown = pd.DataFrame({"method": ["AMFIR"], "5-way": ["52.4 ± 1.9"]})
+    table = Table(data, shown, caption="Test split; ± covers 95 % of test_classes.")
+    csv, markdown, latex = (path.read_text() for path in write_table(table, tmp_path / "table1"))
+    assert "±" not in csv and "half_width" in csv
+    assert "52.4 ± 1.9" in markdown and "± covers" in markdown
+    assert r"52.4 $\pm$ 1.9" in latex and r"95 \% of test\_classes" in latex
+
+
+def test_an_index_becomes_columns(tmp_path):
+    data = pd.DataFrame({"n": [1, 2]}, index=pd.Index(["rgb", "flow"], name="modality"))
+    assert write_table(data, tmp_path / "t")[0].read_text().splitlines() == ["modality,n", "rgb,1", "flow,2"]
+
+
+def test_the_record_names_every_export_with_its_digest_and_says_done(config):
+    run = records.start("03_free_energy", config)
+    run.finish({"curve": a_figure()}, {"plateau": pd.DataFrame({"f": [-4.0]})}, {"plateau": np.float32(-4.0)})
+    record = json.loads((config.output_dir / "records" / "03_free_energy.json").read_text())
+    assert record["status"] == "done"
+    assert record["numbers"] == {"plateau": -4.0}
+    assert record["options"] == {"margin": 0.1}
+    assert record["seeds"] == [0]
+    kinds = {"figures/curve": ("png", "pdf"), "tables/plateau": ("csv", "md", "tex")}
+    assert set(record["exports"]) == {f"{stem}.{suffix}" for stem, suffixes in kinds.items() for suffix in suffixes}
+    for name, digest in record["exports"].items():
+        assert digest_of_file(config.output_dir / name) == digest
+
+
+def test_a_failing_export_leaves_no_record(config):
+    run = records.start("03_free_energy", config)
+    with pytest.raises(AttributeError):
+        run.finish(figures={"curve": "not a figure"})
+    assert not (config.output_dir / "records").exists()
+    assert not list(config.output_dir.rglob("*.partial*"))
+
+
+def test_the_record_holds_no_path_of_this_machine(config, tmp_path):
+    config = replace(config, data_root=tmp_path / "clips")
+    text = json.dumps(records.start("03_free_energy", config).describe())
+    assert str(tmp_path) not in text and '"clips"' in text
+
+
+def test_values_that_json_cannot_hold_are_made_plain():
+    value = {"a": np.arange(2), "b": (np.int64(1), np.nan), 3: np.bool_(True)}
+    assert records.plain(value) == {"a": [0, 1], "b": [1, None], "3": True}
+
+
+def test_the_environment_names_packages_and_device():
+    record = records.environment_record("cpu")
+    assert record["device"] == "cpu"
+    assert {"torch", "numpy", "papermill"} <= record["packages"].keys()
+
+
+def test_without_git_the_code_version_is_the_package_version(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert records.code_version(tmp_path) == {"version": records.__version__, "commit": None, "dirty": None}
+
+
+def test_only_changes_of_code_make_a_version_dirty(tmp_path):
+    def git(*arguments: str) -> None:
+        author = ("-c", "user.name=a", "-c", "user.email=a@b")
+        subprocess.run(["git", "-C", str(tmp_path), *author, *arguments], check=True, capture_output=True)
+
+    (tmp_path / "amfir_lib").mkdir()
+    (tmp_path / "amfir_lib" / "a.py").write_text("")
+    git("init")
+    assert records.code_version(tmp_path)["commit"] is None
+    git("add", ".")
+    git("commit", "-m", "first")
+    (tmp_path / "README.md").write_text("prose")
+    clean = records.code_version(tmp_path)
+    assert len(clean["commit"]) == 40 and clean["dirty"] is False
+    (tmp_path / "amfir_lib" / "a.py").write_text("changed = True")
+    assert records.code_version(tmp_path)["dirty"] is True

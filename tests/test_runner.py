@@ -1,0 +1,370 @@
+"""The runner against sound and broken notebooks: what is done, what is not, and what the user is told.
+
+Starting a kernel takes about two seconds, so the broken notebooks run once, in one study, and tests read its output.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import psutil
+import pytest
+from small_notebooks import write_notebook
+
+from amfir_lib import paths, runner
+from amfir_lib.errors import BadParameter, CacheLocked, DataNotFound, UnknownName, UnknownParameter
+from amfir_lib.running import ledger, supervise
+from amfir_lib.running.lock import folder_lock
+from amfir_lib.running.notebooks import read_notebook
+
+DUMMY_FINISH = """
+from pathlib import Path
+import hashlib, json, os
+folder = Path(os.environ["AMFIR_RESULTS_DIR"]) / "smoke"
+if os.environ["AMFIR_VARIANT"]:
+    folder = folder / "variants" / os.environ["AMFIR_VARIANT"]
+(folder / "tables").mkdir(parents=True, exist_ok=True)
+(folder / "records").mkdir(exist_ok=True)
+(folder / "tables" / "{name}.csv").write_text(f"n_way\\n{{n_way}}\\n")
+digest = hashlib.sha256((folder / "tables" / "{name}.csv").read_bytes()).hexdigest()[:16]
+record = dict(status="done", exports={{"tables/{name}.csv": digest}})
+(folder / "records" / "{name}.json").unlink(missing_ok=True)
+(folder / "records" / "{name}.json").write_text(json.dumps(record))
+"""
+
+
+class Study:
+    """A folder with small notebooks, and a way to run them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.notebooks = folder, folder / "notebooks"
+        self.results, self.cache = folder / "results", folder / "cache"
+        self.output_dir = self.results / "smoke"
+
+    def add(self, name: str, *cells: str, quick: bool = True, **options: object) -> Path:
+        """Add a notebook; a quick one writes its record by itself, without the seconds that importing torch takes."""
+        if quick:
+            cells = (*cells, DUMMY_FINISH.format(name=name)) if options.pop("finish", True) else cells
+            options = {"makes": [f"tables/{name}.csv"], "start": False, "finish": False} | options
+        return write_notebook(self.notebooks, name, *cells, **options)
+
+    def request(self, **changes: object) -> runner.Request:
+        environment = {"AMFIR_CACHE_DIR": str(self.cache), "AMFIR_RESULTS_DIR": str(self.results), "AMFIR_JOBS": "1"}
+        return runner.Request(**({"environment": environment, "notebooks": self.notebooks} | changes))
+
+    def run(self, **changes: object) -> tuple[int, str]:
+        """Exit status and everything printed."""
+        stream = io.StringIO()
+        status = runner.run(self.request(**changes), stream)
+        return status, stream.getvalue()
+
+    def reasons(self, name: str) -> str:
+        """What a dry run says about one notebook."""
+        _, text = self.run(dry_run=True)
+        return next(line for line in text.splitlines() if f" {name}: " in line).partition(": ")[2]
+
+
+LIBRARY = ledger.library_digests()
+
+
+@pytest.fixture(autouse=True)
+def a_library_that_nobody_edits_meanwhile(monkeypatch):
+    monkeypatch.setattr(ledger, "library_digests", lambda: dict(LIBRARY))
+
+
+@pytest.fixture
+def study(tmp_path):
+    return Study(tmp_path / "a study")
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory):
+    """One run over every kind of broken notebook, with a sound one after them."""
+    study = Study(tmp_path_factory.mktemp("broken"))
+    study.add("01_raises", "1 / 0")
+    study.add(
+        "02_refuses", "from amfir_lib.errors import TooFewVideos\nraise TooFewVideos('class \"cartwheel\" is small.')"
+    )
+    study.add(
+        "03_killed",
+        "import os, time\nprint('so far so good', flush=True)\ntime.sleep(0.5)\nos.kill(os.getpid(), 9)",
+    )
+    hang = "import subprocess, time\nprint(subprocess.Popen(['sleep', '600']).pid, flush=True)\ntime.sleep(600)"
+    study.add("04_hangs", hang, timeout_s=4)
+    study.add("05_exits", "import sys\nsys.exit(0)")
+    study.add("06_forgets", makes=["figures/fig2"])
+    study.add("07_no_record", finish=False)
+    study.add("08_needs", needs=["01_raises"])
+    study.add("09_sound", "import sys\nfor i in range(3):\n    print(f'\\rstep {i}', end='', file=sys.stderr)")
+    study.status, study.text = study.run()
+    return study
+
+
+def said(broken: Study, name: str) -> str:
+    """The sentence about one failed notebook."""
+    return next(line for line in broken.text.splitlines() if line.startswith(f"NotebookFailed: {name}"))
+
+
+def test_a_raising_cell_is_named_with_number_error_and_log(broken):
+    sentence = said(broken, "01_raises")
+    assert "stopped in cell 3 of 4: ZeroDivisionError: division by zero." in sentence
+    log = broken.output_dir / "notebooks" / "01_raises.log"
+    assert sentence.endswith(f"Full log: {log}")
+    assert "Traceback" in log.read_text()
+
+
+def test_an_error_of_ours_reaches_the_screen_as_its_sentence_without_a_traceback(broken):
+    assert 'TooFewVideos: class "cartwheel" is small. Full log' in said(broken, "02_refuses")
+    assert "Traceback" not in broken.text
+
+
+def test_a_killed_kernel_is_a_failure_with_its_last_line(broken):
+    sentence = said(broken, "03_killed")
+    assert "stopped in cell 3 of 4: its kernel died (peak memory" in sentence
+    assert "last line: so far so good" in sentence
+
+
+def test_a_hanging_cell_is_ended_with_everything_that_it_started(broken):
+    sentence = said(broken, "04_hangs")
+    assert "stopped in cell 3 of 4: it did not end within 4 s (--timeout SECONDS raises the limit)" in sentence
+    assert not is_alive(int(re.search(r"last line: (\d+)", sentence)[1]))
+
+
+def test_sys_exit_0_is_a_failure(broken):
+    assert "05_exits stopped after cell 3 of 4, which left the notebook with sys.exit()" in broken.text
+
+
+def test_a_missing_export_is_a_failure(broken):
+    assert 'did not make figures/fig2.png, which its metadata declares under "makes"' in said(broken, "06_forgets")
+
+
+def test_a_missing_record_is_a_failure(broken):
+    assert "ran to its end but wrote no record" in said(broken, "07_no_record")
+
+
+def test_a_notebook_that_needs_a_failed_one_is_not_run(broken):
+    assert "08_needs: not run because 01_raises failed" in broken.text
+
+
+def test_sound_notebooks_still_run_and_the_run_ends_non_zero(broken):
+    assert broken.status == 1
+    assert re.search(r"09_sound +done .*tables/09_sound", broken.text)
+    assert "1 notebooks run, 0 up to date, 8 failed" in broken.text
+
+
+def test_a_failed_notebook_is_kept_beside_and_never_over_a_good_one(broken):
+    names = {path.name for path in (broken.output_dir / "notebooks").glob("*.ipynb")}
+    assert "09_sound.ipynb" in names
+    assert "01_raises.failed.ipynb" in names and "01_raises.ipynb" not in names
+
+
+def test_executed_notebooks_hold_no_paths_of_this_machine_and_no_overwritten_text(broken):
+    text = (broken.output_dir / "notebooks" / "09_sound.ipynb").read_text()
+    assert str(broken.folder) not in text and "amfir-" not in text
+    outputs = [output for cell in json.loads(text)["cells"] for output in cell.get("outputs", ())]
+    assert ["step 2"] in [output.get("text") for output in outputs]
+
+
+def test_a_mistyped_parameter_is_refused_before_any_kernel_starts(study):
+    study.add("01_first")
+    with pytest.raises(
+        UnknownParameter, match=r'"nway" is not a known parameter of 01_first \(did you mean "n_way"\?\)'
+    ):
+        study.run(overrides={"nway": "5"})
+    assert not study.results.exists()
+
+
+def test_an_ill_typed_value_is_refused_before_any_kernel_starts(study):
+    study.add("01_first")
+    with pytest.raises(BadParameter, match='n_way of 01_first is "five", but must be a whole number .* -p n_way=5'):
+        study.run(overrides={"n_way": "five"})
+    assert not study.results.exists()
+
+
+def test_a_parameter_that_some_notebooks_lack_names_those_that_have_it(study):
+    study.add("01_first")
+    study.add("02_other", parameters="n_way: int = 5\nmargin: float = 0.1")
+    with pytest.raises(UnknownParameter, match="Only these have it: --only 02_other"):
+        study.run(overrides={"margin": "0.2"})
+
+
+def test_an_unknown_notebook_is_refused_with_the_nearest_name(study):
+    study.add("03_free_energy")
+    with pytest.raises(UnknownName, match='did you mean "03_free_energy"'):
+        study.run(only=("03_fre_energy",))
+
+
+def test_a_data_root_that_is_not_there_is_refused(study):
+    study.add("01_first", parameters='profile: str = "smoke"\ndataset: str = ""\ndata_root: str = ""')
+    with pytest.raises(DataNotFound, match="There is no folder /no/clips"):
+        study.run(baseline={"dataset": "folder", "data_root": "/no/clips"})
+
+
+def test_a_second_run_computes_nothing_and_says_so(study):
+    study.add("01_first")
+    assert study.run()[0] == 0
+    status, text = study.run()
+    assert status == 0
+    assert "Nothing to compute: all 1 notebooks are up to date" in text
+
+
+def test_each_cause_of_staleness_is_named(study, monkeypatch):
+    """One run, then one change after the other; a dry run names each."""
+    path = study.add("01_first")
+    study.run()
+    assert study.reasons("01_first") == "up to date"
+
+    table = study.output_dir / "tables" / "01_first.csv"
+    content = table.read_text()
+    table.write_text("n_way\n6\n")
+    assert "tables/01_first.csv is not what the notebook made" in study.reasons("01_first")
+    table.unlink()
+    assert "tables/01_first.csv is missing" in study.reasons("01_first")
+    table.write_text(content)
+
+    changed = LIBRARY | {"amfir_lib/errors.py": "0", "amfir_lib/new.py": "1"}
+    monkeypatch.setattr(ledger, "library_digests", lambda: changed)
+    assert "amfir_lib/errors.py changed; amfir_lib/new.py is new" in study.reasons("01_first")
+    monkeypatch.setattr(ledger, "library_digests", lambda: LIBRARY)
+
+    node = nbformat.read(path, as_version=4)
+    node.cells[1].source = node.cells[1].source.replace("n_way: int = 5", "n_way: int = 7")
+    nbformat.write(node, path)
+    assert "the notebook changed; parameter n_way changed from 5 to 7" in study.reasons("01_first")
+
+
+def test_outputs_and_metadata_of_cells_do_not_make_a_notebook_stale(study):
+    path = study.add("01_first")
+    before = read_notebook(path).digest
+    node = nbformat.read(path, as_version=4)
+    node.cells[1].execution_count = 3
+    node.cells[1].metadata["collapsed"] = True
+    nbformat.write(node, path)
+    assert read_notebook(path).digest == before
+
+
+def test_plumbing_does_not_make_results_stale_but_the_mathematics_does():
+    names = LIBRARY
+    assert "amfir_lib/storage.py" in names and "amfir_lib/records.py" in names
+    assert not any(name.startswith(("amfir_lib/running/", "amfir_lib/cli.py", "amfir_lib/runner.py")) for name in names)
+
+
+def test_a_new_file_of_the_user_makes_the_notebook_stale(tmp_path):
+    (tmp_path / "wave").mkdir()
+    before = ledger.listing_digest(tmp_path)
+    (tmp_path / "wave" / "clip.avi").write_bytes(b"")
+    assert ledger.listing_digest(tmp_path) != before
+
+
+def test_a_variant_is_written_beside_the_baseline_and_never_over_it(study):
+    study.add("01_first")
+    study.run()
+    table = study.output_dir / "tables" / "01_first.csv"
+    before = table.read_bytes()
+    assert study.run(overrides={"n_way": "7"})[0] == 0
+    assert table.read_bytes() == before
+    variant = study.output_dir / "variants" / "n_way=7" / "tables" / "01_first.csv"
+    assert variant.read_text() == "n_way\n7\n"
+    assert study.reasons("01_first") == "up to date"
+
+
+def test_variants_with_the_same_readable_name_do_not_share_a_folder():
+    assert runner.variant_name({"n_ways": "5,6"}) == "n_ways=5,6"
+    assert runner.variant_name({"pattern": "a b"}) != runner.variant_name({"pattern": "ab"})
+    assert "/" not in runner.variant_name({"x": "../../etc"})
+
+
+def test_a_runner_killed_half_way_leaves_no_process_and_resumes_after_the_last_done_notebook(study):
+    study.add("01_first")
+    study.add(
+        "02_slow", "import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(float(os.environ.get('PAUSE', 600)))"
+    )
+    command = [sys.executable, "-m", "amfir_lib", "--notebooks-dir", str(study.notebooks)]
+    command += ["--results-dir", str(study.results), "--cache-dir", str(study.cache), "--jobs", "1"]
+    environment = os.environ | {"PYTHONPATH": str(paths.REPOSITORY)}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, cwd=study.folder)
+    log = study.output_dir / "notebooks" / "02_slow.log"
+    pids = wait_for(lambda: re.findall(r"^\d+$", log.read_text(), re.M) if log.exists() else None)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    wait_for(lambda: not is_alive(int(pids[0])))
+
+    study_environment = study.request().environment | {"PAUSE": "0"}
+    status, text = study.run(environment=study_environment)
+    assert status == 0
+    assert "01_first: up to date" in text
+    assert "02_slow: runs because it has not been run here yet" in text
+
+
+def test_two_runners_on_one_results_folder_are_refused_with_the_process_named(study):
+    study.add("01_first")
+    with folder_lock(study.output_dir):
+        with pytest.raises(CacheLocked, match=f"Process {os.getpid()} is already writing .*smoke"):
+            study.run()
+    assert study.run(dry_run=True)[0] == 0  # free again, and a dry run needs no lock
+
+
+def test_an_interrupt_ends_the_kernel_and_keeps_what_is_done(study, monkeypatch):
+    study.add("01_first")
+
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "run_notebook", interrupt)
+    status, text = study.run()
+    assert status == runner.INTERRUPTED
+    assert "run the same command again to go on" in text
+
+
+def test_a_kernel_that_does_not_start_is_tried_twice_and_only_then_reported(study, monkeypatch):
+    path = study.add("01_first")
+    attempts = []
+
+    def fail(work, *arguments):
+        attempts.append(work)
+        (work / "account.json").write_text("{}")
+        account = {"cell": 0, "n_cells": 3, "how": "not started", "sentence": "RuntimeError: Kernel didn't respond"}
+        return 3, account, 0
+
+    monkeypatch.setattr(supervise, "_watch", fail)
+    outcome = supervise.run_notebook(read_notebook(path), parameters={}, environment={}, output_dir=study.output_dir)
+    assert len(attempts) == 2
+    assert "did not start, tried twice: RuntimeError: Kernel didn't respond" in outcome.problem
+
+
+def test_a_notebook_that_uses_the_records_of_the_library_is_done(study):
+    """The real start and finish, from a folder with a space in its name."""
+    study.add("01_real", quick=False)
+    status, text = study.run()
+    assert status == 0, text
+    record = json.loads((study.output_dir / "records" / "01_real.json").read_text())
+    assert record["options"] == {"n_way": 5}
+    assert set(record["exports"]) == {f"tables/01_real.{suffix}" for suffix in ("csv", "md", "tex")}
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs (one that ended and waits for its parent does not)."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def wait_for(condition, seconds: float = 30.0):
+    """Poll until the condition holds; returns its value."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.1)
+    raise AssertionError("waited too long")
