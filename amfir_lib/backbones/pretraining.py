@@ -1,8 +1,8 @@
 """Pretraining of the ``compact`` backbones on the synthetic corpus, by the study itself.
 
-The corpus stands in for ImageNet and Charades: its classes appear in no benchmark.  The RGB net learns to name the
-scene of each frame and the action of the clip; the flow net learns the action.  Frames are encoded one by one; the
-action is read from the sequence of frame features, so that features keep what order in time means.
+The corpus stands in for ImageNet, COCO and Charades: its classes appear in no benchmark.  The RGB net learns to name
+the scene of a frame and to point at the joints of the person in it; the flow net learns the action from the sequence of
+its frame features.  Both read features averaged over the patches.
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ import pandas as pd
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from amfir_lib.backbones import compact, pretraining
 from amfir_lib.backbones.compact import DIM, INPUT_SIZE, CompactBackbone, CompactNet, normalise
-from amfir_lib.data.features import ClipInputs, clip_inputs
+from amfir_lib.data.clip_inputs import clip_inputs
 from amfir_lib.data.manifest import Dataset
-from amfir_lib.data.synthetic import make_corpus
+from amfir_lib.data.synthetic.clips import N_FRAMES, SIDE
+from amfir_lib.data.synthetic.generate import joints_path, make_corpus
+from amfir_lib.data.video import sample_instants
 from amfir_lib.parallel import map_parallel
 from amfir_lib.storage import atomic_write, digest_of, digest_of_source, read_json, write_json
 
@@ -81,9 +84,9 @@ def pretrained_backbones(
             seed=settings.seed,
             n_jobs=n_jobs,
         )
-        inputs = read_inputs(corpus, settings, n_jobs=n_jobs)
+        inputs, labels = read_inputs(corpus, settings, n_jobs=n_jobs)
         tasks = [(m, inputs[m]) for m in missing]
-        train = partial(_train_task, manifest=corpus.manifest, settings=settings)
+        train = partial(_train_task, labels=labels, settings=settings)
         for modality, (weights, history) in zip(
             missing, map_parallel(train, tasks, n_jobs=n_jobs, description="pretraining", unit="backbone"), strict=True
         ):
@@ -104,110 +107,144 @@ def pretraining_history(settings: Pretraining, *, cache_dir: Path | str) -> pd.D
     return pd.concat(parts, ignore_index=True)
 
 
-def read_inputs(corpus: Dataset, settings: Pretraining, *, n_jobs: int) -> dict[str, np.ndarray]:
-    """Decode the corpus once: uint8 RGB (n, T, S, S, 3) and float16 flow (n, T, S, S, 2)."""
-    read = partial(
-        _read, n_segments=settings.n_segments, size=INPUT_SIZE, flow_algorithm=settings.flow_algorithm
-    )
+def read_inputs(corpus: Dataset, settings: Pretraining, *, n_jobs: int) -> tuple[dict[str, np.ndarray], dict[str, Tensor]]:
+    """Decode the corpus once.
+
+    Returns:
+        uint8 RGB (n, T, S, S, 3) and float16 flow (n, T, S, S, 2); the labels as ``train_backbone`` wants them.
+    """
+    read = partial(_read, n_segments=settings.n_segments, flow_algorithm=settings.flow_algorithm)
     paths = [corpus.clip_path(row) for row in range(len(corpus.manifest))]
     clips = map_parallel(read, paths, n_jobs=n_jobs, description=f"{corpus.name}: decoding and flow", unit="clip")
-    return {"rgb": np.stack([rgb for rgb, _ in clips]), "flow": np.stack([flow for _, flow in clips])}
+    take = corpus.manifest.groupby("label").cumcount().to_numpy()
+    instants = sample_instants(N_FRAMES, settings.n_segments)
+    labels = {
+        "action": torch.from_numpy(pd.factorize(corpus.manifest["label"], sort=True)[0]),
+        "scene": torch.from_numpy(pd.factorize(corpus.manifest["scene"], sort=True)[0]),
+        "joints": torch.from_numpy(np.stack([np.load(joints_path(path))[instants] for path in paths])),
+        "held_out": torch.from_numpy(take >= settings.clips_per_class - max(1, settings.clips_per_class // 8)),
+    }
+    return {"rgb": np.stack([rgb for rgb, _ in clips]), "flow": np.stack([flow for _, flow in clips])}, labels
 
 
 def _read(path: Path, **options: object) -> tuple[np.ndarray, np.ndarray]:
-    inputs: ClipInputs = clip_inputs(path, **options)
+    inputs = clip_inputs(path, size=INPUT_SIZE, n_frames=N_FRAMES, **options)
     return inputs.rgb, inputs.flow.astype(np.float16)
 
 
 def _train_task(
-    task: tuple[str, np.ndarray], *, manifest: pd.DataFrame, settings: Pretraining
+    item: tuple[str, np.ndarray], *, labels: dict[str, Tensor], settings: Pretraining
 ) -> tuple[dict[str, Tensor], list[dict[str, float]]]:
-    modality, clips = task
-    return train_backbone(clips, manifest, modality, settings)
+    modality, clips = item
+    return train_backbone(clips, labels, modality, settings)
 
 
-class _Recogniser(nn.Module):
-    """Frame encoder with the two heads that pretraining needs and throws away."""
+class _RGBTask(nn.Module):
+    """What the RGB net learns from: the scene and the joints of single frames."""
 
-    def __init__(self, modality: str, n_classes: int, n_segments: int) -> None:
+    def __init__(self, settings: Pretraining, n_joints: int) -> None:
         super().__init__()
-        self.net = CompactNet(2 if modality == "flow" else 3)
-        self.action = nn.Sequential(nn.Dropout(0.3), nn.Linear(n_segments * DIM, n_classes))
-        self.scene = nn.Sequential(nn.Dropout(0.3), nn.Linear(DIM, n_classes)) if modality != "flow" else None
+        self.net = CompactNet(3)
+        self.scene = nn.Sequential(nn.Dropout(0.3), nn.Linear(DIM, settings.n_classes))
+        self.joints = nn.Linear(DIM, 2 * n_joints)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """(B, T, C, S, S) -> action logits (B, n), scene logits of each frame (B T, n) or None."""
+    def forward(self, x: Tensor, labels: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """(B, T, 3, S, S) and labels of the clips -> loss, and per clip what to report."""
+        features = self.net(x.flatten(0, 1)).mean((-2, -1)).unflatten(0, x.shape[:2])  # (B, T, D)
+        scene = self.scene(features)
+        target = labels["scene"][:, None].expand(scene.shape[:2])
+        error = (self.joints(features).unflatten(-1, (-1, 2)) - labels["joints"]).abs()  # (B, T, J, 2)
+        loss = F.cross_entropy(scene.flatten(0, 1), target.flatten(), label_smoothing=0.1)
+        report = {
+            "scene_accuracy": (scene.mean(1).argmax(-1) == labels["scene"]).float(),
+            "joint_error_px": 2.0 * SIDE * error.mean((1, 2, 3)),  # |dx| + |dy|
+        }
+        return loss + JOINT_WEIGHT * error.mean(), report
+
+
+class _FlowTask(nn.Module):
+    """What the flow net learns from: the action of a sequence of flow fields."""
+
+    def __init__(self, settings: Pretraining, n_joints: int) -> None:
+        super().__init__()
+        self.net = CompactNet(2)
+        self.action = nn.Sequential(nn.Dropout(0.3), nn.Linear(settings.n_segments * DIM, settings.n_classes))
+
+    def forward(self, x: Tensor, labels: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """(B, T, 2, S, S) and labels of the clips -> loss, and per clip what to report."""
         features = self.net(x.flatten(0, 1)).mean((-2, -1))  # (B T, D)
-        scene = self.scene(features) if self.scene is not None else None
-        return self.action(features.reshape(len(x), -1)), scene
+        action = self.action(features.reshape(len(x), -1))
+        loss = F.cross_entropy(action, labels["action"], label_smoothing=0.1)
+        return loss, {"action_accuracy": (action.argmax(-1) == labels["action"]).float()}
+
+
+_TASKS = {"rgb": _RGBTask, "flow": _FlowTask}
+FRAMES_A_CLIP = {"rgb": 2}  # scenes and joints need no sequence: few frames of many clips make a better batch
+JOINT_WEIGHT = 20.0  # an error of 5 % of the side weighs as much as one nat
 
 
 def train_backbone(
-    clips: np.ndarray, manifest: pd.DataFrame, modality: str, settings: Pretraining
+    clips: np.ndarray, labels: dict[str, Tensor], modality: str, settings: Pretraining
 ) -> tuple[dict[str, Tensor], list[dict[str, float]]]:
     """Train one backbone.
 
     Args:
         clips: (n, T, S, S, C), see ``read_inputs``.
-        manifest: of the corpus; columns ``label`` and ``scene``.
+        labels: of the clips: ``action`` (n,), ``scene`` (n,), ``joints`` (n, T, J, 2), ``held_out`` (n,) bool.
         modality: ``rgb`` or ``flow``.
         settings: of the pretraining.
     Returns:
-        The weights of the ``CompactNet``, and one row of history per epoch (loss, held-out accuracy, seconds).
+        The weights of the ``CompactNet``, and one row of history per epoch (loss, held-out results, seconds).
     """
-    action = torch.from_numpy(pd.factorize(manifest["label"], sort=True)[0])
-    scene = torch.from_numpy(pd.factorize(manifest["scene"], sort=True)[0])
-    take = manifest.groupby("label").cumcount().to_numpy()
-    held_out = take >= settings.clips_per_class - max(1, settings.clips_per_class // 8)
     rng = np.random.default_rng([settings.seed, 2])
+    train_rows, test_rows = (torch.nonzero(part)[:, 0].numpy() for part in (~labels["held_out"], labels["held_out"]))
+    frames_a_clip = FRAMES_A_CLIP.get(modality, settings.n_segments)
+    visits = settings.n_segments // frames_a_clip  # an epoch shows every frame once
+    steps = visits * int(np.ceil(len(train_rows) / settings.batch_size))
+    history: list[dict[str, float]] = []
+    start = perf_counter()
     with torch.random.fork_rng(devices=[]):  # layers and dropout draw from a stream of their own, not the caller's
         torch.random.manual_seed(settings.seed)
-        model = _Recogniser(modality, settings.n_classes, settings.n_segments)
-        optimiser = torch.optim.AdamW(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
-        train_rows, test_rows = np.flatnonzero(~held_out), np.flatnonzero(held_out)
-        steps = settings.epochs * int(np.ceil(len(train_rows) / settings.batch_size))
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.lr, total_steps=steps)
-        loss_of = nn.CrossEntropyLoss(label_smoothing=0.1)
-        history: list[dict[str, float]] = []
-        start = perf_counter()
+        task = _TASKS[modality](settings, labels["joints"].shape[2])
+        optimiser = torch.optim.AdamW(task.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.lr, total_steps=steps * settings.epochs)
         for epoch in range(settings.epochs):
-            model.train()
+            task.train()
             losses = []
-            for rows in np.array_split(rng.permutation(train_rows), steps // settings.epochs):
-                x = normalise(_shifted(clips[rows], settings.shift, rng), modality)
-                by_action, by_scene = model(x)
-                loss = loss_of(by_action, action[rows])
-                if by_scene is not None:
-                    loss = loss + loss_of(by_scene, scene[rows].repeat_interleave(settings.n_segments))
+            for rows in np.array_split(rng.permutation(np.repeat(train_rows, visits)), steps):
+                instants = np.sort(rng.permutation(settings.n_segments)[:frames_a_clip])
+                moved, by = _shifted(clips[rows][:, instants], settings.shift, rng)
+                batch = {name: values[rows] for name, values in labels.items()}
+                batch["joints"] = batch["joints"][:, instants] - by[:, None, None]
+                loss, _ = task(normalise(moved, modality), batch)
                 optimiser.zero_grad()
                 loss.backward()
                 optimiser.step()
                 schedule.step()
                 losses.append(float(loss.detach()))
-            row = {"epoch": epoch + 1, "loss": float(np.mean(losses)), "seconds": perf_counter() - start}
-            history.append(row | _held_out_accuracy(model, clips, test_rows, modality, action, scene))
-    return {key: value.clone() for key, value in model.net.state_dict().items()}, history
+            report = _held_out(task, clips, labels, test_rows, modality)
+            history.append({"epoch": epoch + 1, "loss": float(np.mean(losses)), "seconds": perf_counter() - start} | report)
+    return {key: value.clone().contiguous() for key, value in task.net.state_dict().items()}, history
 
 
-def _shifted(clips: np.ndarray, reach: int, rng: np.random.Generator) -> np.ndarray:
-    """Each clip moved by the same few pixels in all its frames, edges repeated."""
+def _shifted(clips: np.ndarray, reach: int, rng: np.random.Generator) -> tuple[np.ndarray, Tensor]:
+    """Each clip moved by the same few pixels in all its frames, edges repeated; and by how much, (B, 2) x, y in sides."""
     side = clips.shape[2]
     out = np.empty_like(clips)
-    for index, (dy, dx) in enumerate(rng.integers(-reach, reach + 1, (len(clips), 2))):
+    moves = rng.integers(-reach, reach + 1, (len(clips), 2))
+    for index, (dx, dy) in enumerate(moves):
         rows, columns = np.clip(np.arange(side) + dy, 0, side - 1), np.clip(np.arange(side) + dx, 0, side - 1)
         out[index] = clips[index][:, rows][:, :, columns]
-    return out
+    return out, torch.from_numpy(moves / side).float()
 
 
 @torch.inference_mode()
-def _held_out_accuracy(
-    model: _Recogniser, clips: np.ndarray, rows: np.ndarray, modality: str, action: Tensor, scene: Tensor
+def _held_out(
+    task: nn.Module, clips: np.ndarray, labels: dict[str, Tensor], rows: np.ndarray, modality: str
 ) -> dict[str, float]:
-    model.eval()
-    outputs = [model(normalise(clips[part], modality)) for part in np.array_split(rows, max(1, len(rows) // 64))]
-    by_action = torch.cat([first for first, _ in outputs])
-    accuracy = {"action_accuracy": float((by_action.argmax(1) == action[rows]).float().mean())}
-    if outputs[0][1] is not None:
-        by_scene = torch.cat([second for _, second in outputs]).reshape(len(rows), -1, by_action.shape[1]).mean(1)
-        accuracy["scene_accuracy"] = float((by_scene.argmax(1) == scene[rows]).float().mean())
-    return accuracy
+    task.eval()
+    reports = [
+        task(normalise(clips[part], modality), {name: values[part] for name, values in labels.items()})[1]
+        for part in np.array_split(rows, max(1, len(rows) // 64))
+    ]
+    return {name: float(torch.cat([report[name] for report in reports]).mean()) for name in reports[0]}

@@ -31,7 +31,7 @@ BYTES_PER_VALUE = 2
 
 def store_path(dataset: Dataset, modality: str, backbone: Any, *, cache_dir: Path | str) -> Path:
     """The file in the cache that holds the features of a data set in one modality."""
-    folder = Path(cache_dir) / "features" / f"{dataset.name}-{len(dataset)}-clips"
+    folder = Path(cache_dir) / "features" / f"{dataset.root.name}-{len(dataset)}-clips"  # a synthetic root ends in a digest
     return folder / f"{modality}-{backbone.name}-p{backbone.n_patches}.safetensors"
 
 

@@ -29,6 +29,7 @@ class MethodSpec:
         options: class of its options.
         streams: which modalities it reads: "first" (appearance), "second" (motion) or "both".
         defaults: options that differ from the defaults of ``options``.
+        parts: methods whose separately trained heads make up this one; empty for a method that is trained itself.
     """
 
     title: str
@@ -36,12 +37,13 @@ class MethodSpec:
     options: type[Options]
     streams: str = "both"
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    parts: tuple[str, ...] = ()
 
 
 METHODS: dict[str, MethodSpec] = {
     "protonet": MethodSpec("ProtoNet", ProtoNet, HeadOptions, "first"),
     "protonet_f": MethodSpec("ProtoNet-F", ProtoNet, HeadOptions, "second"),
-    "protonet_lf": MethodSpec("ProtoNet-LF", LateFusion, LateFusionOptions),
+    "protonet_lf": MethodSpec("ProtoNet-LF", LateFusion, LateFusionOptions, parts=("protonet", "protonet_f")),
     "amfar": MethodSpec("AMFAR", Amfir, AmfirOptions, defaults={"score": "neg_certainty"}),
     "amfir": MethodSpec("AMFIR", Amfir, AmfirOptions),
 }

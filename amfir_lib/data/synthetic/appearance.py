@@ -124,7 +124,9 @@ def rgb(colour: np.ndarray) -> tuple[float, float, float]:
     return float(red), float(green), float(blue)
 
 
-def paint_scene(appearance: Appearance, rng: np.random.Generator, *, size: int, margin: int) -> np.ndarray:
+def paint_scene(
+    appearance: Appearance, rng: np.random.Generator, *, size: int, margin: int, clutter: float = 1.0
+) -> np.ndarray:
     """Paint the place where a clip happens, without the figure.
 
     Args:
@@ -132,6 +134,7 @@ def paint_scene(appearance: Appearance, rng: np.random.Generator, *, size: int, 
         rng: chooses where the texture starts.
         size: side of the visible frame in pixels.
         margin: pixels painted beyond each side, for a moving camera.
+        clutter: contrast of the texture, and share of the furniture that stands there, in [0, 1].
     Returns:
         uint8 RGB (size + 2 margin, size + 2 margin, 3).
     """
@@ -150,14 +153,14 @@ def paint_scene(appearance: Appearance, rng: np.random.Generator, *, size: int, 
             np.clip(2.0 * along - 0.5, -1, 1),
         ]
     )
-    value = 0.5 + 0.5 * np.tensordot(appearance.weights.astype(np.float32), patterns, axes=1)[..., None]
+    value = 0.5 + 0.5 * clutter * np.tensordot(appearance.weights.astype(np.float32), patterns, axes=1)[..., None]
     first, second = (np.float32(rgb(colour)) for colour in appearance.wall)
     image = np.ascontiguousarray((1.0 - value) * first + value * second, dtype=np.float32)
     ground = int(margin + appearance.horizon * size)
     shade = np.linspace(0.75, 1.1, len(image) - ground, dtype=np.float32)[:, None, None]
     image[ground:] = np.clip(shade * np.float32(rgb(appearance.floor)), 0, 255)
     image = image.clip(0, 255).astype(np.uint8)
-    for x0, y0, half_width, half_height, roundness, *colour in appearance.props:
+    for x0, y0, half_width, half_height, roundness, *colour in appearance.props[: round(clutter * len(appearance.props))]:
         centre = np.array([x0, y0]) * size + margin
         half = np.array([half_width, half_height]) * size
         if roundness > 0.5:

@@ -26,6 +26,7 @@ class Character:
         reversals: every second class is its neighbour in reverse order.
         onset: largest shift of the start, in cycles or as a share of the clip.
         camera: drift of the camera over a clip, as a share of the side.
+        clutter: contrast of the scene's texture and share of its furniture; 0 is a plain wall.
         sensor_noise: standard deviation of the pixel noise, in grey levels.
         softness: standard deviation of the blur, in pixels.
     """
@@ -39,15 +40,18 @@ class Character:
     reversals: bool = False
     onset: float = 0.15
     camera: float = 0.0
+    clutter: float = 1.0
     sensor_noise: float = 2.0
     softness: float = 0.0
 
 
 CHARACTERS = {
-    "synth-kinetics": Character((64, 16, 40), fidelity=0.62, jitter=0.10, style=0.55, onset=0.3),
-    "synth-ssv2": Character((64, 16, 40), fidelity=0.0, jitter=0.10, style=0.30, cyclic=False, reversals=True, onset=0.12),
+    "synth-kinetics": Character((64, 16, 40), fidelity=0.66, jitter=0.10, style=0.45, onset=0.3),
+    "synth-ssv2": Character(
+        (64, 16, 40), fidelity=0.0, jitter=0.10, style=0.25, cyclic=False, reversals=True, onset=0.10, clutter=0.25
+    ),
     "synth-hmdb51": Character(
-        (31, 10, 24), fidelity=0.50, jitter=0.14, style=0.45, onset=0.25, camera=0.10, sensor_noise=6.0, softness=0.8
+        (31, 10, 24), fidelity=0.62, jitter=0.12, style=0.30, onset=0.2, camera=0.03, sensor_noise=4.0, softness=0.6
     ),
     "synth-ucf101": Character((70, 10, 24), fidelity=0.75, jitter=0.08, style=0.30, onset=0.15),
 }

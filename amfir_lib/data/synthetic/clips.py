@@ -69,15 +69,14 @@ def degradation_of(plan: ClipPlan) -> Degradation:
     return draw_degradation(plan.rng("degradation", plan.action, plan.take), stream=plan.degradation)
 
 
-def render_clip(plan: ClipPlan, *, n_frames: int = N_FRAMES, degraded: bool = True) -> np.ndarray:
+def render_clip(plan: ClipPlan) -> tuple[np.ndarray, np.ndarray]:
     """Render a clip.
 
     Args:
         plan: which clip.
-        n_frames: length.
-        degraded: apply the clip's degradation.
     Returns:
-        uint8 RGB (n_frames, SIDE, SIDE, 3).
+        frames: uint8 RGB (N_FRAMES, SIDE, SIDE, 3), degraded as the plan says.
+        joints: float32 (N_FRAMES, J, 2) x and y of the joints as shares of the side, before any degradation.
     """
     character = character_of(plan.dataset)
     rng = plan.rng("clip", plan.action, plan.take)
@@ -87,27 +86,28 @@ def render_clip(plan: ClipPlan, *, n_frames: int = N_FRAMES, degraded: bool = Tr
     )
     motion = vary_motion(class_motion(plan, character), rng, style=character.style)
     onset = float(rng.uniform(0.0, character.onset))
-    frames = _film(poses(motion, n_frames, onset=onset), body, look, character, rng)
-    if not degraded:
-        return frames
-    return degrade(frames, degradation_of(plan), plan.rng("effect", plan.action, plan.take))
+    frames, places = _film(poses(motion, N_FRAMES, onset=onset), body, look, character, rng)
+    return degrade(frames, degradation_of(plan), plan.rng("effect", plan.action, plan.take)), places
 
 
 def _film(
     angles: np.ndarray, body: Body, look: Appearance, character: Character, rng: np.random.Generator
-) -> np.ndarray:
-    """Let the figure act in its scene before a (drifting) camera."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Let the figure act in its scene before a (drifting) camera; frames and joints as ``render_clip`` returns them."""
     margin = int(np.ceil(1.5 * character.camera * SIDE)) + 1
-    scene = paint_scene(look, rng, size=SIDE, margin=margin)
+    scene = paint_scene(look, rng, size=SIDE, margin=margin, clutter=character.clutter)
     scale = body.height * SIDE * rng.uniform(0.92, 1.08)
     view = rng.uniform(0.8, 1.0)
     stand = np.array([rng.uniform(0.4, 0.6), rng.uniform(0.50, 0.56)]) * SIDE + margin
     drift = character.camera * SIDE * _wander(rng, len(angles))
     noise = rng.normal(0.0, character.sensor_noise, (SIDE + 17, SIDE + 17, 1)).astype(np.float32)
     frames = np.empty((len(angles), SIDE, SIDE, 3), dtype=np.uint8)
+    places = []
     for index, pose in enumerate(angles):
         image = scene.copy()
-        paint_figure(image, joints(pose, body, root=stand + pose[9:] * SIDE, scale=scale, view=view), body, look, scale)
+        figure = joints(pose, body, root=stand + pose[9:] * SIDE, scale=scale, view=view)
+        paint_figure(image, figure, body, look, scale)
+        places.append((np.stack(list(figure.values())) - margin - drift[index]) / SIDE)
         window = np.float32([[1, 0, -margin - drift[index, 0]], [0, 1, -margin - drift[index, 1]]])
         image = cv2.warpAffine(image, window, (SIDE, SIDE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         if character.softness:
@@ -115,7 +115,7 @@ def _film(
         left, top = rng.integers(0, 17, 2)  # the same grain, shifted at random, is new noise in every frame
         grain = noise[top : top + SIDE, left : left + SIDE]
         frames[index] = np.clip(image + grain, 0, 255).astype(np.uint8)
-    return frames
+    return frames, np.stack(places).astype(np.float32)
 
 
 def _wander(rng: np.random.Generator, n_frames: int) -> np.ndarray:

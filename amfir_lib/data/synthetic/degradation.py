@@ -77,7 +77,7 @@ def _false_colour(frames: np.ndarray, strength: float, rng: np.random.Generator)
     table = np.stack([np.interp(level, (0, 128, 255), row) for row in knots], axis=-1)
     out = np.empty_like(frames)
     for index, frame in enumerate(frames):
-        grey = cv2.GaussianBlur(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), (0, 0), 0.6 + 0.9 * strength)
+        grey = cv2.GaussianBlur(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), (0, 0), 0.3 + 0.6 * strength)
         out[index] = table[grey].astype(np.uint8)
     return out
 
@@ -86,7 +86,7 @@ def _haze(frames: np.ndarray, strength: float, rng: np.random.Generator) -> np.n
     """Tinted fog with slow patches that stand still: colours and contrast fade, what moves still moves."""
     side = frames.shape[1]
     patches = cv2.resize(rng.uniform(0.0, 255.0, (4, 4, 3)).astype(np.float32), (side, side), interpolation=cv2.INTER_CUBIC)
-    veil = 0.5 + 0.28 * strength
+    veil = 0.35 + 0.3 * strength
     grey = frames.mean(axis=-1, keepdims=True)
     faded = 0.35 * frames + 0.65 * grey
     return np.clip((1.0 - veil) * faded + veil * patches, 0, 255).astype(np.uint8)

@@ -8,12 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-import amfir_lib.data.synthetic.appearance
-import amfir_lib.data.synthetic.benchmarks
-import amfir_lib.data.synthetic.clips
-import amfir_lib.data.synthetic.degradation
-import amfir_lib.data.synthetic.figure
-import amfir_lib.data.synthetic.motion
 from amfir_lib.data import synthetic
 from amfir_lib.data.manifest import Dataset, read_manifest, write_manifest
 from amfir_lib.data.synthetic.benchmarks import CORPUS, character_of
@@ -21,7 +15,7 @@ from amfir_lib.data.synthetic.clips import FPS, N_FRAMES, SIDE, ClipPlan, degrad
 from amfir_lib.data.video import write_video
 from amfir_lib.errors import BadParameter
 from amfir_lib.parallel import map_parallel
-from amfir_lib.storage import digest_of, digest_of_source
+from amfir_lib.storage import atomic_write, digest_of, digest_of_source
 
 SPLITS = ("train", "val", "test")
 
@@ -152,4 +146,13 @@ def _render_class(plans: list[ClipPlan], *, root: Path, codec: str) -> None:
     for plan in plans:
         path = root / str(_entry(plan, codec)["path"])
         if not path.exists():  # each file is written whole or not at all
-            write_video(path, render_clip(plan), fps=FPS, codec=codec)
+            frames, joints = render_clip(plan)
+            if plan.dataset == CORPUS:
+                with atomic_write(joints_path(path)) as temporary:
+                    np.save(temporary, joints)
+            write_video(path, frames, fps=FPS, codec=codec)
+
+
+def joints_path(clip: Path) -> Path:
+    """Where the corpus keeps the joint positions of a clip, float32 (F, J, 2) in shares of the side."""
+    return clip.with_suffix(".npy")

@@ -1,0 +1,333 @@
+"""The grid of runs behind tables and figures, and the cache that keeps each run.
+
+A run is one method, trained once on one data set.  Its key covers everything that can change its result: the data
+set, the features, the method with all its options, the settings of the training, the seed and the source of the code
+that computes it.  A run that the cache holds is not computed again; when one is missing although a sibling with another
+key is there, the log says what changed.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from amfir_lib import distances, distillation, episodes, evaluation, feature_table, fusion, inference, readings, training
+from amfir_lib.config import resolve_device
+from amfir_lib.data.manifest import Dataset
+from amfir_lib.data.store import FeatureStore
+from amfir_lib.episodes import Episodes
+from amfir_lib.evaluation import QueryResults, evaluate
+from amfir_lib.feature_table import FeatureTable, load_table
+from amfir_lib.methods import METHODS, Method, build_method, enhancers, head, resolve_options, streams
+from amfir_lib.methods import base as methods_base
+from amfir_lib.parallel import map_parallel
+from amfir_lib.storage import atomic_write, digest_of, digest_of_source, read_json, write_json
+from amfir_lib.training import Training, train
+
+_COMMON_CODE = (
+    training, episodes, evaluation, feature_table, inference, readings, distances, distillation, fusion, methods_base,
+    head, streams, enhancers,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Material:
+    """A data set with its features.
+
+    Attributes:
+        dataset: the clips.
+        stores: modality -> features of them.
+    """
+
+    dataset: Dataset
+    stores: dict[str, FeatureStore]
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """Digests of everything that a run reads."""
+        return {"dataset": self.dataset.digest} | {m: store.digest for m, store in self.stores.items()}
+
+    def table(self, *, patches: bool = False) -> FeatureTable:
+        """The features in memory; see ``load_table``."""
+        return load_table(self.dataset, self.stores, patches=patches)
+
+
+@dataclass(frozen=True)
+class TestCell:
+    """One kind of test episodes; equal cells are equal episodes for every method.
+
+    Attributes:
+        n_way, n_shot, n_query: of each episode.
+        n_episodes: length of the fixed list.
+        split: the classes it is drawn from; ``val`` where something is chosen.
+        seed: of the list.
+    """
+
+    __test__ = False  # not a test class, whatever pytest thinks of the name
+
+    n_way: int = 5
+    n_shot: int = 1
+    n_query: int = 5
+    n_episodes: int = 1000
+    split: str = "test"
+    seed: int = 0
+
+    def episodes(self, table: FeatureTable) -> Episodes:
+        """The fixed list for the data set of ``table``."""
+        return table.sample(
+            self.split,
+            n_way=self.n_way,
+            n_shot=self.n_shot,
+            n_query=self.n_query,
+            n_episodes=self.n_episodes,
+            rng=np.random.default_rng([30, self.seed, self.n_way, self.n_shot]),
+        )
+
+
+@dataclass(frozen=True)
+class Run:
+    """One method trained once.
+
+    Attributes:
+        material: data set and features.
+        method: a name of ``METHODS``.
+        options: what differs from the method's defaults.
+        training: settings of the training.
+        seed: of initial weights and training episodes.
+    """
+
+    material: Material
+    method: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    training: Training = field(default_factory=Training)
+    seed: int = 0
+
+    @property
+    def item_name(self) -> str:
+        """How the run is called in messages."""
+        return f"{self.material.dataset.name}/{self.method}/seed {self.seed}"
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Everything that can change the result."""
+        modules = (*_COMMON_CODE, sys.modules[METHODS[self.method].build.__module__])
+        return {
+            "data": self.material.identity,
+            "method": self.method,
+            "options": asdict(resolve_options(self.method, self.options)),
+            "training": asdict(self.training),
+            "seed": self.seed,
+            "code": {module.__name__: digest_of_source(module) for module in modules}
+            | {"run": digest_of(inspect.getsource(train_run) + inspect.getsource(TestCell))},
+            "torch": torch.__version__,
+        }
+
+    @property
+    def key(self) -> str:
+        """Digest of the identity."""
+        return digest_of(self.identity)
+
+    def parts(self) -> tuple[Run, ...]:
+        """The runs whose trained heads make up this one, for methods that are assembled rather than trained."""
+        shared = {f for method in METHODS[self.method].parts for f in METHODS[method].options.__dataclass_fields__}
+        options = {name: value for name, value in self.options.items() if name in shared | {"preset"}}
+        return tuple(replace(self, method=method, options=options) for method in METHODS[self.method].parts)
+
+    def folder(self, cache_dir: Path) -> Path:
+        """Where the cache keeps it."""
+        return cache_dir / "runs" / self.material.dataset.name / f"{self.method}-{self.seed}-{self.key}"
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What the cache holds of a run.
+
+    Attributes:
+        run: what was computed.
+        record: options, seeds, digests, validation accuracy, parameters, seconds.
+        history: one row per training step.
+        validation: one row per validation and shot.
+        tests: cell -> results of every query.
+        episodes: cell -> the episodes.
+        folder: in the cache.
+    """
+
+    run: Run
+    record: dict[str, Any]
+    history: pd.DataFrame
+    validation: pd.DataFrame
+    tests: dict[TestCell, QueryResults]
+    folder: Path
+
+    def method(self) -> Method:
+        """The trained method, on the CPU, in evaluation mode."""
+        return load_method(self.run, load_file(self.folder / "state.safetensors"))
+
+
+def run_all(
+    runs: Sequence[Run],
+    cells: Sequence[TestCell],
+    *,
+    cache_dir: Path,
+    n_jobs: int = 1,
+    device: str = "cpu",
+    description: str = "training",
+) -> list[RunResult]:
+    """Train and test what the cache lacks, in parallel, one thread a run.
+
+    Args:
+        runs: the grid, in any order, repetitions allowed.
+        cells: test episodes that every run is evaluated on.
+        cache_dir: folder of the cache.
+        n_jobs: worker processes; results do not depend on it.
+        device: ``cpu`` or ``cuda:N``; not part of the key.
+        description: of the progress bar.
+    Returns:
+        One result per run, in order.
+    """
+    wanted = {run.key: run for run in runs}
+    parts = {part.key: part for run in wanted.values() for part in run.parts()}
+    n_found = 0
+    for stage in (parts, {key: run for key, run in wanted.items() if key not in parts}):
+        open_runs = [run for run in stage.values() if not is_done(run, cells, cache_dir)]
+        n_found += len(stage) - len(open_runs)
+        for run in open_runs:
+            reason = why_computed(run, cache_dir)
+            print(f"{run.item_name}: {reason}")
+        work = partial(_execute, cells=tuple(cells), cache_dir=cache_dir, device=device)
+        open_runs.sort(key=lambda run: run.material.dataset.name)  # neighbours share the features in a worker's memory
+        map_parallel(work, open_runs, n_jobs=n_jobs if device == "cpu" else 1, description=description, unit="run")
+    n_all = len(parts.keys() | wanted.keys())
+    print(f"runs: {n_all - n_found} computed, {n_found} found in the cache")
+    return [load_result(run, cells, cache_dir) for run in runs]
+
+
+def is_done(run: Run, cells: Sequence[TestCell], cache_dir: Path) -> bool:
+    """Whether the cache holds the run and all these tests of it."""
+    folder = run.folder(cache_dir)
+    return (folder / "record.json").exists() and all(_test_path(folder, cell).exists() for cell in cells)
+
+
+def why_computed(run: Run, cache_dir: Path) -> str:
+    """Why the cache does not serve a run: in words, from the newest sibling that it holds."""
+    folder = run.folder(cache_dir)
+    if (folder / "record.json").exists():
+        return "trained before, tested on new episodes"
+    siblings = sorted(folder.parent.glob(f"{run.method}-{run.seed}-*/record.json"), key=lambda p: p.stat().st_mtime)
+    if not siblings:
+        return "resumed" if (folder / "checkpoint.pt").exists() else "not computed before"
+    own, other = _flat(json.loads(json.dumps(run.identity))), _flat(read_json(siblings[-1])["identity"])
+    changed = sorted(name for name in own.keys() | other.keys() if own.get(name) != other.get(name))
+    return "not with these settings before; changed since the last: " + ", ".join(
+        name if name.startswith(("code.", "data.")) else f"{name} {other.get(name)} -> {own.get(name)}" for name in changed
+    )
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {prefix.rstrip("/"): value}
+    return {name: leaf for key, part in value.items() for name, leaf in _flat(part, f"{prefix}{key}.").items()}
+
+
+def _execute(run: Run, *, cells: tuple[TestCell, ...], cache_dir: Path, device: str) -> None:
+    """Compute what is missing of one run; the record is written when the training is whole."""
+    folder = run.folder(cache_dir)
+    table = _table(run.material.dataset.digest, METHODS[run.method].build.uses_patches, _Hidden(run.material))
+    target = resolve_device(device)
+    table = table.to(target)
+    if not (folder / "record.json").exists():
+        train_run(run, table, folder, cache_dir)
+    method = load_method(run, load_file(folder / "state.safetensors")).to(target)
+    for cell in cells:
+        path = _test_path(folder, cell)
+        if not path.exists():
+            results = evaluate(method, table, cell.episodes(table))
+            with atomic_write(path) as temporary:
+                np.savez_compressed(temporary, **results.to_arrays())
+
+
+class _Hidden:
+    """Carries the material past ``lru_cache``, whose key is the digest alone."""
+
+    def __init__(self, material: Material) -> None:
+        self.material = material
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Hidden) and self.material.identity == other.material.identity
+
+    def __hash__(self) -> int:
+        return 0
+
+
+@lru_cache(maxsize=2)
+def _table(digest: str, patches: bool, hidden: _Hidden) -> FeatureTable:
+    return hidden.material.table(patches=patches)
+
+
+def train_run(run: Run, table: FeatureTable, folder: Path, cache_dir: Path) -> None:
+    """Train (or assemble) one run and write its state, histories and, last, its record."""
+    method = _untrained(run).to(next(iter(table.features.values())).device)
+    parts = [load_result(part, (), cache_dir) for part in run.parts()]
+    if parts:
+        state = {name: values for part in parts for name, values in load_file(part.folder / "state.safetensors").items()}
+        method.load_state_dict(state)
+        history, validation = pd.DataFrame(), pd.DataFrame()
+        outcome = {"seconds": sum(part.record["seconds"] for part in parts), "best_step": None, "val_accuracy": None}
+    else:
+        trained = train(method, table, run.training, seed=run.seed, checkpoint=folder / "checkpoint.pt")
+        state, history, validation = trained.state, trained.history, trained.validation
+        outcome = {name: getattr(trained, name) for name in ("seconds", "best_step", "val_accuracy")}
+    with atomic_write(folder / "state.safetensors") as temporary:
+        save_file({name: values.cpu().contiguous() for name, values in state.items()}, temporary)
+    for name, frame in (("history", history), ("validation", validation)):
+        with atomic_write(folder / f"{name}.csv") as temporary:
+            frame.to_csv(temporary, index=False)
+    n_parameters = sum(parameter.numel() for parameter in method.parameters())
+    record = {"identity": run.identity, "key": run.key, "parameters": n_parameters} | outcome
+    write_json(folder / "record.json", record | {"step_seconds": outcome["seconds"] / max(1, run.training.steps)})
+    (folder / "checkpoint.pt").unlink(missing_ok=True)
+
+
+def _untrained(run: Run) -> Method:
+    dims = {modality: store.features.shape[-1] for modality, store in run.material.stores.items()}
+    generator = torch.Generator().manual_seed(run.seed)
+    return build_method(run.method, dims=dims, options=dict(run.options), generator=generator)
+
+
+def load_method(run: Run, state: dict[str, Tensor]) -> Method:
+    """A method with given weights, on the CPU, in evaluation mode."""
+    method = _untrained(run)
+    method.load_state_dict(state)
+    return method.eval()
+
+
+def load_result(run: Run, cells: Sequence[TestCell], cache_dir: Path) -> RunResult:
+    """Read a finished run from the cache."""
+    folder = run.folder(cache_dir)
+    tests = {}
+    for cell in cells:
+        with np.load(_test_path(folder, cell)) as arrays:
+            tests[cell] = QueryResults.from_arrays(dict(arrays))
+    frames = [_read_csv(folder / f"{name}.csv") for name in ("history", "validation")]
+    return RunResult(run, read_json(folder / "record.json"), *frames, tests, folder)
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path) if path.stat().st_size > 1 else pd.DataFrame()
+
+
+def _test_path(folder: Path, cell: TestCell) -> Path:
+    name = f"{cell.split}-{cell.n_way}way-{cell.n_shot}shot-{cell.n_query}query-{cell.n_episodes}episodes-{cell.seed}"
+    return folder / f"{name}.npz"
