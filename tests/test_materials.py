@@ -1,0 +1,59 @@
+"""From a notebook's parameters to data sets and the sizes of training and test.  All comparisons are exact."""
+
+from __future__ import annotations
+
+import pytest
+from toy_clips import write_class_folders
+
+from amfir_lib import materials
+from amfir_lib.config import Config
+from amfir_lib.errors import BadParameter
+from amfir_lib.experiments import Material
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    """Seven classes with three clips each."""
+    root = tmp_path_factory.mktemp("clips") / "seven"
+    write_class_folders(root, n_classes=7)
+    return root
+
+
+def config_of(clips, tmp_path, **parameters):
+    values = {"profile": "smoke", "dataset": "folder", "data_root": str(clips)} | parameters
+    return Config.from_notebook(values, environ={"AMFIR_CACHE_DIR": str(tmp_path), "AMFIR_JOBS": "1"})
+
+
+def test_parameters_of_a_notebook_reach_the_data_set(clips, tmp_path):
+    config = config_of(clips, tmp_path, class_counts="4/2/1", appearance="depth")
+    dataset = materials.open_dataset(config, "folder")
+    assert dataset.modalities == ("depth", "flow")
+    assert dataset.manifest.groupby("split")["label"].nunique().to_dict() == {"train": 4, "val": 2, "test": 1}
+
+
+def test_an_argument_goes_before_the_parameter_of_the_notebook(clips, tmp_path):
+    config = config_of(clips, tmp_path, appearance="depth")
+    assert materials.open_dataset(config, "folder", appearance="infrared").modalities == ("infrared", "flow")
+
+
+def test_sizes_come_from_the_profile_unless_the_notebook_gives_them(clips, tmp_path):
+    config = config_of(clips, tmp_path, class_counts="3/2/2", n_way=2, n_query=1, train_steps=0)
+    material = Material(materials.open_dataset(config, "folder"), {})
+    settings = materials.training_of(config, material)
+    assert (settings.n_way, settings.n_query, settings.val_n_way) == (2, 1, 0)
+    assert settings.steps == config.profile.train_steps
+    cells = materials.test_cells(config, material)
+    assert [(cell.n_way, cell.n_shot, cell.n_query) for cell in cells] == [(2, 1, 1), (2, 2, 1)]
+
+
+def test_validation_takes_fewer_ways_where_classes_are_few_and_says_so(clips, tmp_path, capsys):
+    config = config_of(clips, tmp_path, class_counts="3/2/2", n_way=3)
+    material = Material(materials.open_dataset(config, "folder"), {})
+    assert materials.training_of(config, material).val_n_way == 2
+    assert "selected on 2-way episodes" in capsys.readouterr().out
+
+
+def test_more_ways_than_test_classes_name_the_largest_that_works(clips, tmp_path):
+    config = config_of(clips, tmp_path, class_counts="3/2/2", n_way=3)
+    with pytest.raises(BadParameter, match="2 test classes but n_way is 3.*n_way=2"):
+        materials.test_cells(config, Material(materials.open_dataset(config, "folder"), {}))
