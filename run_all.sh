@@ -38,10 +38,11 @@ stamp() {
 is_set_up() { [[ -x "$1/bin/python" && -f "$1/amfir.stamp" && "$(cat -- "$1/amfir.stamp")" == "$(stamp)" ]]; }
 
 # After the packages: make amfir_lib importable from any folder, and replace OpenCV where a server has no libGL.
+# Called as a condition, where bash does not stop at errors by itself: so each step says what follows its failure.
 finish_set_up() {
     local prefix="$1" site version
-    site="$("$prefix/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')"
-    printf '%s\n' "$root" > "$site/amfir_study.pth"
+    site="$("$prefix/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])' 2>> "$setup_log")" || return 1
+    printf '%s\n' "$root" > "$site/amfir_study.pth" || return 1
     if ! "$prefix/bin/python" -c 'import cv2' >/dev/null 2>&1; then
         version="$(sed -n 's/^opencv-python==\([^ ;]*\).*/\1/p' "$lock")"
         say "opencv-python does not load here (often libGL is missing on a server): using opencv-python-headless $version instead."
@@ -50,7 +51,7 @@ finish_set_up() {
         "$prefix/bin/python" -c 'import cv2' >> "$setup_log" 2>&1 || fail "OpenCV cannot be loaded: $(tail -n 1 -- "$setup_log").\
  On Debian or Ubuntu: apt-get install libgl1 libglib2.0-0. Then run this again."
     fi
-    stamp > "$prefix/amfir.stamp.partial"
+    stamp > "$prefix/amfir.stamp.partial" || return 1
     mv -f -- "$prefix/amfir.stamp.partial" "$prefix/amfir.stamp"
 }
 
@@ -108,7 +109,7 @@ set_up_with_venv() {
     trap - INT TERM
     wait "$pip" || fail "pip could not install the packages: $(grep -E '^ERROR' -- "$setup_log" | tail -n 1).\
  Full log: $setup_log. Run this again to continue where it stopped."
-    finish_set_up "$prefix"
+    finish_set_up "$prefix" || fail "the set-up could not be finished: $(tail -n 1 -- "$setup_log")"
     say "Set-up done."
 }
 
