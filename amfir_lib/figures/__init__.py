@@ -1,0 +1,11 @@
+"""Figures of the study: tidy data in, a matplotlib Figure out; nothing is shown and nothing is written.
+
+``style`` fixes sizes, text and the colour and marker of each method; ``curves`` draws what changes over training,
+``comparisons`` accuracies and paired differences, ``clips`` what the videos look like, ``tour`` one query of an
+episode.
+"""
+
+from amfir_lib.figures.comparisons import accuracy_bars, paired_differences
+from amfir_lib.figures.curves import free_energy_curves, learning_curves
+
+__all__ = ["accuracy_bars", "free_energy_curves", "learning_curves", "paired_differences"]

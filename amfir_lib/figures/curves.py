@@ -1,0 +1,138 @@
+"""Curves over training: accuracies, losses and free energies (Figure 2)."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from amfir_lib.figures.style import (
+    PAPER,
+    TWO_COLUMNS,
+    Look,
+    PrintFigure,
+    as_percent,
+    check_columns,
+    grid_of_panels,
+    label_ends,
+    looks,
+    make_room,
+    reference_line,
+    styled,
+)
+
+N_MARKERS = 6  # on a line, so that lines can be told apart without colour
+
+
+@styled
+def learning_curves(
+    frame: pd.DataFrame,
+    *,
+    value: str = "value",
+    hue: str = "series",
+    label: str = "validation accuracy (%)",
+    percent: bool = True,
+    chance: float | None = None,
+    x_label: str = "training step",
+) -> Figure:
+    """Learning curves, one panel a data set: a line for the mean over seeds, a band from the lowest to the highest.
+
+    Args:
+        frame: columns ``dataset, step, seed``, and those named by ``hue`` and ``value``; one row a measurement.
+        value: column of what is drawn.
+        hue: column that names the line; names of ``style.LOOKS`` get their colour and marker.
+        label: of the y axis, with the unit.
+        percent: ``value`` holds shares in [0, 1], to be drawn in percent.
+        chance: share (or value) of a thin grey line named "chance"; None for none.
+        x_label: of the x axis.
+    Returns:
+        The figure, 3.4 in wide for one data set, else 7 in.
+    Raises:
+        ShapeError: no rows, or a column is missing. BadParameter: shares beyond 1.
+    """
+    check_columns(frame, ("dataset", "step", "seed", hue, value), figure="learning_curves")
+    frame = frame.assign(**{value: as_percent(frame[value], name=value) if percent else frame[value]})
+    looks_of = looks(frame[hue])
+    datasets = list(dict.fromkeys(frame["dataset"]))
+    figure, panels = grid_of_panels(len(datasets))
+    for number, (dataset, axes) in enumerate(zip(datasets, panels, strict=True)):
+        ends = _draw_lines(axes, frame[frame["dataset"] == dataset], hue=hue, value=value, looks_of=looks_of)
+        axes.set_title(dataset)
+        axes.set_ylabel(label if number % 2 == 0 else "")
+        axes.set_xlabel(x_label if number >= len(datasets) - min(2, len(datasets)) else "")
+        if chance is not None:
+            level = 100 * chance if percent else chance
+            reference_line(axes, level, "chance", place="right", below=True)
+            make_room(axes, [level])
+        label_ends(axes, ends, looks_of)
+    return figure
+
+
+@styled
+def free_energy_curves(frame: pd.DataFrame, *, plateau: float | None = -4.0, n_way: int | None = 5) -> Figure:
+    """Free energy over training (Figure 2), with controls, one row of panels a data set.
+
+    Args:
+        frame: columns ``dataset, series, seed, step, value`` (value in nats); one line a series, mean and range over
+            the seeds.  An optional column ``stream`` (total, rgb, flow ...) gives each stream a panel of its own.
+        plateau: level that the paper's Figure 2 reaches, drawn dashed and named as the paper's; None for none.
+        n_way: draws where a uniform posterior stands, -log n_way, which is where centred free energy starts; None for
+            none (it holds for the centred reading only).
+    Returns:
+        The figure; panels of one row share the y axis.
+    Raises:
+        ShapeError: no rows, or a column is missing.
+    """
+    check_columns(frame, ("dataset", "series", "seed", "step", "value"), figure="free_energy_curves")
+    streams = list(dict.fromkeys(frame["stream"])) if "stream" in frame else [""]
+    datasets = list(dict.fromkeys(frame["dataset"]))
+    looks_of = looks(frame["series"])
+    if streams == [""]:
+        figure, panels = grid_of_panels(len(datasets), height=2.5)
+        rows = [[axes] for axes in panels]
+    else:
+        figure = PrintFigure(figsize=(TWO_COLUMNS, 2.1 * len(datasets)), layout="constrained")
+        rows = figure.subplots(len(datasets), len(streams), squeeze=False, sharey="row").tolist()
+    for dataset, row in zip(datasets, rows, strict=True):
+        for stream, axes in zip(streams, row, strict=True):
+            part = frame[frame["dataset"] == dataset]
+            part = part[part["stream"] == stream] if stream else part
+            ends = _draw_lines(axes, part, hue="series", value="value", looks_of=looks_of)
+            axes.set_title(dataset if not stream else f"{dataset}: {looks([stream])[stream].label}")
+            if axes is row[0]:
+                axes.set_ylabel("free energy F (nats)")
+            if row is rows[-1] or not stream:
+                axes.set_xlabel("training step")
+            if plateau is not None:
+                reference_line(axes, plateau, f"{PAPER}: about {plateau:g}".replace("-", "−"), dashed=True, below=True)
+            if n_way:
+                reference_line(axes, -math.log(n_way), f"uniform posterior, −log {n_way}")
+            make_room(axes, [plateau] if plateau is not None else [])
+            if axes is row[-1]:
+                label_ends(axes, ends, looks_of)
+    return figure
+
+
+def _draw_lines(
+    axes: Axes, frame: pd.DataFrame, *, hue: str, value: str, looks_of: dict[str, Look]
+) -> dict[str, float]:
+    """Draw each series; return the last value of each."""
+    ends = {}
+    for name in dict.fromkeys(frame[hue].astype(str)):
+        look = looks_of[name]
+        by_step = frame[frame[hue].astype(str) == name].groupby("step")[value]
+        line = by_step.agg(["mean", "min", "max"]).dropna()
+        if line.empty:
+            continue
+        every = max(1, len(line) // N_MARKERS)
+        axes.plot(
+            line.index, line["mean"], color=look.colour, linestyle=look.line, marker=look.marker, markevery=every,
+            markersize=3, label=look.label,
+        )  # fmt: skip
+        if (line["max"] > line["min"]).any():
+            axes.fill_between(line.index, line["min"], line["max"], color=look.colour, alpha=0.18, linewidth=0)
+        ends[name] = float(line["mean"].iloc[-1])
+    axes.margins(x=0.02)
+    return ends

@@ -1,0 +1,222 @@
+"""One look for all figures: sizes, text, and one colour and one marker for each method or stream.
+
+Nothing here changes matplotlib's settings for anybody else: the style holds inside ``styled`` functions only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import wraps
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import matplotlib.style
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from amfir_lib.errors import BadParameter, ShapeError
+
+STYLE = Path(__file__).with_name("amfir.mplstyle")
+ONE_COLUMN, TWO_COLUMNS = 3.4, 7.0  # inches
+SCREEN_DPI = 130
+GREY = "#8C8C8C"  # chance, references, and everything that is no result of ours
+PAPER = "paper (as printed)"
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a method or stream appears in every figure.
+
+    Attributes:
+        label: its name.
+        colour: safe for colour-blind readers in the sets that occur together.
+        marker: of matplotlib; differs where colours are close.
+        line: style of the line.
+    """
+
+    label: str
+    colour: str
+    marker: str
+    line: str = "-"
+
+
+class PrintFigure(Figure):
+    """A figure that a notebook shows when it is the value of a cell, without pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = BytesIO()
+        self.savefig(buffer, format="png", dpi=SCREEN_DPI)
+        return buffer.getvalue()
+
+
+# Okabe and Ito's colours first; appearance is warm, motion is blue, what joins both is black, green or purple.
+LOOKS: dict[str, Look] = {
+    "rgb": Look("RGB", "#D55E00", "o"),
+    "depth": Look("depth", "#D55E00", "o"),
+    "flow": Look("flow", "#0072B2", "s"),
+    "fused": Look("fused", "#000000", "D"),
+    "total": Look("total", "#000000", "D"),
+    "amfir": Look("AMFIR", "#009E73", "D"),
+    "amfar": Look("AMFAR", "#E69F00", "^"),
+    "protonet": Look("ProtoNet", "#D55E00", "o"),
+    "protonet_f": Look("ProtoNet-F", "#0072B2", "s"),
+    "protonet_lf": Look("ProtoNet-LF", "#CC79A7", "v"),
+    "protonet_ec": Look("ProtoNet-EC", "#882255", "P"),
+    "no_distillation": Look("no distillation", "#56B4E9", "v", "--"),
+    "certainty_groups": Look("certainty groups", "#E69F00", "^", "-."),
+    "equal_weights": Look("equal weights", "#CC79A7", "P", ":"),
+    "matchingnet": Look("MatchingNet", "#999933", "<"),
+    "cmn": Look("CMN", "#DDCC77", ">"),
+    "otam": Look("OTAM", "#56B4E9", "p"),
+    "trx": Look("TRX", "#332288", "h"),
+    "strm": Look("STRM", "#117733", "X"),
+    "hyrsm": Look("HyRSM", "#661100", "*"),
+}
+# For names that have no look of their own, in the order in which they come.
+SPARE = [
+    Look("", colour, marker, line)
+    for colour, marker, line in (
+        ("#AA4499", "p", "-"), ("#56B4E9", "v", "--"), ("#E69F00", "^", "-."), ("#332288", "h", ":"),
+        ("#999933", "<", "-"), ("#661100", "X", "--"), ("#117733", ">", "-."), ("#88CCEE", "*", ":"),
+    )
+]  # fmt: skip
+
+
+def looks(names: Iterable[str]) -> dict[str, Look]:
+    """Name -> look, in the order given: the fixed one of a known name, a spare one (with its name) of another.
+
+    Raises:
+        BadParameter: more unknown names than spare looks; a figure with so many lines cannot be read.
+    """
+    names = list(dict.fromkeys(str(name) for name in names))
+    taken = {LOOKS[name].colour for name in names if name in LOOKS}
+    spare = [look for look in SPARE if look.colour not in taken]
+    unknown = [name for name in names if name not in LOOKS]
+    if len(unknown) > len(spare):
+        raise BadParameter(
+            f"{len(unknown)} series have no look of their own ({', '.join(unknown)}), but {len(spare)} are free. "
+            "Draw fewer series in one figure, or add looks to amfir_lib/figures/style.py."
+        )
+    given = iter(spare)
+    result = {}
+    for name in names:
+        look = LOOKS[name] if name in LOOKS else next(given)
+        result[name] = look if look.label else Look(name, look.colour, look.marker, look.line)
+    return result
+
+
+def styled(function: Callable[..., Figure]) -> Callable[..., Figure]:
+    """Let a function that returns a figure draw in the study's style."""
+
+    @wraps(function)
+    def draw(*arguments: Any, **options: Any) -> Figure:
+        with matplotlib.style.context(["default", STYLE]):
+            return function(*arguments, **options)
+
+    return draw
+
+
+def grid_of_panels(
+    n_panels: int, *, height: float = 2.2, max_columns: int = 2, share_y: bool = False
+) -> tuple[Figure, list[Axes]]:
+    """A figure with one panel for each data set: 3.4 in for one, 7 in for more; ``height`` is that of a row.
+
+    Figures are made without pyplot, so nothing is shown and nothing stays open.
+    """
+    columns = min(n_panels, max_columns)
+    rows = -(-n_panels // columns)
+    figure = PrintFigure(figsize=(ONE_COLUMN if columns == 1 else TWO_COLUMNS, height * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, sharey=share_y).ravel().tolist()
+    for spare in axes[n_panels:]:
+        spare.set_axis_off()
+    return figure, axes[:n_panels]
+
+
+def check_columns(frame: pd.DataFrame, columns: Iterable[str], *, figure: str) -> None:
+    """Refuse a frame without rows or without a needed column."""
+    missing = [column for column in columns if column not in frame.columns]
+    if missing or frame.empty:
+        what = f"lacks the column {', '.join(missing)}" if missing else "has no rows"
+        raise ShapeError(f"the frame for {figure} {what}; it needs {', '.join(columns)}.")
+
+
+def as_percent(values: pd.Series, *, name: str) -> pd.Series:
+    """Shares as percent; refuses what is in percent already."""
+    if (values.abs() > 1).any():
+        worst = values[values.abs() > 1].iloc[0]
+        raise BadParameter(f"{name} holds {worst:.4g}, but must be a share in [-1, 1]. Divide by 100.")
+    return 100 * values
+
+
+def reference_line(
+    axes: Axes, level: float, label: str, *, dashed: bool = False, place: str = "left", below: bool = False
+) -> None:
+    """A thin grey horizontal line with its name: inside at the "left" or "right" end, or "outside" the right edge."""
+    axes.axhline(level, color=GREY, linewidth=0.8, linestyle=(0, (5, 3)) if dashed else "-", zorder=1)
+    vertical = "center" if place == "outside" else "top" if below else "bottom"
+    axes.annotate(
+        label, (0 if place == "left" else 1, level), xycoords=("axes fraction", "data"),
+        xytext=(-3 if place == "right" else 3, {"center": 0, "top": -2, "bottom": 2}[vertical]),
+        textcoords="offset points", ha="right" if place == "right" else "left", va=vertical, color="#6B6B6B",
+        fontsize=6.5, zorder=1, annotation_clip=False,
+    )  # fmt: skip
+
+
+def make_room(axes: Axes, levels: Iterable[float]) -> None:
+    """Widen the y axis so that reference levels and their names lie inside."""
+    low, high = axes.get_ylim()
+    low, high = min([low, *levels]), max([high, *levels])
+    pad = 0.06 * (high - low)
+    axes.set_ylim(low - pad, high + pad)
+
+
+def label_ends(axes: Axes, ends: dict[str, float], looks_of: dict[str, Look], *, gap: float = 8.0) -> None:
+    """Name each line at its right end, moved apart where ends are close (``gap`` points), with a thin leader.
+
+    Call it last, when the limits of the axes are final.
+
+    Args:
+        axes: the panel.
+        ends: name -> y of the last point.
+        looks_of: from ``looks``.
+        gap: smallest distance of two labels, in points.
+    """
+    if not ends:
+        return
+    low, high = axes.get_ylim()
+    height = axes.figure.get_size_inches()[1] * 72 * 0.72 / axes.get_gridspec().nrows  # points, about
+    scale = height / (high - low)
+    names = sorted(ends, key=lambda name: ends[name])
+    wanted = [(ends[name] - low) * scale for name in names]
+    places = spread(wanted, gap)
+    for name, place, end in zip(names, places, wanted, strict=True):
+        look = looks_of[name]
+        axes.annotate(
+            look.label, (1, ends[name]), xycoords=("axes fraction", "data"), xytext=(11, place - end),
+            textcoords="offset points", color=look.colour, fontsize=7, va="center", annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": look.colour, "linewidth": 0.5, "shrinkA": 0.5, "shrinkB": 1},
+        )  # fmt: skip
+
+
+def spread(wanted: list[float], gap: float) -> list[float]:
+    """Places at least ``gap`` apart, in the same order, as near as possible to the wanted ones (ascending).
+
+    Neighbours that are too close form a block around the mean of what they wanted; blocks that then touch are joined.
+    """
+    blocks: list[list[float]] = []  # members' wanted places, shifted by gap times their position in the block
+    for place in wanted:
+        blocks.append([place])
+        while len(blocks) > 1 and _top(blocks[-2], gap) + gap > _bottom(blocks[-1], gap):
+            blocks[-2:] = [blocks[-2] + blocks[-1]]
+    return [_bottom(block, gap) + gap * index for block in blocks for index in range(len(block))]
+
+
+def _bottom(block: list[float], gap: float) -> float:
+    return sum(block) / len(block) - gap * (len(block) - 1) / 2
+
+
+def _top(block: list[float], gap: float) -> float:
+    return _bottom(block, gap) + gap * (len(block) - 1)
