@@ -304,3 +304,14 @@ def test_a_manifest_is_left_in_the_cache(clips):
     dataset = load(clips)
     (file,) = clips.parent.glob("cache/folders/*/manifest.csv")
     assert list(pd.read_csv(file)["clip_id"]) == list(dataset.manifest["clip_id"])
+
+
+def test_appearance_is_named_by_argument_then_by_split_file_then_by_the_folder(tmp_path, capsys):
+    root = tmp_path / "clips_depth"
+    write_class_folders(root)
+    assert load_folder(root, cache_dir=tmp_path / "cache").modalities == ("depth", "flow")
+    assert 'called "depth" after the folder clips_depth' in capsys.readouterr().out
+    (root / "split.yaml").write_text(SPLIT + "appearance: thermal\n")
+    assert load_folder(root, cache_dir=tmp_path / "cache").modalities == ("thermal", "flow")
+    assert load_folder(root, cache_dir=tmp_path / "cache", appearance="rgb").modalities == ("rgb", "flow")
+    assert "called" not in capsys.readouterr().out

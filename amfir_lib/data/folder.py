@@ -21,6 +21,7 @@ from amfir_lib.storage import digest_of, write_json
 CLIPS_FILE, SPLIT_FILE = "clips.csv", "split.yaml"
 MIN_CLIPS = 2  # a support and a query
 MAX_SKIPPED_SHARE = 0.2
+NAMED_APPEARANCES = ("depth", "infrared", "thermal")  # recognised at the end of the folder's name: "my_clips_depth"
 
 
 def _choose_split(
@@ -67,7 +68,8 @@ def load_folder(
         split: YAML file, or name of a published list; None looks for ``split.yaml`` in the folder, else draws.
         class_counts: draw this many classes, like "4/3/3"; goes before ``split.yaml``.
         class_folds, class_fold: draw k class folds and use this one; goes before ``class_counts``.
-        appearance: name of the appearance stream ("depth"); None asks the split file, else "rgb".
+        appearance: name of the appearance stream ("depth"); None asks the split file, then the end of the folder's name
+            (``clips_depth``), which is said; else "rgb".
         flip: whether mirrored clips keep their class; None asks the split file, else False.
         n_segments: clips with fewer frames are skipped (never fewer than 2: flow needs a pair).
         seed: of the drawn class split.
@@ -119,10 +121,19 @@ def load_folder(
     settings = chosen.settings
     return Dataset(
         name=root.name, root=root, manifest=manifest,
-        modalities=(str(appearance or settings.get("appearance", "rgb")), "flow"),
+        modalities=(str(appearance or settings.get("appearance") or _named_appearance(root.name)), "flow"),
         flip=bool(settings.get("flip", False)) if flip is None else flip,
         caption=str(settings.get("caption", f"{root.name}, {len(usable)} clips")),
     )  # fmt: skip
+
+
+def _named_appearance(name: str) -> str:
+    """The appearance stream that the name of a folder ends in, else "rgb"."""
+    for appearance in NAMED_APPEARANCES:
+        if name.lower().endswith(f"_{appearance}"):
+            print(f'The appearance stream is called "{appearance}" after the folder {name}; appearance=rgb changes it.')
+            return appearance
+    return "rgb"
 
 
 def _other_frame_counts(clips: pd.DataFrame, found: dict[str, dict[str, Any]]) -> list[str]:
