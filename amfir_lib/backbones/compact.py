@@ -6,11 +6,13 @@ Both streams share the architecture and differ in the number of input channels. 
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from amfir_lib.storage import digest_of_array
+from amfir_lib.storage import digest_of, digest_of_array, digest_of_source
 
 INPUT_SIZE = 64
 GRID = 4  # patches per side
@@ -79,7 +81,7 @@ class CompactBackbone:
         input_size: side of its input in pixels.
         n_patches: 16.
         dim: 96.
-        digest: of the weights.
+        digest: of the weights and of this module, which says how they are used.
     """
 
     name = "compact"
@@ -93,7 +95,8 @@ class CompactBackbone:
         self.net.load_state_dict(weights)
         self.net.eval()
         self.batch_size = batch_size
-        self.digest = digest_of_array(*(weights[key].cpu().numpy() for key in sorted(weights)))
+        arrays = digest_of_array(*(weights[key].cpu().numpy() for key in sorted(weights)))
+        self.digest = digest_of([sorted(weights), arrays, digest_of_source(sys.modules[__name__])])
 
     @torch.inference_mode()
     def features(self, clips: np.ndarray) -> np.ndarray:

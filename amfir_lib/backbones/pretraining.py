@@ -21,10 +21,13 @@ from torch.nn import functional as F
 
 from amfir_lib.backbones import compact, pretraining
 from amfir_lib.backbones.compact import DIM, INPUT_SIZE, CompactBackbone, CompactNet, normalise
+from amfir_lib.data import clip_inputs as inputs_module
+from amfir_lib.data import flow as flow_module
+from amfir_lib.data import video as video_module
 from amfir_lib.data.clip_inputs import clip_inputs
 from amfir_lib.data.manifest import Dataset
 from amfir_lib.data.synthetic.clips import N_FRAMES, SIDE
-from amfir_lib.data.synthetic.generate import joints_path, make_corpus
+from amfir_lib.data.synthetic.generate import corpus_digest, joints_path, make_corpus
 from amfir_lib.data.video import sample_instants
 from amfir_lib.parallel import map_parallel
 from amfir_lib.storage import atomic_write, digest_of, digest_of_source, read_json, write_json
@@ -72,9 +75,7 @@ def pretrained_backbones(
     Returns:
         modality -> backbone.
     """
-    folder = Path(cache_dir) / "backbones"
-    source = digest_of_source(compact, pretraining)
-    paths = {m: folder / f"compact-{m}-{digest_of([asdict(settings), m, source])}.safetensors" for m in modalities}
+    paths = {modality: _weights_path(settings, modality, cache_dir) for modality in modalities}
     missing = [m for m in modalities if not (paths[m].exists() and paths[m].with_suffix(".json").exists())]
     if missing:
         corpus = make_corpus(
@@ -98,16 +99,24 @@ def pretrained_backbones(
 
 def pretraining_history(settings: Pretraining, *, cache_dir: Path | str) -> pd.DataFrame:
     """Learning curves of the pretraining, one row per modality and epoch (for the notebook)."""
-    source = digest_of_source(compact, pretraining)
     parts = []
     for modality in ("rgb", "flow"):
-        name = f"compact-{modality}-{digest_of([asdict(settings), modality, source])}.json"
-        record = read_json(Path(cache_dir) / "backbones" / name)
+        record = read_json(_weights_path(settings, modality, cache_dir).with_suffix(".json"))
         parts.append(pd.DataFrame(record["history"]).assign(modality=modality))
     return pd.concat(parts, ignore_index=True)
 
 
-def read_inputs(corpus: Dataset, settings: Pretraining, *, n_jobs: int) -> tuple[dict[str, np.ndarray], dict[str, Tensor]]:
+def _weights_path(settings: Pretraining, modality: str, cache_dir: Path | str) -> Path:
+    """Where the weights are; the name covers settings, clips of the corpus, and the code that reads and trains."""
+    corpus = corpus_digest(n_classes=settings.n_classes, clips_per_class=settings.clips_per_class, seed=settings.seed)
+    source = digest_of_source(compact, pretraining, inputs_module, flow_module, video_module)
+    name = f"compact-{modality}-{digest_of([asdict(settings), modality, corpus, source])}.safetensors"
+    return Path(cache_dir) / "backbones" / name
+
+
+def read_inputs(
+    corpus: Dataset, settings: Pretraining, *, n_jobs: int
+) -> tuple[dict[str, np.ndarray], dict[str, Tensor]]:
     """Decode the corpus once.
 
     Returns:
@@ -199,12 +208,12 @@ def train_backbone(
     rng = np.random.default_rng([settings.seed, 2])
     train_rows, test_rows = (torch.nonzero(part)[:, 0].numpy() for part in (~labels["held_out"], labels["held_out"]))
     frames_a_clip = FRAMES_A_CLIP.get(modality, settings.n_segments)
-    visits = settings.n_segments // frames_a_clip  # an epoch shows every frame once
+    visits = settings.n_segments // frames_a_clip  # an epoch shows as many frames as there are
     steps = visits * int(np.ceil(len(train_rows) / settings.batch_size))
     history: list[dict[str, float]] = []
     start = perf_counter()
     with torch.random.fork_rng(devices=[]):  # layers and dropout draw from a stream of their own, not the caller's
-        torch.random.manual_seed(settings.seed)
+        torch.default_generator.manual_seed(settings.seed)  # torch.manual_seed would touch the GPUs' too
         task = _TASKS[modality](settings, labels["joints"].shape[2])
         optimiser = torch.optim.AdamW(task.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.lr, total_steps=steps * settings.epochs)
@@ -223,12 +232,13 @@ def train_backbone(
                 schedule.step()
                 losses.append(float(loss.detach()))
             report = _held_out(task, clips, labels, test_rows, modality)
-            history.append({"epoch": epoch + 1, "loss": float(np.mean(losses)), "seconds": perf_counter() - start} | report)
+            row = {"epoch": epoch + 1, "loss": float(np.mean(losses)), "seconds": perf_counter() - start}
+            history.append(row | report)
     return {key: value.clone().contiguous() for key, value in task.net.state_dict().items()}, history
 
 
 def _shifted(clips: np.ndarray, reach: int, rng: np.random.Generator) -> tuple[np.ndarray, Tensor]:
-    """Each clip moved by the same few pixels in all its frames, edges repeated; and by how much, (B, 2) x, y in sides."""
+    """Each clip moved by a few pixels, alike in all its frames, edges repeated; and how far, (B, 2) x, y in sides."""
     side = clips.shape[2]
     out = np.empty_like(clips)
     moves = rng.integers(-reach, reach + 1, (len(clips), 2))

@@ -88,8 +88,8 @@ def vary_appearance(appearance: Appearance, rng: np.random.Generator, *, fidelit
     Args:
         appearance: the class's latent.
         rng: source of randomness.
-        fidelity: probability that a part (wall, ground, furniture, clothes, object) is the class's and not a random one;
-            0 gives every class the same distribution of appearance.
+        fidelity: probability that a part (wall, ground, furniture, clothes, object) is the class's and not a random
+            one; 0 gives every class the same distribution of appearance.
         jitter: size of the deviation in colours (HSV units) and geometry.
     """
     other = draw_appearance(rng)
@@ -160,14 +160,15 @@ def paint_scene(
     shade = np.linspace(0.75, 1.1, len(image) - ground, dtype=np.float32)[:, None, None]
     image[ground:] = np.clip(shade * np.float32(rgb(appearance.floor)), 0, 255)
     image = image.clip(0, 255).astype(np.uint8)
-    for x0, y0, half_width, half_height, roundness, *colour in appearance.props[: round(clutter * len(appearance.props))]:
-        centre = np.array([x0, y0]) * size + margin
+    standing = appearance.props[: round(clutter * len(appearance.props))]
+    for x0, y0, half_width, half_height, roundness, *hsv in standing:
+        centre, colour = np.array([x0, y0]) * size + margin, rgb(np.array(hsv))
         half = np.array([half_width, half_height]) * size
         if roundness > 0.5:
             axes = tuple(int(v * 16) for v in half)
-            cv2.ellipse(image, _fixed(centre), axes, 0, 0, 360, rgb(np.array(colour)), -1, cv2.LINE_AA, 4)
+            cv2.ellipse(image, _fixed(centre), axes, 0, 0, 360, colour, -1, cv2.LINE_AA, 4)
         else:
-            cv2.rectangle(image, _fixed(centre - half), _fixed(centre + half), rgb(np.array(colour)), -1, cv2.LINE_AA, 4)
+            cv2.rectangle(image, _fixed(centre - half), _fixed(centre + half), colour, -1, cv2.LINE_AA, 4)
     return image
 
 

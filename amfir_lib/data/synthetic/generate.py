@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -9,15 +11,14 @@ import numpy as np
 import pandas as pd
 
 from amfir_lib.data import synthetic
-from amfir_lib.data.manifest import Dataset, read_manifest, write_manifest
+from amfir_lib.data.manifest import SPLITS, Dataset, read_manifest, write_manifest
 from amfir_lib.data.synthetic.benchmarks import CORPUS, character_of
 from amfir_lib.data.synthetic.clips import FPS, N_FRAMES, SIDE, ClipPlan, degradation_of, person_of, render_clip
-from amfir_lib.data.video import write_video
-from amfir_lib.errors import BadParameter
+from amfir_lib.data.synthetic.degradation import SHARES
+from amfir_lib.data.video import MJPG_QUALITY, write_video
+from amfir_lib.errors import BadParameter, unknown_name
 from amfir_lib.parallel import map_parallel
 from amfir_lib.storage import atomic_write, digest_of, digest_of_source
-
-SPLITS = ("train", "val", "test")
 
 
 def make_dataset(
@@ -42,8 +43,8 @@ def make_dataset(
         cache_dir: folder of the cache; the clips go to ``clips/<name>-<digest>``.
         clips_per_class: takes of each class.
         class_counts: classes in (train, val, test); None for those of the benchmark.
-        degradation: ``mixed`` (20 % RGB, 20 % flow, 60 % none), or ``none``, ``rgb``, ``flow`` forced on every clip; the
-            clips are the same in all else.
+        degradation: ``mixed`` (20 % RGB, 20 % flow, 60 % none), or ``none``, ``rgb``, ``flow`` forced on every clip;
+            the clips are the same in all else.
         splits: which splits to render.
         codec: ``MJPG``, or ``FFV1`` (lossless, larger).
         seed: of everything.
@@ -51,13 +52,23 @@ def make_dataset(
     Returns:
         The data set.
     Raises:
-        UnknownName: no benchmark of that name.
-        BadParameter: fewer than two clips a class, or an odd number of classes where classes come in pairs.
+        UnknownName: no such benchmark, split or kind of degradation.
+        BadParameter: fewer than two clips a class, class counts that are no three numbers, or an odd number of classes
+            where classes come in pairs.
     """
     character = character_of(name)
+    for split in splits:
+        if split not in SPLITS:
+            raise unknown_name("split", split, SPLITS)
+    if degradation not in ("mixed", *SHARES):
+        raise unknown_name("degradation", degradation, ("mixed", *SHARES))
     counts = tuple(class_counts or character.class_counts)
+    if len(counts) != len(SPLITS):
+        raise BadParameter(f"class_counts is {counts}, but must be three numbers: classes in train, val and test.")
     if clips_per_class < 2:
-        raise BadParameter(f"clips_per_class is {clips_per_class}, but an episode needs a support and a query: take 2 or more.")
+        raise BadParameter(
+            f"clips_per_class is {clips_per_class}, but an episode needs a support and a query: take 2 or more."
+        )
     if character.reversals and any(count % 2 for count in counts):
         raise BadParameter(f"class_counts is {counts}, but the classes of {name} come in pairs: take even numbers.")
     plans = [
@@ -89,30 +100,39 @@ def make_corpus(
     Returns:
         A data set whose ``label`` is the action and whose further column ``scene`` is the scene.
     """
+    plans = _corpus_plans(n_classes, clips_per_class, seed)
+    manifest, root = _write(CORPUS, plans, cache_dir=Path(cache_dir), codec="MJPG", n_jobs=n_jobs)
+    manifest = manifest.assign(scene=[f"scene{plan.scene:03d}" for plan in sorted(plans, key=_clip_id)])
+    return Dataset(name=CORPUS, root=root, manifest=manifest, synthetic=True, caption="synthetic pretraining corpus")
+
+
+def corpus_digest(*, n_classes: int, clips_per_class: int, seed: int) -> str:
+    """Digest of all that the corpus depends on, for the keys of what is learnt from it; renders nothing."""
+    return _digest(CORPUS, _corpus_plans(n_classes, clips_per_class, seed), "MJPG")
+
+
+def _corpus_plans(n_classes: int, clips_per_class: int, seed: int) -> list[ClipPlan]:
     scenes = np.random.default_rng([seed, 1]).permuted(
         np.tile(np.arange(n_classes), (clips_per_class, 1)), axis=1
     )  # each scene as often as each action
-    plans = [
+    return [
         ClipPlan(CORPUS, "train", action, int(scenes[take, action]), take, "none", seed)
         for action in range(n_classes)
         for take in range(clips_per_class)
     ]
-    manifest, root = _write(CORPUS, plans, cache_dir=Path(cache_dir), codec="MJPG", n_jobs=n_jobs)
-    manifest = manifest.assign(scene=[f"scene{plan.scene:03d}" for plan in sorted(plans, key=_clip_id)])
-    return Dataset(name=CORPUS, root=root, manifest=manifest, synthetic=True, caption="synthetic pretraining corpus")
 
 
 def _clip_id(plan: ClipPlan) -> str:
     return f"{plan.split}_action{plan.action:03d}_{plan.take:03d}"
 
 
-def _entry(plan: ClipPlan, codec: str) -> dict[str, object]:
+def _entry(plan: ClipPlan) -> dict[str, object]:
     """The manifest row of a clip."""
     degradation = degradation_of(plan)
     label = f"{plan.split}_action{plan.action:03d}"
     return {
         "clip_id": _clip_id(plan),
-        "path": f"{label}/{plan.take:03d}.{'mkv' if codec == 'FFV1' else 'avi'}",
+        "path": f"{label}/{plan.take:03d}.avi",
         "label": label,
         "split": plan.split,
         "group": f"{plan.split}_person{person_of(plan):02d}",
@@ -126,10 +146,21 @@ def _entry(plan: ClipPlan, codec: str) -> dict[str, object]:
     }
 
 
+def _digest(name: str, plans: list[ClipPlan], codec: str) -> str:
+    """Digest of all that the files depend on: the plans, the character, the encoder and the code in between.
+
+    The character of another benchmark is not among it, nor are the degradations where no clip has any.
+    """
+    modules = [synthetic.motion, synthetic.appearance, synthetic.figure, synthetic.clips]
+    if any(plan.degradation != "none" for plan in plans):
+        modules.append(synthetic.degradation)
+    functions = (_clip_id, _entry, _render_class, write_video)
+    source = [digest_of_source(*modules), *(inspect.getsource(function) for function in functions)]
+    return digest_of([source, asdict(character_of(name)), codec, MJPG_QUALITY, [vars(plan) for plan in plans]])
+
+
 def _write(name: str, plans: list[ClipPlan], *, cache_dir: Path, codec: str, n_jobs: int) -> tuple[pd.DataFrame, Path]:
-    modules = (synthetic.motion, synthetic.appearance, synthetic.figure, synthetic.degradation)
-    source = digest_of_source(*modules, synthetic.benchmarks, synthetic.clips)
-    root = cache_dir / "clips" / f"{name}-{digest_of([source, codec, [vars(plan) for plan in plans]])}"
+    root = cache_dir / "clips" / f"{name}-{_digest(name, plans, codec)}"
     path = root / "manifest.csv"
     if not path.exists():
         takes: dict[tuple[str, int], list[ClipPlan]] = {}
@@ -137,14 +168,14 @@ def _write(name: str, plans: list[ClipPlan], *, cache_dir: Path, codec: str, n_j
             takes.setdefault((plan.split, plan.action), []).append(plan)
         render = partial(_render_class, root=root, codec=codec)
         map_parallel(render, list(takes.values()), n_jobs=n_jobs, description=f"{name}: clips", unit="class")
-        manifest = pd.DataFrame([_entry(plan, codec) for plan in plans])
+        manifest = pd.DataFrame([_entry(plan) for plan in plans])
         write_manifest(path, manifest.sort_values("clip_id", ignore_index=True))
     return read_manifest(path), root
 
 
 def _render_class(plans: list[ClipPlan], *, root: Path, codec: str) -> None:
     for plan in plans:
-        path = root / str(_entry(plan, codec)["path"])
+        path = root / str(_entry(plan)["path"])
         if not path.exists():  # each file is written whole or not at all
             frames, joints = render_clip(plan)
             if plan.dataset == CORPUS:
