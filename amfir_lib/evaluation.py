@@ -11,7 +11,7 @@ from torch import Tensor
 from amfir_lib.episodes import Episodes
 from amfir_lib.errors import NonFiniteFeatures
 from amfir_lib.feature_table import FeatureTable
-from amfir_lib.methods.base import Method
+from amfir_lib.methods.base import EpisodeOutput, Method
 from amfir_lib.statistics import auroc
 
 FUSED = "fused"
@@ -100,6 +100,13 @@ def evaluate(method: Method, table: FeatureTable, episodes: Episodes, *, batch_e
     """
     was_training = method.training
     method.eval()
+    try:
+        return _evaluate(method, table, episodes, batch_episodes)
+    finally:
+        method.train(was_training)
+
+
+def _evaluate(method: Method, table: FeatureTable, episodes: Episodes, batch_episodes: int) -> QueryResults:
     rows = np.unique(np.concatenate([episodes.support.ravel(), episodes.query.ravel()]))
     embeddings = embed_clips(method, table, rows)
     support = torch.from_numpy(np.searchsorted(rows, episodes.support))
@@ -112,7 +119,6 @@ def evaluate(method: Method, table: FeatureTable, episodes: Episodes, *, batch_e
             {name: values[query[part]] for name, values in embeddings.items()},
         )
         parts.append(_results(method, output, target[part].to(output.log_posterior.device)))
-    method.train(was_training)
     return QueryResults(
         **{
             kind: {stream: np.concatenate([getattr(part, kind)[stream] for part in parts]) for stream in first}
@@ -121,7 +127,7 @@ def evaluate(method: Method, table: FeatureTable, episodes: Episodes, *, batch_e
     )
 
 
-def _results(method: Method, output, target: Tensor) -> QueryResults:
+def _results(method: Method, output: EpisodeOutput, target: Tensor) -> QueryResults:
     streams = {FUSED: output.log_posterior, **output.modality_log_posteriors}
     energies = (
         method.free_energies(output, target)
@@ -150,13 +156,13 @@ def selection_quality(results: QueryResults, episodes: Episodes, degraded: np.nd
     Args:
         results: of a method with two modalities.
         episodes: on which they were measured.
-        degraded: (n,) ``none``, ``rgb`` or ``flow`` per clip of the manifest, or None.
+        degraded: (n,) per clip of the manifest the modality that is degraded, or ``none`` or ``both``; None if unknown.
     Returns:
         ``decidable_share``: share of queries where exactly one modality is right.
         ``hit_rate_free_energy``, ``hit_rate_certainty``: share of those where the score picks that modality.
         ``auroc_free_energy``, ``auroc_certainty``: the same as area under the ROC curve.
-        ``degraded_auroc_free_energy``, ``degraded_auroc_certainty``: how well the difference of the scores tells queries
-        whose first stream is degraded from those whose second is; absent without ``degraded``.
+        ``degraded_auroc_free_energy``, ``degraded_auroc_certainty``: how well the difference of the scores tells
+        queries whose first stream is degraded from those whose second is; absent without ``degraded``.
         ``first_group_share``: share of all queries in the group of the first modality.
     """
     first, second = results.free_energy
@@ -178,6 +184,6 @@ def selection_quality(results: QueryResults, episodes: Episodes, degraded: np.nd
         quality[f"auroc_{name}"] = auroc(picked, second_right)
         if degraded is not None:
             kinds = degraded[episodes.query].reshape(score.shape)
-            hurt = kinds != "none"
-            quality[f"degraded_auroc_{name}"] = auroc(score[hurt], kinds[hurt] == "rgb")
+            one_hurt = (kinds == first) | (kinds == second)
+            quality[f"degraded_auroc_{name}"] = auroc(score[one_hurt], kinds[one_hurt] == first)
     return quality

@@ -23,7 +23,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from amfir_lib import distances, distillation, episodes, evaluation, feature_table, fusion, inference, readings, training
+from amfir_lib import distances, distillation, episodes, evaluation, feature_table, fusion, inference, readings
+from amfir_lib import training as training_module
 from amfir_lib.config import resolve_device
 from amfir_lib.data.manifest import Dataset
 from amfir_lib.data.store import FeatureStore
@@ -37,8 +38,8 @@ from amfir_lib.storage import atomic_write, digest_of, digest_of_source, read_js
 from amfir_lib.training import Training, train
 
 _COMMON_CODE = (
-    training, episodes, evaluation, feature_table, inference, readings, distances, distillation, fusion, methods_base,
-    head, streams, enhancers,
+    training_module, episodes, evaluation, feature_table, inference, readings, distances, distillation, fusion,
+    methods_base, head, streams, enhancers,
 )  # fmt: skip
 
 
@@ -57,7 +58,8 @@ class Material:
     @property
     def identity(self) -> dict[str, str]:
         """Digests of everything that a run reads."""
-        return {"dataset": self.dataset.digest} | {m: store.digest for m, store in self.stores.items()}
+        digests = {m: store.digest for m, store in self.stores.items()}
+        return {"dataset": self.dataset.digest, "modalities": ", ".join(digests)} | digests
 
     def table(self, *, patches: bool = False) -> FeatureTable:
         """The features in memory; see ``load_table``."""
@@ -122,10 +124,13 @@ class Run:
     @property
     def identity(self) -> dict[str, Any]:
         """Everything that can change the result."""
-        modules = (*_COMMON_CODE, sys.modules[METHODS[self.method].build.__module__])
+        spec = METHODS[self.method]
+        modules = (*_COMMON_CODE, sys.modules[spec.build.__module__])
         return {
             "data": self.material.identity,
             "method": self.method,
+            "streams": spec.streams,
+            "parts": {part.method: part.key for part in self.parts()},
             "options": asdict(resolve_options(self.method, self.options)),
             "training": asdict(self.training),
             "seed": self.seed,
@@ -159,8 +164,7 @@ class RunResult:
         record: options, seeds, digests, validation accuracy, parameters, seconds.
         history: one row per training step.
         validation: one row per validation and shot.
-        tests: cell -> results of every query.
-        episodes: cell -> the episodes.
+        tests: cell -> results of every query, in the order of ``cell.episodes``.
         folder: in the cache.
     """
 
@@ -225,19 +229,21 @@ def why_computed(run: Run, cache_dir: Path) -> str:
     folder = run.folder(cache_dir)
     if (folder / "record.json").exists():
         return "trained before, tested on new episodes"
+    if (folder / "checkpoint.pt").exists():
+        return "resumed where it was interrupted"
     siblings = sorted(folder.parent.glob(f"{run.method}-{run.seed}-*/record.json"), key=lambda p: p.stat().st_mtime)
     if not siblings:
-        return "resumed" if (folder / "checkpoint.pt").exists() else "not computed before"
+        return "not computed before"
     own, other = _flat(json.loads(json.dumps(run.identity))), _flat(read_json(siblings[-1])["identity"])
     changed = sorted(name for name in own.keys() | other.keys() if own.get(name) != other.get(name))
-    return "not with these settings before; changed since the last: " + ", ".join(
-        name if name.startswith(("code.", "data.")) else f"{name} {other.get(name)} -> {own.get(name)}" for name in changed
-    )
+    changes = {name: f"{name} {other.get(name)} -> {own.get(name)}" for name in changed}
+    changes |= {name: name for name in changed if name.startswith(("code.", "data.", "parts."))}  # digests say nothing
+    return "not with these settings before; changed since the last: " + ", ".join(changes.values())
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
     if not isinstance(value, dict):
-        return {prefix.rstrip("/"): value}
+        return {prefix.rstrip("."): value}
     return {name: leaf for key, part in value.items() for name, leaf in _flat(part, f"{prefix}{key}.").items()}
 
 
@@ -281,7 +287,9 @@ def train_run(run: Run, table: FeatureTable, folder: Path, cache_dir: Path) -> N
     method = _untrained(run).to(next(iter(table.features.values())).device)
     parts = [load_result(part, (), cache_dir) for part in run.parts()]
     if parts:
-        state = {name: values for part in parts for name, values in load_file(part.folder / "state.safetensors").items()}
+        state: dict[str, Tensor] = {}
+        for part in parts:
+            state |= load_file(part.folder / "state.safetensors")
         method.load_state_dict(state)
         history, validation = pd.DataFrame(), pd.DataFrame()
         outcome = {"seconds": sum(part.record["seconds"] for part in parts), "best_step": None, "val_accuracy": None}
@@ -325,7 +333,7 @@ def load_result(run: Run, cells: Sequence[TestCell], cache_dir: Path) -> RunResu
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
-    return pd.read_csv(path) if path.stat().st_size > 1 else pd.DataFrame()
+    return pd.read_csv(path, float_precision="round_trip") if path.stat().st_size > 1 else pd.DataFrame()
 
 
 def _test_path(folder: Path, cell: TestCell) -> Path:

@@ -84,8 +84,8 @@ def load_table(dataset: Dataset, stores: Mapping[str, FeatureStore], *, patches:
     for modality, store in stores.items():
         if len(store.features) != len(manifest):
             raise ShapeError(
-                f"{store.path} holds {len(store.features)} clips but the manifest of {dataset.name} has {len(manifest)}. "
-                "Run 01_data_preparation again."
+                f"{store.path} holds {len(store.features)} clips but the manifest of {dataset.name} has "
+                f"{len(manifest)}. Run 01_data_preparation again."
             )
         if patches:
             features[modality] = torch.from_numpy(np.array(store.features))
