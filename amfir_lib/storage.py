@@ -41,10 +41,19 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def _plain(value: Any) -> Any:
+    """What JSON holds instead of a path or a number of NumPy; refuses the rest, whose text may change or be cut."""
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"a {type(value).__name__} cannot be written as JSON: {value!r:.80}")
+
+
 def write_json(path: Path | str, value: Any) -> None:
     """Write ``value`` as indented JSON, atomically and with sorted keys."""
     with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, sort_keys=True, default=str) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(value, indent=2, sort_keys=True, default=_plain) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path | str) -> Any:
@@ -54,7 +63,7 @@ def read_json(path: Path | str) -> Any:
 
 def digest_of(value: Any) -> str:
     """Digest of anything that JSON can hold, independent of key order; 16 hexadecimal digits."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=_plain).encode()).hexdigest()[:16]
 
 
 def digest_of_array(*arrays: np.ndarray) -> str:
