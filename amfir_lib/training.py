@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from amfir_lib.episodes import Episodes
-from amfir_lib.errors import TrainingDiverged
+from amfir_lib.errors import BadParameter, NonFiniteFeatures, TrainingDiverged
 from amfir_lib.evaluation import evaluate
 from amfir_lib.feature_table import FeatureTable
 from amfir_lib.methods.base import EpisodeOutput, Method
@@ -52,6 +52,16 @@ class Training:
     validate_every: int = 20
     n_val_episodes: int = 200
     val_n_way: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse, with a BadParameter, a setting that no training can have."""
+        for name, low in (("steps", 0), ("episodes_per_step", 1), ("validate_every", 1), ("n_val_episodes", 1)):
+            if getattr(self, name) < low:
+                raise BadParameter(f"{name} is {getattr(self, name)}, but must be at least {low}. Raise it.")
+        if not self.shots or min(self.shots) < 1:
+            raise BadParameter(f"shots is {tuple(self.shots)}, but must name numbers of supports, each at least 1.")
+        if not self.lr > 0:
+            raise BadParameter(f"lr is {self.lr}, but must be above 0. Raise it.")
 
 
 @dataclass(frozen=True)
@@ -121,17 +131,20 @@ def train(
         table: features and labels of all splits.
         settings: of the training.
         seed: of the episodes.
-        checkpoint: file that each validation renews and that an interrupted training resumes from; None for none.
+        checkpoint: file that each validation renews and that an interrupted training resumes from; that of another
+            method, seed or setting is replaced. None for none.
     Returns:
         The best state and both histories.
     Raises:
-        TrainingDiverged: the loss is not finite; names the step and what to lower.
+        NonFiniteFeatures: a training or validation clip has NaN or infinite features; names modality, row and class.
+        TrainingDiverged: the loss or its gradient is not finite; names the step and what to lower.
     """
+    _check_features(table, method.modalities)
     optimiser = torch.optim.SGD(
         method.parameters(), lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay
     )
     held_out = validation_episodes(table, settings)
-    identity = digest_of([asdict(settings), seed])
+    identity = digest_of([asdict(settings), seed, type(method).__name__, asdict(method.options), method.dims])
     progress: dict[str, Any] = {
         "identity": identity, "step": 0, "history": [], "validation": [], "best_step": -1, "best": None,
         "val_accuracy": -1.0, "seconds": 0.0,
@@ -165,14 +178,11 @@ def train(
         )
         output, target = episode_step(method, table, episodes)
         loss, terms = method.loss(output, target)
-        if not torch.isfinite(loss):
-            raise TrainingDiverged(
-                f"The loss is {float(loss.detach())} at step {step} of {settings.steps}. Lower lr (it is {settings.lr}) "
-                "or logit_scale."
-            )
+        _check_finite("loss", loss, step, settings)
         optimiser.zero_grad()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(method.parameters(), settings.clip_norm)
+        _check_finite("norm of the gradient", norm, step, settings)
         optimiser.step()
         row = {name: float(value) for name, value in terms.items()}
         progress["history"].append({"step": step, "n_shot": episodes.n_shot, "gradient_norm": float(norm)} | row)
@@ -186,6 +196,29 @@ def train(
     )
 
 
+def _check_features(table: FeatureTable, modalities: tuple[str, ...]) -> None:
+    """Refuse features that no training can learn from; test clips are none of its business."""
+    rows = np.concatenate([table.rows("train"), table.rows("val")])
+    for modality in modalities:
+        values = table.features[modality]
+        for part in np.array_split(rows, max(1, len(rows) // 256)):
+            bad = torch.nonzero(~torch.isfinite(values[part]).flatten(1).all(1))
+            if len(bad):
+                row = part[int(bad[0])]
+                raise NonFiniteFeatures(
+                    f'the {modality} features of row {row} (class "{table.class_names[table.labels[row]]}") hold NaN '
+                    "or infinity. Extract the features again (./run_all.sh clean --cache), or drop the clip."
+                )
+
+
+def _check_finite(what: str, value: Tensor, step: int, settings: Training) -> None:
+    if not torch.isfinite(value):
+        raise TrainingDiverged(
+            f"The {what} is {float(value.detach())} at step {step} of {settings.steps}. "
+            f"Lower lr (it is {settings.lr}) or logit_scale."
+        )
+
+
 def _validate(
     method: Method, table: FeatureTable, held_out: dict[int, Episodes], step: int, progress: dict[str, Any]
 ) -> None:
@@ -196,8 +229,9 @@ def _validate(
         accuracies.append(float(results.accuracy.mean()))
         row: dict[str, float] = {"step": step, "n_shot": n_shot, "accuracy": accuracies[-1]}
         for m, energies in results.free_energy.items():
-            row |= {f"accuracy_{m}": float(results.stream_accuracy(m).mean()), f"free_energy_{m}": float(energies.mean())}
-            row |= {f"free_energy_sd_{m}": float(energies.std()), f"certainty_{m}": float(results.certainty[m].mean())}
+            row |= {f"accuracy_{m}": float(results.stream_accuracy(m).mean())}
+            row |= {f"free_energy_{m}": float(energies.mean()), f"free_energy_sd_{m}": float(energies.std())}
+            row |= {f"certainty_{m}": float(results.certainty[m].mean())}
             row |= {f"ce_{m}": -float(results.true_log_posterior[m].mean())}
         if len(results.free_energy) == 2:
             first, second = results.free_energy.values()
