@@ -5,7 +5,12 @@
 episode.
 """
 
+from amfir_lib.figures.clips import clip_grid, film_strips, flow_views
 from amfir_lib.figures.comparisons import accuracy_bars, paired_differences
 from amfir_lib.figures.curves import free_energy_curves, learning_curves
+from amfir_lib.figures.tour import tour_figure
 
-__all__ = ["accuracy_bars", "free_energy_curves", "learning_curves", "paired_differences"]
+__all__ = [
+    "accuracy_bars", "clip_grid", "film_strips", "flow_views", "free_energy_curves", "learning_curves",
+    "paired_differences", "tour_figure",
+]  # fmt: skip
