@@ -236,16 +236,19 @@ def _test(arguments: list[str]) -> int:
     return subprocess.run(command, cwd=paths.REPOSITORY, check=False).returncode
 
 
-def _lab(arguments: list[str]) -> int:
-    """Open JupyterLab with this interpreter as the kernel ``python3``; nothing is registered anywhere."""
-    import tempfile
-
+def _lab(arguments: list[str]) -> NoReturn:
+    """Become JupyterLab with this interpreter as the kernel ``python3``; nothing is registered anywhere."""
+    from amfir_lib.config import Config
+    from amfir_lib.housekeeping import tag_cache
     from amfir_lib.running.supervise import python_path, write_kernel_spec
+    from amfir_lib.storage import digest_of
 
-    with tempfile.TemporaryDirectory(prefix="amfir-lab-") as folder:
-        write_kernel_spec(Path(folder))
-        places = filter(None, [folder, os.environ.get("JUPYTER_PATH", "")])
-        environment = os.environ | {"JUPYTER_PATH": os.pathsep.join(places), "PYTHONPATH": python_path()}
-        command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={paths.REPOSITORY}"]
-        command += ["--LabApp.default_url=/lab/tree/notebooks", *arguments]
-        return subprocess.run(command, env=environment, check=False).returncode
+    cache_dir = Config.from_notebook({}).cache_dir
+    tag_cache(cache_dir)
+    folder = cache_dir / "jupyter" / digest_of(sys.executable)
+    write_kernel_spec(folder)
+    places = filter(None, [str(folder), os.environ.get("JUPYTER_PATH", "")])
+    environment = os.environ | {"JUPYTER_PATH": os.pathsep.join(places), "PYTHONPATH": python_path()}
+    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={paths.REPOSITORY}"]
+    command += ["--LabApp.default_url=/lab/tree/notebooks", *arguments]
+    os.execve(sys.executable, command, environment)
