@@ -1,0 +1,97 @@
+"""What is in a data set: counts, shares of degraded clips, and how much moves."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from amfir_lib.data.clip_inputs import clip_inputs
+from amfir_lib.data.manifest import SPLITS, Dataset
+from amfir_lib.parallel import map_parallel
+from amfir_lib.storage import digest_of, read_json
+
+FLOW_BOUND = 20.0  # px, where the feature store clips flow
+
+
+def count_clips(dataset: Dataset) -> pd.DataFrame:
+    """One row a split: classes, clips, clips per class, groups (persons or source videos), frames, size in px."""
+    rows = []
+    for split in SPLITS:
+        part = dataset.manifest.iloc[dataset.rows(split)]
+        if part.empty:
+            continue
+        per_class = part.groupby("label").size()
+        rows.append({
+            "dataset": dataset.name, "split": split, "classes": part["label"].nunique(), "clips": len(part),
+            "clips_per_class": _span(per_class), "groups": part["group"].nunique(), "frames": _span(part["n_frames"]),
+            "size": _span(part["width"]) + " × " + _span(part["height"]),
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def degraded_shares(dataset: Dataset) -> pd.DataFrame:
+    """Share of the clips of each kind of degradation; columns ``dataset, stream, kind, clips, share``.
+
+    Args:
+        dataset: with the columns ``degraded`` and ``kind``, which rendered clips have.
+    """
+    counts = dataset.manifest.groupby(["degraded", "kind"]).size().rename("clips").reset_index()
+    counts = counts.rename(columns={"degraded": "stream"}).assign(share=counts["clips"] / len(dataset))
+    return counts.assign(dataset=dataset.name)[["dataset", "stream", "kind", "clips", "share"]]
+
+
+def flow_statistics(
+    dataset: Dataset, *, n_clips: int, rng: np.random.Generator, n_jobs: int = 1, flow_size: int = 112
+) -> pd.DataFrame:
+    """How long the flow vectors are: median and 95th percentile over pixels, instants and clips.
+
+    Args:
+        dataset: whose clips to read.
+        n_clips: drawn at random from all splits, without replacement.
+        rng: draws them.
+        n_jobs: worker processes.
+        flow_size: side of the square on which flow is computed, as in the feature store.
+    Returns:
+        One row for the clips with sound flow and one for those whose flow is degraded, where the manifest tells them
+        apart: ``dataset, clips_with, n_clips``, ``median_px, p95_px`` in px per frame, and ``beyond_bound``, the share
+        of vectors that the feature store clips.
+    """
+    chosen = np.sort(rng.permutation(len(dataset))[:n_clips])
+    items = [(dataset.clip_path(row), int(dataset.manifest["n_frames"].iloc[row])) for row in chosen]
+    measure = partial(_lengths, flow_size=flow_size)
+    lengths = map_parallel(measure, items, n_jobs=n_jobs, description=f"{dataset.name}: flow statistics")
+    shaken = np.zeros(len(chosen), bool)
+    if "degraded" in dataset.manifest:
+        shaken = (dataset.manifest["degraded"].iloc[chosen] == "flow").to_numpy()
+    rows = []
+    for name, part in (("sound flow", ~shaken), ("degraded flow", shaken)):
+        if part.any():
+            values = np.concatenate([length for length, own in zip(lengths, part, strict=True) if own])
+            rows.append({
+                "dataset": dataset.name, "clips_with": name, "n_clips": int(part.sum()),
+                "median_px": float(np.median(values)), "p95_px": float(np.percentile(values, 95)),
+                "beyond_bound": float((values >= FLOW_BOUND).mean()),
+            })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def folder_report(data_root: Path, *, cache_dir: Path) -> dict[str, Any]:
+    """What ``load_folder`` found when it prepared the folder: counts, groups, split, and every clip that it skipped."""
+    folder = Path(cache_dir) / "folders" / f"{data_root.name}-{digest_of(str(data_root))[:8]}"
+    return read_json(folder / "preparation_report.json")
+
+
+def _lengths(item: tuple[Path, int], *, flow_size: int) -> np.ndarray:
+    path, n_frames = item
+    flow = clip_inputs(path, size=flow_size, flow_size=flow_size, flow_bound=FLOW_BOUND, n_frames=n_frames).flow
+    return np.hypot(flow[..., 0], flow[..., 1])[:, ::4, ::4].astype(np.float32).ravel()
+
+
+def _span(values: pd.Series) -> str:
+    """``20``, or ``14 to 31``."""
+    low, high = int(values.min()), int(values.max())
+    return str(low) if low == high else f"{low} to {high}"
