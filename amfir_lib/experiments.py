@@ -8,12 +8,11 @@ key is there, the log says what changed.
 
 from __future__ import annotations
 
-import inspect
 import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ from amfir_lib.feature_table import FeatureTable, load_table
 from amfir_lib.methods import METHODS, Method, build_method, enhancers, head, resolve_options, streams
 from amfir_lib.methods import base as methods_base
 from amfir_lib.parallel import map_parallel
-from amfir_lib.storage import atomic_write, digest_of, digest_of_source, read_json, write_json
+from amfir_lib.storage import atomic_write, digest_of, digest_of_source, read_json, source_of, write_json
 from amfir_lib.training import Training, train
 
 _COMMON_CODE = (
@@ -121,9 +120,9 @@ class Run:
         """How the run is called in messages."""
         return f"{self.material.dataset.name}/{self.method}/seed {self.seed}"
 
-    @property
+    @cached_property
     def identity(self) -> dict[str, Any]:
-        """Everything that can change the result."""
+        """Everything that can change the result; it travels with the run to the workers."""
         spec = METHODS[self.method]
         modules = (*_COMMON_CODE, sys.modules[spec.build.__module__])
         return {
@@ -135,17 +134,21 @@ class Run:
             "training": asdict(self.training),
             "seed": self.seed,
             "code": {module.__name__: digest_of_source(module) for module in modules}
-            | {"run": digest_of(inspect.getsource(train_run) + inspect.getsource(TestCell))},
+            | {"run": digest_of(source_of(train_run) + source_of(TestCell))},
             "torch": torch.__version__,
         }
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Digest of the identity."""
         return digest_of(self.identity)
 
     def parts(self) -> tuple[Run, ...]:
         """The runs whose trained heads make up this one, for methods that are assembled rather than trained."""
+        return self._parts
+
+    @cached_property
+    def _parts(self) -> tuple[Run, ...]:
         shared = {f for method in METHODS[self.method].parts for f in METHODS[method].options.__dataclass_fields__}
         options = {name: value for name, value in self.options.items() if name in shared | {"preset"}}
         return tuple(replace(self, method=method, options=options) for method in METHODS[self.method].parts)

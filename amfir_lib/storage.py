@@ -7,8 +7,9 @@ import inspect
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -82,6 +83,12 @@ def digest_of_file(path: Path | str) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()[:16]
 
 
+@cache
+def source_of(thing: ModuleType | Callable[..., Any] | type) -> str:
+    """Source text of a module, function or class, read once, so that an edit during a run does not change its keys."""
+    return inspect.getsource(thing)
+
+
 def digest_of_source(*modules: ModuleType) -> str:
     """Digest of the source text of modules: part of every cache key, so that changed code recomputes what it makes."""
-    return hashlib.sha256("\0".join(inspect.getsource(module) for module in modules).encode()).hexdigest()[:16]
+    return hashlib.sha256("\0".join(source_of(module) for module in modules).encode()).hexdigest()[:16]

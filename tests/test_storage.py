@@ -1,11 +1,11 @@
 """Files that are whole or absent, and digests that hold what they say.  Exact on every machine."""
 
+import importlib
 import json
 import os
 import signal
 import subprocess
 import sys
-import types
 from pathlib import Path
 
 import numpy as np
@@ -103,5 +103,14 @@ def test_digests_of_files_and_sources_follow_their_bytes(tmp_path, monkeypatch):
     before = digest_of_source(storage)
     assert before == digest_of_source(storage) != digest_of_source(paths)
     assert digest_of_source(storage, paths) not in (before, digest_of_source(paths, storage))
-    monkeypatch.setattr(storage.inspect, "getsource", lambda module: "changed")
-    assert digest_of_source(types.ModuleType("any")) != before
+    monkeypatch.setattr(storage, "source_of", lambda module: "changed")
+    assert digest_of_source(storage) != before
+
+
+def test_the_source_is_read_once_so_an_edit_during_a_run_changes_no_key(tmp_path, monkeypatch):
+    (tmp_path / "own_module.py").write_text("answer = 42\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("own_module")
+    before = digest_of_source(module)
+    (tmp_path / "own_module.py").write_text("answer = 43  # edited meanwhile\n")
+    assert digest_of_source(module) == before

@@ -91,7 +91,8 @@ class CompactBackbone:
 
     def __init__(self, modality: str, weights: dict[str, Tensor], *, batch_size: int = 256) -> None:
         self.modality = modality
-        self.net = CompactNet(2 if modality == "flow" else 3)
+        with torch.random.fork_rng(devices=[]):  # the initial weights are replaced, and draw from no one's generator
+            self.net = CompactNet(2 if modality == "flow" else 3)
         self.net.load_state_dict(weights)
         self.net.eval()
         self.batch_size = batch_size

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,7 @@ from amfir_lib.data.synthetic.degradation import SHARES
 from amfir_lib.data.video import MJPG_QUALITY, write_video
 from amfir_lib.errors import BadParameter, unknown_name
 from amfir_lib.parallel import map_parallel
-from amfir_lib.storage import atomic_write, digest_of, digest_of_source
+from amfir_lib.storage import atomic_write, digest_of, digest_of_source, source_of
 
 
 def make_dataset(
@@ -155,7 +154,7 @@ def _digest(name: str, plans: list[ClipPlan], codec: str) -> str:
     if any(plan.degradation != "none" for plan in plans):
         modules.append(synthetic.degradation)
     functions = (_clip_id, _entry, _render_class, write_video)
-    source = [digest_of_source(*modules), *(inspect.getsource(function) for function in functions)]
+    source = [digest_of_source(*modules), *(source_of(function) for function in functions)]
     return digest_of([source, asdict(character_of(name)), codec, MJPG_QUALITY, [vars(plan) for plan in plans]])
 
 
