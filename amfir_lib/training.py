@@ -43,9 +43,9 @@ class Training:
     n_way: int = 5
     shots: tuple[int, ...] = (1, 5)
     n_query: int = 5
-    steps: int = 200
+    steps: int = 400
     episodes_per_step: int = 8
-    lr: float = 0.05
+    lr: float = 0.1
     momentum: float = 0.9
     weight_decay: float = 1e-4
     clip_norm: float = 5.0

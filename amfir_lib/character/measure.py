@@ -72,14 +72,14 @@ def measure_character(
         own = cell.episodes(probes.table)
         for measure in ("rgb", "flow", "middle_frame", "early_fusion"):
             found = results[name, measure]
-            mean, half = _interval(np.mean([r.tests[cell].accuracy for r in found], axis=0), own.classes)
+            mean, half = class_interval(np.mean([r.tests[cell].accuracy for r in found], axis=0), own.classes)
             rows.append({"measure": measure, "n_shot": cell.n_shot, "accuracy": mean, "half_width": half})
             rows[-1]["n_seeds"] = len(found)
         flow = results[name, "flow"]
         forwards = np.mean([r.tests[cell].accuracy for r in flow], axis=0)
         backwards = query_accuracy(flow, probes, own, version=REVERSED).mean(1)
-        mean, half = _interval(backwards, own.classes)
-        cost, cost_half = _interval(forwards - backwards, own.classes)
+        mean, half = class_interval(backwards, own.classes)
+        cost, cost_half = class_interval(forwards - backwards, own.classes)
         rows.append({
             "measure": "flow_reversed", "n_shot": cell.n_shot, "accuracy": mean, "half_width": half, "cost": cost,
             "cost_half_width": cost_half, "n_seeds": len(flow),
@@ -124,13 +124,18 @@ def _measured(
             into.append(np.where(mask, values, 0).sum(1)[some] / mask.sum(1)[some])
         classes.append(episodes[shot].classes[some])
     joined = np.concatenate(classes)
-    mean, half = _interval(np.concatenate(accuracy), joined)
-    lost, lost_half = _interval(np.concatenate(cost), joined)
+    mean, half = class_interval(np.concatenate(accuracy), joined)
+    lost, lost_half = class_interval(np.concatenate(cost), joined)
     return {"accuracy": mean, "half_width": half, "cost": lost, "cost_half_width": lost_half, "n_queries": n_queries}
 
 
-def _interval(values: np.ndarray, classes: np.ndarray) -> tuple[float, float]:
-    """Mean and half-width over classes; NaN for the latter where the classes are too few for a jackknife."""
+def class_interval(values: np.ndarray, classes: np.ndarray) -> tuple[float, float]:
+    """Mean, and half of its 95 % class-jackknife interval: NaN where the classes are too few for one.
+
+    Args:
+        values: (E,) per episode.
+        classes: (E, N) classes of each episode.
+    """
     n_way, names = classes.shape[1], np.unique(classes)
     defined = len(names) >= n_way + 2 and all((classes != c).all(1).any() for c in names)
     if not defined:

@@ -6,11 +6,11 @@ episode.
 """
 
 from amfir_lib.figures.clips import clip_grid, film_strips, flow_views
-from amfir_lib.figures.comparisons import accuracy_bars, paired_differences
-from amfir_lib.figures.curves import free_energy_curves, learning_curves
+from amfir_lib.figures.comparisons import accuracy_bars, degradation_costs, paired_differences
+from amfir_lib.figures.curves import free_energy_curves, learning_curves, pretraining_curves
 from amfir_lib.figures.tour import tour_figure
 
 __all__ = [
-    "accuracy_bars", "clip_grid", "film_strips", "flow_views", "free_energy_curves", "learning_curves",
-    "paired_differences", "tour_figure",
+    "accuracy_bars", "clip_grid", "degradation_costs", "film_strips", "flow_views", "free_energy_curves",
+    "learning_curves", "paired_differences", "pretraining_curves", "tour_figure",
 ]  # fmt: skip

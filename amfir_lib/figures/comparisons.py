@@ -67,6 +67,49 @@ def accuracy_bars(frame: pd.DataFrame, *, chance: float | None = 0.2) -> Figure:
 
 
 @styled
+def degradation_costs(frame: pd.DataFrame, *, own_least: float = 0.10, other_most: float = 0.03) -> Figure:
+    """What each kind of degradation costs each stream, one panel a data set.
+
+    Args:
+        frame: columns ``dataset, label`` (the stream that the kind is meant to hurt), ``kind, stream, cost,
+            half_width``; costs as shares, half_width NaN where there is no interval.
+        own_least, other_most: dashed lines; the label is earned when the own stream loses more than the first and the
+            other less than the second.
+    Returns:
+        The figure.
+    Raises:
+        ShapeError: no rows, or a column is missing. BadParameter: shares beyond 1.
+    """
+    check_columns(frame, ("dataset", "label", "kind", "stream", "cost", "half_width"), figure="degradation_costs")
+    frame = frame.assign(**{c: as_percent(frame[c], name=c) for c in ("cost", "half_width")})
+    looks_of = looks(frame["stream"])
+    datasets = list(dict.fromkeys(frame["dataset"]))
+    kinds = frame[["label", "kind"]].drop_duplicates().itertuples(index=False)
+    names = {kind.kind: f"{kind.kind.replace('_', ' ')}\n(hurts {looks_of[kind.label].label})" for kind in kinds}
+    figure, panels = grid_of_panels(len(datasets), height=0.55 + 0.33 * len(names))
+    for dataset, axes in zip(datasets, panels, strict=True):
+        own = frame[frame["dataset"] == dataset]
+        axes.axvline(0, color=GREY, linewidth=0.8, zorder=1)
+        for limit in (100 * other_most, 100 * own_least):
+            axes.axvline(limit, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
+        for shift, (stream, look) in zip((-0.13, 0.13), looks_of.items(), strict=False):
+            part = own[own["stream"] == stream].set_index("kind").reindex(list(names))
+            axes.errorbar(
+                part["cost"], np.arange(len(names)) + shift, xerr=part["half_width"].fillna(0), fmt=look.marker,
+                color=look.colour, elinewidth=1, capsize=2, label=look.label,
+            )  # fmt: skip
+        axes.set_yticks(range(len(names)), list(names.values()))
+        axes.set_ylim(len(names) - 0.5, -0.5)
+        axes.set_title(dataset)
+        axes.set_xlabel("cost (points of accuracy)")
+        axes.grid(visible=False)
+        axes.tick_params(axis="y", length=0)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, [f"cost to {label}" for label in labels], loc="outside lower center", ncols=2)
+    return figure
+
+
+@styled
 def paired_differences(frame: pd.DataFrame) -> Figure:
     """Forest plot of paired differences: a point with its interval and a line at zero, one panel a shot.
 

@@ -115,6 +115,35 @@ def free_energy_curves(frame: pd.DataFrame, *, plateau: float | None = -4.0, n_w
     return figure
 
 
+@styled
+def pretraining_curves(history: pd.DataFrame) -> Figure:
+    """What the backbones learn from the pretraining corpus: one panel a held-out measure, epochs to the right.
+
+    Args:
+        history: from ``pretraining_history``: ``modality, epoch`` and one column a measure, NaN where a modality has
+            none; columns ending in ``_accuracy`` hold shares, in ``_px`` pixels.
+    Returns:
+        The figure, 7 in wide.
+    """
+    check_columns(history, ("modality", "epoch"), figure="pretraining_curves")
+    measures = [column for column in history if column.endswith(("_accuracy", "_px"))]
+    looks_of = looks(history["modality"])
+    figure = PrintFigure(figsize=(TWO_COLUMNS, 1.8), layout="constrained")
+    panels = figure.subplots(1, len(measures), squeeze=False)[0]
+    for measure, axes in zip(measures, panels, strict=True):
+        words, percent = measure.replace("_", " "), measure.endswith("_accuracy")
+        long = history[["modality", "epoch", measure]].dropna().rename(columns={"epoch": "step"})
+        long[measure] = 100 * long[measure] if percent else long[measure]
+        _draw_lines(axes, long, hue="modality", value=measure, looks_of=looks_of)
+        streams = ", ".join(looks_of[name].label for name in long["modality"].unique())
+        axes.set_title(f"{streams}: {words.removesuffix(' px')}")
+        axes.set_ylabel(f"{words} (%)" if percent else f"{words.removesuffix(' px')} (px)")
+        axes.set_xlabel("epoch")
+        axes.set_ylim(bottom=0)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    return figure
+
+
 def _draw_lines(
     axes: Axes, frame: pd.DataFrame, *, hue: str, value: str, looks_of: dict[str, Look]
 ) -> dict[str, float]:

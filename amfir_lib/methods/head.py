@@ -40,7 +40,7 @@ class HeadOptions(Options):
     width: int = number(64, low=1)
     enhancer: str = choice("none", ENHANCERS)
     n_segments: int = number(8, low=1)
-    pooling: str = choice("mean", ("mean", "time"))
+    pooling: str = choice("time", ("mean", "time"))
     prototype: str = choice("mean", ("mean", "trx"))
     metric: str = choice("euclidean", METRICS)
     scaled: bool = True

@@ -86,7 +86,7 @@ def _haze(frames: np.ndarray, strength: float, rng: np.random.Generator) -> np.n
     """Tinted fog with slow patches that stand still: colours and contrast fade, what moves still moves."""
     side = frames.shape[1]
     patches = cv2.resize(rng.uniform(0.0, 255.0, (4, 4, 3)).astype(np.float32), (side, side), interpolation=cv2.INTER_CUBIC)
-    veil = 0.35 + 0.3 * strength
+    veil = 0.25 + 0.25 * strength
     grey = frames.mean(axis=-1, keepdims=True)
     faded = 0.35 * frames + 0.65 * grey
     return np.clip((1.0 - veil) * faded + veil * patches, 0, 255).astype(np.uint8)

@@ -66,6 +66,8 @@ def draw_motion(rng: np.random.Generator, *, n_key_poses: int = 4, cyclic: bool 
         activity[list(channels)] = rng.beta(0.7, 0.7)
     offset = 0.45 * _SPREAD * rng.standard_normal(len(CHANNELS))
     swing = _SPREAD * activity * rng.standard_normal((n_key_poses, len(CHANNELS)))
+    if not cyclic:
+        swing[1:-1] *= 0.7  # a gesture is told by where it starts and ends more than by its middle
     cycles = rng.uniform(0.8, 1.4) if cyclic else rng.uniform(0.65, 0.85)
     return Motion(_REST + offset + swing, float(cycles), cyclic)
 
