@@ -160,7 +160,10 @@ def train(
     for step in range(progress["step"], settings.steps + 1):
         if step % settings.validate_every == 0 or step == settings.steps:
             if not progress["validation"] or progress["validation"][-1]["step"] != step:
-                _validate(method, table, held_out, step, progress)
+                try:
+                    _validate(method, table, held_out, step, progress)
+                except NonFiniteFeatures as error:  # the features are finite, so the weights are not
+                    raise _diverged("embedding of a validation clip", "not finite", step, settings) from error
             progress |= {"step": step, "seconds": perf_counter() - start}
             if checkpoint is not None:
                 with atomic_write(checkpoint) as temporary:
@@ -213,10 +216,13 @@ def _check_features(table: FeatureTable, modalities: tuple[str, ...]) -> None:
 
 def _check_finite(what: str, value: Tensor, step: int, settings: Training) -> None:
     if not torch.isfinite(value):
-        raise TrainingDiverged(
-            f"The {what} is {float(value.detach())} at step {step} of {settings.steps}. "
-            f"Lower lr (it is {settings.lr}) or logit_scale."
-        )
+        raise _diverged(what, f"{float(value.detach())}", step, settings)
+
+
+def _diverged(what: str, state: str, step: int, settings: Training) -> TrainingDiverged:
+    return TrainingDiverged(
+        f"The {what} is {state} at step {step} of {settings.steps}. Lower lr (it is {settings.lr}) or logit_scale."
+    )
 
 
 def _validate(
@@ -234,7 +240,7 @@ def _validate(
             row |= {f"certainty_{m}": float(results.certainty[m].mean())}
             row |= {f"ce_{m}": -float(results.true_log_posterior[m].mean())}
         if len(results.free_energy) == 2:
-            first, second = results.free_energy.values()
+            first, second = results.score.values()
             row |= {"first_group": float((first < second).mean()), "score_gap": float(np.abs(first - second).mean())}
         progress["validation"].append(row)
     mean = float(np.mean(accuracies))

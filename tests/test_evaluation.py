@@ -1,0 +1,209 @@
+"""Meta-test against an explicit loop.  Answers are exact; log-posteriors to 1e-5, as sums over a batch may round."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from toy_tables import new_method, toy_table
+
+from amfir_lib.episodes import Episodes
+from amfir_lib.errors import NonFiniteFeatures
+from amfir_lib.evaluation import FUSED, QueryResults, embed_clips, evaluate, selection_quality
+
+TABLE = toy_table()
+METHODS = [
+    ("protonet", {}), ("protonet_f", {"prototype": "trx"}), ("protonet_lf", {}), ("amfar", {"pooling": "time"}),
+    ("amfir", {"score": "vfe_gauss"}), ("amfir", {"ami_weight": "free_energy", "prototype": "trx"}),
+]  # fmt: skip
+
+
+def some_episodes(n_episodes=23, *, n_shot=2, seed=0, table=TABLE) -> Episodes:
+    rng = np.random.default_rng(seed)
+    return table.sample("test", n_way=4, n_shot=n_shot, n_query=3, n_episodes=n_episodes, rng=rng)
+
+
+def assert_same(first: QueryResults, second: QueryResults) -> None:
+    for kind, part in vars(first).items():
+        assert list(part) == list(getattr(second, kind))
+        for stream, values in part.items():
+            check = np.testing.assert_array_equal if kind == "correct" else np.testing.assert_allclose
+            check(values, getattr(second, kind)[stream], **({} if kind == "correct" else {"rtol": 1e-5, "atol": 1e-5}))
+
+
+@pytest.mark.parametrize(("name", "options"), METHODS)
+def test_every_answer_is_that_of_the_method_called_on_one_episode_at_a_time(name, options):
+    method, episodes = new_method(name, **options).eval(), some_episodes()
+    results = evaluate(method, TABLE, episodes)
+    for e in range(len(episodes)):
+        support = {m: TABLE.features[m][episodes.support[e]][None] for m in method.modalities}
+        query = {m: TABLE.features[m][episodes.query[e].ravel()][None] for m in method.modalities}
+        with torch.no_grad():
+            output = method(support, query)
+        streams = {FUSED: output.log_posterior} | output.modality_log_posteriors
+        assert list(results.correct) == list(streams)
+        for stream, log_posterior in streams.items():
+            right = []
+            for m in range(12):
+                row, true = log_posterior[0, m].numpy(), m // 3
+                right.append(row.argmax() == true)
+                np.testing.assert_allclose(results.true_log_posterior[stream][e, m], row[true], rtol=1e-5, atol=1e-5)
+            assert results.correct[stream][e].tolist() == right
+        for modality, log_posterior in output.modality_log_posteriors.items():
+            certainty = log_posterior[0].exp().max(-1).values
+            np.testing.assert_allclose(results.certainty[modality][e], certainty, rtol=1e-5)
+        assert results.accuracy[e] == np.mean(results.correct[FUSED][e])
+
+
+def test_the_free_energy_is_centred_and_the_score_is_what_the_method_groups_by():
+    episodes = some_episodes()
+    late = evaluate(new_method("protonet_lf"), TABLE, episodes)
+    amfir = evaluate(new_method("amfir"), TABLE, episodes)  # the same initial heads
+    certain = evaluate(new_method("amfar"), TABLE, episodes)
+    for modality in ("rgb", "flow"):
+        np.testing.assert_allclose(late.free_energy[modality], amfir.free_energy[modality], rtol=1e-5)
+        np.testing.assert_allclose(certain.score[modality], -certain.certainty[modality], rtol=1e-5)
+    assert evaluate(new_method("protonet"), TABLE, episodes).free_energy == {}
+
+
+@pytest.mark.parametrize(("name", "options"), METHODS)
+def test_the_size_of_a_batch_does_not_matter(name, options):
+    method, episodes = new_method(name, **options), some_episodes()
+    whole = evaluate(method, TABLE, episodes)
+    for batch_episodes in (1, 7):
+        assert_same(evaluate(method, TABLE, episodes, batch_episodes=batch_episodes), whole)
+
+
+def test_evaluating_a_part_of_the_episodes_gives_that_part_of_the_results():
+    method, episodes = new_method(), some_episodes()
+    whole, part = evaluate(method, TABLE, episodes), evaluate(method, TABLE, episodes[5:9])
+    np.testing.assert_array_equal(part.correct["rgb"], whole.correct["rgb"][5:9])
+
+
+def test_each_clip_is_embedded_once():
+    method, seen = new_method(), []
+    embed = method.embed
+    method.embed = lambda clips: seen.append(len(clips["rgb"])) or embed(clips)
+    episodes = some_episodes(50)
+    evaluate(method, TABLE, episodes)
+    assert sum(seen) == len(np.unique([*episodes.support.ravel(), *episodes.query.ravel()])) == 36
+
+
+def test_clips_are_embedded_in_parts_without_a_difference():
+    method, rows = new_method().eval(), TABLE.rows("test")
+    whole, parts = (embed_clips(method, TABLE, rows, batch_clips=n) for n in (256, 5))
+    for name, values in whole.items():
+        torch.testing.assert_close(parts[name], values)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_method_is_left_in_the_mode_in_which_it_came(training):
+    method = new_method().train(training)
+    evaluate(method, TABLE, some_episodes())
+    assert method.training is training
+
+
+def test_a_clip_without_finite_features_is_named_by_its_row_and_the_mode_restored():
+    table, episodes, method = toy_table(), some_episodes(), new_method()
+    row = int(episodes.query[0, 0, 0])
+    table.features["flow"][row, 1] = torch.nan
+    message = re.escape(f'row {row} of the features has no finite embedding in "flow"')
+    with pytest.raises(NonFiniteFeatures, match=message):
+        evaluate(method, table, episodes)
+    assert method.training
+
+
+def test_results_survive_a_file(tmp_path):
+    results = evaluate(new_method(), TABLE, some_episodes())
+    np.savez_compressed(tmp_path / "a.npz", **results.to_arrays())
+    with np.load(tmp_path / "a.npz") as arrays:
+        again = QueryResults.from_arrays(dict(arrays))
+    for kind, part in vars(results).items():
+        assert list(getattr(again, kind)) == list(part)  # the order says which modality is the first
+        for stream, values in part.items():
+            np.testing.assert_array_equal(getattr(again, kind)[stream], values)
+            assert getattr(again, kind)[stream].dtype == values.dtype
+
+
+def by_hand() -> tuple[QueryResults, Episodes]:
+    """One episode of two classes with two queries each, clips 2, 3 and 4, 5."""
+    correct = {"fused": [[1, 1, 1, 0]], "rgb": [[1, 1, 0, 0]], "flow": [[1, 0, 1, 0]]}
+    energy = {"rgb": [[-2.0, -3.0, -1.0, -1.0]], "flow": [[-1.0, -1.0, -3.0, -1.0]]}
+    certainty = {"rgb": [[0.9, 0.5, 0.8, 0.5]], "flow": [[0.5, 0.6, 0.8, 0.5]]}
+    results = QueryResults(
+        correct={stream: np.array(values, dtype=bool) for stream, values in correct.items()},
+        true_log_posterior={},
+        free_energy={stream: np.array(values) for stream, values in energy.items()},
+        score={stream: np.array(values) for stream, values in energy.items()},
+        certainty={stream: np.array(values) for stream, values in certainty.items()},
+    )
+    return results, Episodes(np.array([[[0], [1]]]), np.array([[[2, 3], [4, 5]]]), np.array([[0, 1]]))
+
+
+def test_selection_quality_of_the_worked_example():
+    """Only queries 1 and 2 are decidable.  F picks rgb for the one and flow for the other: both right.  Certainty picks
+    flow for query 1, wrong, and cannot tell for query 2: half a hit."""
+    results, episodes = by_hand()
+    quality = selection_quality(results, episodes, None)
+    assert quality == {
+        "decidable_share": 0.5, "first_group_share": 0.5, "hit_rate_free_energy": 1.0, "auroc_free_energy": 1.0,
+        "hit_rate_certainty": 0.25, "auroc_certainty": 0.0,
+    }  # fmt: skip
+
+
+def test_degraded_clips_of_one_stream_count_and_those_of_both_or_none_do_not():
+    """Scores F_rgb - F_flow of the queries: -1, -2, 2, 0.  High where rgb is degraded is right."""
+    results, episodes = by_hand()
+    for kinds, expected in (
+        (("flow", "none", "rgb", "both"), 1.0), (("rgb", "none", "flow", "both"), 0.0),
+        (("flow", "rgb", "rgb", "none"), 0.5), (("rgb", "rgb", "none", "none"), np.nan),
+    ):  # fmt: skip
+        degraded = np.array(["none", "none", *kinds])
+        found = selection_quality(results, episodes, degraded)["degraded_auroc_free_energy"]
+        np.testing.assert_equal(found, expected)
+
+
+@settings(deadline=None, max_examples=40)
+@given(seed=st.integers(0, 2**32 - 1), n_episodes=st.integers(1, 4))
+def test_selection_quality_matches_a_loop_over_queries(seed, n_episodes):
+    rng = np.random.default_rng(seed)
+    shape = (n_episodes, 6)
+    draw = {kind: {m: rng.integers(0, 4, shape) / 4 for m in ("rgb", "flow")} for kind in ("energy", "certainty")}
+    correct = {stream: rng.random(shape) < 0.6 for stream in ("fused", "rgb", "flow")}
+    results = QueryResults(correct, {}, draw["energy"], draw["certainty"])
+    query = rng.integers(0, 30, (n_episodes, 2, 3))
+    episodes = Episodes(np.zeros((n_episodes, 2, 1), int), query, np.zeros((n_episodes, 2), int))
+    degraded = rng.choice(["none", "rgb", "flow", "both"], 30)
+    quality = selection_quality(results, episodes, degraded)
+    hits, decidable = {"free_energy": [], "certainty": []}, []
+    scores = {name: ([], []) for name in hits}  # of queries with flow degraded, with rgb degraded
+    for e in range(n_episodes):
+        for m in range(6):
+            trust_flow = {
+                "free_energy": draw["energy"]["rgb"][e, m] - draw["energy"]["flow"][e, m],
+                "certainty": draw["certainty"]["flow"][e, m] - draw["certainty"]["rgb"][e, m],
+            }
+            kind = degraded[query[e].ravel()[m]]
+            decidable.append(correct["rgb"][e, m] != correct["flow"][e, m])
+            for name, score in trust_flow.items():
+                if kind in ("rgb", "flow"):
+                    scores[name][kind == "rgb"].append(score)
+                if decidable[-1]:
+                    hits[name].append(0.5 if score == 0 else float((score > 0) == correct["flow"][e, m]))
+    np.testing.assert_allclose(quality["decidable_share"], np.mean(decidable))
+    for name, own in hits.items():
+        np.testing.assert_allclose(quality[f"hit_rate_{name}"], np.mean(own) if own else np.nan)
+        negative, positive = scores[name]
+        pairs = [float(p > n) + 0.5 * (p == n) for p in positive for n in negative]
+        np.testing.assert_allclose(quality[f"degraded_auroc_{name}"], np.mean(pairs) if pairs else np.nan)
+
+
+def test_an_easy_table_is_told_apart_without_training():
+    easy = toy_table(noise=0.01)
+    plain = {"layer_norm": False, "projection": False}
+    results = evaluate(new_method("protonet", **plain), easy, some_episodes(table=easy))
+    assert results.accuracy.mean() > 0.95
