@@ -24,14 +24,15 @@ class QueryResults:
     Attributes:
         correct: stream -> (E, M) bool; the streams are ``fused`` and, where the method has parts, each modality.
         true_log_posterior: stream -> (E, M) float32 log p(y).
-        free_energy: modality -> (E, M) float32, the score by which the method forms its groups (centred F where it has
-            none); lower means more reliable.
+        free_energy: modality -> (E, M) float32, the centred reading, whatever the method uses; lower means more reliable.
+        score: modality -> (E, M) float32, by which the method forms its groups: free energy, or another one.
         certainty: modality -> (E, M) float32 max_k p(k) (Eq. 5).
     """
 
     correct: dict[str, np.ndarray]
     true_log_posterior: dict[str, np.ndarray]
     free_energy: dict[str, np.ndarray]
+    score: dict[str, np.ndarray]
     certainty: dict[str, np.ndarray]
 
     @property
@@ -129,17 +130,14 @@ def _evaluate(method: Method, table: FeatureTable, episodes: Episodes, batch_epi
 
 def _results(method: Method, output: EpisodeOutput, target: Tensor) -> QueryResults:
     streams = {FUSED: output.log_posterior, **output.modality_log_posteriors}
-    energies = (
-        method.free_energies(output, target)
-        if hasattr(method, "free_energies")
-        else {m: log_posterior.mean(-1) for m, log_posterior in output.modality_log_posteriors.items()}
-    )
+    energies = {m: log_posterior.mean(-1) for m, log_posterior in output.modality_log_posteriors.items()}
     certainty = {m: log_posterior.amax(-1).exp() for m, log_posterior in output.modality_log_posteriors.items()}
     own = {s: log_posterior.gather(-1, target[..., None])[..., 0] for s, log_posterior in streams.items()}
     return QueryResults(
         correct={s: (log_posterior.argmax(-1) == target).cpu().numpy() for s, log_posterior in streams.items()},
         true_log_posterior=_floats(own),
         free_energy=_floats(energies),
+        score=_floats(method.free_energies(output, target)),
         certainty=_floats(certainty),
     )
 
@@ -163,7 +161,7 @@ def selection_quality(results: QueryResults, episodes: Episodes, degraded: np.nd
         ``auroc_free_energy``, ``auroc_certainty``: the same as area under the ROC curve.
         ``degraded_auroc_free_energy``, ``degraded_auroc_certainty``: how well the difference of the scores tells
         queries whose first stream is degraded from those whose second is; absent without ``degraded``.
-        ``first_group_share``: share of all queries in the group of the first modality.
+        ``first_group_share``: share of all queries in the group of the first modality, by the method's own score.
     """
     first, second = results.free_energy
     # positive = the second modality looks more reliable
@@ -175,7 +173,7 @@ def selection_quality(results: QueryResults, episodes: Episodes, degraded: np.nd
     second_right = results.correct[second][decidable]
     quality = {
         "decidable_share": float(decidable.mean()),
-        "first_group_share": float((by_score["free_energy"] < 0).mean()),
+        "first_group_share": float((results.score[first] < results.score[second]).mean()),
     }
     for name, score in by_score.items():
         picked = score[decidable]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
@@ -29,7 +29,7 @@ from amfir_lib.data.manifest import Dataset
 from amfir_lib.data.store import FeatureStore
 from amfir_lib.episodes import Episodes
 from amfir_lib.evaluation import QueryResults, evaluate
-from amfir_lib.feature_table import FeatureTable, load_table
+from amfir_lib.feature_table import FeatureTable, layout, load_table
 from amfir_lib.methods import METHODS, Method, build_method, enhancers, head, resolve_options, streams
 from amfir_lib.methods import base as methods_base
 from amfir_lib.parallel import map_parallel
@@ -63,6 +63,10 @@ class Material:
     def table(self, *, patches: bool = False) -> FeatureTable:
         """The features in memory; see ``load_table``."""
         return load_table(self.dataset, self.stores, patches=patches)
+
+    def layout(self) -> FeatureTable:
+        """Labels, groups and splits without the features: all that episodes are drawn from."""
+        return layout(self.dataset)
 
 
 @dataclass(frozen=True)
@@ -181,6 +185,31 @@ class RunResult:
     def method(self) -> Method:
         """The trained method, on the CPU, in evaluation mode."""
         return load_method(self.run, load_file(self.folder / "state.safetensors"))
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line of a table or curve of a figure: a method with options, trained with every seed.
+
+    Attributes:
+        name: in tables and figures.
+        method: a name of ``METHODS``.
+        options: what differs from the method's defaults.
+    """
+
+    name: str
+    method: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def runs(self, material: Material, settings: Training, seeds: Sequence[int]) -> list[Run]:
+        """The runs of the series on one data set."""
+        return [Run(material, self.method, self.options, settings, seed) for seed in seeds]
+
+
+def name_of(series: Sequence[Series]) -> Callable[[RunResult], str]:
+    """A function that finds the series a run belongs to, for the tables."""
+    names = {digest_of([one.method, dict(one.options)]): one.name for one in series}
+    return lambda result: names[digest_of([result.run.method, dict(result.run.options)])]
 
 
 def run_all(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -92,9 +92,15 @@ def load_table(dataset: Dataset, stores: Mapping[str, FeatureStore], *, patches:
         else:
             pooled = [np.asarray(part, np.float32).mean(2, keepdims=True) for part in _parts(store.features)]
             features[modality] = torch.from_numpy(np.concatenate(pooled))
+    return replace(layout(dataset), features=features)
+
+
+def layout(dataset: Dataset) -> FeatureTable:
+    """Labels, groups and splits of a data set without its features: all that episodes are drawn from."""
+    manifest = dataset.manifest
     labels, class_names = pd.factorize(manifest["label"], sort=True)
     return FeatureTable(
-        features=features,
+        features={},
         labels=labels.astype(np.int64),
         groups=pd.factorize(manifest["group"], sort=True)[0].astype(np.int64),
         splits=manifest["split"].to_numpy(dtype=str),

@@ -174,7 +174,7 @@ def test_selection_quality_matches_a_loop_over_queries(seed, n_episodes):
     shape = (n_episodes, 6)
     draw = {kind: {m: rng.integers(0, 4, shape) / 4 for m in ("rgb", "flow")} for kind in ("energy", "certainty")}
     correct = {stream: rng.random(shape) < 0.6 for stream in ("fused", "rgb", "flow")}
-    results = QueryResults(correct, {}, draw["energy"], draw["certainty"])
+    results = QueryResults(correct, {}, draw["energy"], draw["energy"], draw["certainty"])
     query = rng.integers(0, 30, (n_episodes, 2, 3))
     episodes = Episodes(np.zeros((n_episodes, 2, 1), int), query, np.zeros((n_episodes, 2), int))
     degraded = rng.choice(["none", "rgb", "flow", "both"], 30)

@@ -8,9 +8,9 @@ And does each benchmark carry its classes where it says: in appearance, in motio
 
 from amfir_lib.character.measure import measure_character, measure_degradation
 from amfir_lib.character.probes import prepare_probes, train_streams, validation_cells
-from amfir_lib.character.verdicts import character_verdicts, label_verdicts
+from amfir_lib.character.verdicts import character_verdicts, kind_costs, label_verdicts
 
 __all__ = [
-    "character_verdicts", "label_verdicts", "measure_character", "measure_degradation", "prepare_probes",
+    "character_verdicts", "kind_costs", "label_verdicts", "measure_character", "measure_degradation", "prepare_probes",
     "train_streams", "validation_cells",
 ]  # fmt: skip

@@ -38,6 +38,15 @@ def label_verdicts(degradation: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def kind_costs(degradation: pd.DataFrame) -> pd.DataFrame:
+    """What each kind costs each stream, mean over shots, as ``figures.degradation_costs`` draws it."""
+    chosen = degradation[(degradation["n_shot"] == 0) & (degradation["kind"] != "all")]
+    columns = {"dataset": "dataset", "queries": "label", "kind": "kind", "stream": "stream", "cost": "cost"}
+    return chosen.rename(columns=columns | {"half_width": "-", "cost_half_width": "half_width"})[
+        [*columns.values(), "half_width"]
+    ]
+
+
 def character_verdicts(character: pd.DataFrame) -> pd.DataFrame:
     """Each target of a benchmark, what was measured, and whether it is met.
 

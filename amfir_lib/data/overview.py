@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ import pandas as pd
 
 from amfir_lib.data.clip_inputs import clip_inputs
 from amfir_lib.data.manifest import SPLITS, Dataset
+from amfir_lib.exports import Table
 from amfir_lib.parallel import map_parallel
 from amfir_lib.storage import digest_of, read_json
 
-FLOW_BOUND = 20.0  # px, where the feature store clips flow
+FLOW_SIZE, FLOW_BOUND = 112, 20.0  # px, as in the feature store: side of the square, and where vectors are clipped
 
 
 def count_clips(dataset: Dataset) -> pd.DataFrame:
@@ -45,7 +47,7 @@ def degraded_shares(dataset: Dataset) -> pd.DataFrame:
 
 
 def flow_statistics(
-    dataset: Dataset, *, n_clips: int, rng: np.random.Generator, n_jobs: int = 1, flow_size: int = 112
+    dataset: Dataset, *, n_clips: int, rng: np.random.Generator, n_jobs: int = 1, flow_size: int = FLOW_SIZE
 ) -> pd.DataFrame:
     """How long the flow vectors are: median and 95th percentile over pixels, instants and clips.
 
@@ -79,10 +81,49 @@ def flow_statistics(
     return pd.DataFrame(rows)
 
 
+def counts_table(datasets: Sequence[Dataset]) -> Table:
+    """``count_clips`` of several data sets."""
+    counts = pd.concat([count_clips(dataset) for dataset in datasets], ignore_index=True)
+    names = {"dataset": "data set", "clips_per_class": "clips per class", "size": "size (px)"}
+    captions = "; ".join(dataset.caption for dataset in datasets)
+    return Table(counts, counts.rename(columns=names), f"Groups are persons or source videos. {captions}.")
+
+
+def shares_table(datasets: Sequence[Dataset]) -> Table:
+    """``degraded_shares`` of several data sets, in percent, one column a kind."""
+    shares = pd.concat([degraded_shares(dataset) for dataset in datasets], ignore_index=True)
+    wide = shares.pivot(index="dataset", columns="kind", values="share")[list(dict.fromkeys(shares["kind"]))]
+    shown = (100 * wide).map("{:.1f}".format).reset_index()
+    shown.columns = ["data set", *(str(kind).replace("_", " ") for kind in wide.columns)]
+    return Table(shares, shown, "Share of the clips in %, by kind of degradation; synthetic.")
+
+
+def flow_table(statistics: pd.DataFrame) -> Table:
+    """``flow_statistics`` of one or more data sets."""
+    shown = pd.DataFrame({
+        "data set": statistics["dataset"], "clips with": statistics["clips_with"],
+        "clips": statistics["n_clips"].map(str), "median (px)": statistics["median_px"].map("{:.2f}".format),
+        "95th percentile (px)": statistics["p95_px"].map("{:.2f}".format),
+        "beyond the bound (%)": (100 * statistics["beyond_bound"]).map("{:.2f}".format),
+    })  # fmt: skip
+    caption = f"Length of flow vectors in px per frame of a square of {FLOW_SIZE} px; DIS; bound: {FLOW_BOUND:g} px."
+    return Table(statistics, shown, caption)
+
+
 def folder_report(data_root: Path, *, cache_dir: Path) -> dict[str, Any]:
     """What ``load_folder`` found when it prepared the folder: counts, groups, split, and every clip that it skipped."""
     folder = Path(cache_dir) / "folders" / f"{data_root.name}-{digest_of(str(data_root))[:8]}"
     return read_json(folder / "preparation_report.json")
+
+
+def folder_sentence(report: dict[str, Any]) -> str:
+    """What ``folder_report`` holds, in one sentence."""
+    skipped = f"{len(report['unreadable'])} unreadable and {len(report['too_short'])} too short clips were skipped"
+    return (
+        f"**{report['name']}**: {report['n_clips']} clips are used; groups: {report['groups']}; classes split by "
+        f"{report['split']}. {skipped}, {len(report['not_listed'])} files are not listed, and "
+        f"{len(report['other_frame_count'])} clips have another number of frames than stated."
+    )
 
 
 def _lengths(item: tuple[Path, int], *, flow_size: int) -> np.ndarray:

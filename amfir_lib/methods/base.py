@@ -77,6 +77,17 @@ class Method(nn.Module):
         """
         raise NotImplementedError
 
+    def free_energies(self, output: EpisodeOutput, target: Tensor | None = None) -> dict[str, Tensor]:
+        """What the method judges the modalities by, detached; the centred free energy unless it has a score of its own.
+
+        Args:
+            output: of ``compare`` or ``forward``.
+            target: (E, M), for a score that reads the labels.
+        Returns:
+            modality -> (E, M); lower means more reliable.  Empty for methods without parts.
+        """
+        return {m: values.detach().mean(-1) for m, values in output.modality_log_posteriors.items()}
+
     def forward(self, support: Features, query: Features) -> EpisodeOutput:
         """Embed and compare.
 

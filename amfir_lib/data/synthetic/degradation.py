@@ -85,7 +85,9 @@ def _false_colour(frames: np.ndarray, strength: float, rng: np.random.Generator)
 def _haze(frames: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
     """Tinted fog with slow patches that stand still: colours and contrast fade, what moves still moves."""
     side = frames.shape[1]
-    patches = cv2.resize(rng.uniform(0.0, 255.0, (4, 4, 3)).astype(np.float32), (side, side), interpolation=cv2.INTER_CUBIC)
+    patches = cv2.resize(
+        rng.uniform(0.0, 255.0, (4, 4, 3)).astype(np.float32), (side, side), interpolation=cv2.INTER_CUBIC
+    )
     veil = 0.25 + 0.25 * strength
     grey = frames.mean(axis=-1, keepdims=True)
     faded = 0.35 * frames + 0.65 * grey

@@ -1,0 +1,125 @@
+"""Tables and sentences about the character of the benchmarks, as they are to be read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from amfir_lib.character.verdicts import MAX_OTHER_COST, MIN_OWN_COST
+from amfir_lib.experiments import TestCell
+from amfir_lib.exports import Table
+
+STREAM_LABELS = {"rgb": "RGB", "flow": "flow"}
+MEASURES = {
+    "rgb": "RGB",
+    "middle_frame": "RGB, middle frame",
+    "flow": "flow",
+    "flow_reversed": "flow, queries reversed",
+    "early_fusion": "early fusion",
+}
+
+
+def plus_minus(mean: float, half_width: float, *, signed: bool = False) -> str:
+    """Shares as percent: ``52.4 ± 1.9``, or ``52.4`` where there is no interval; "–" for no number at all."""
+    if pd.isna(mean):
+        return "–"
+    text = f"{100 * mean:+.1f}" if signed else f"{100 * mean:.1f}"
+    return (text if pd.isna(half_width) else f"{text} ± {100 * half_width:.1f}").replace("-", "−")
+
+
+def basis(cells: Sequence[TestCell], *, seeds: str) -> str:
+    """What the numbers rest on, for captions.
+
+    Args:
+        cells: validation episodes, one cell a number of shots.
+        seeds: in words.
+    """
+    one = cells[0]
+    shots = " and ".join(str(cell.n_shot) for cell in cells)
+    return (
+        f"Synthetic; validation classes, {one.n_way}-way, {shots} shots, {one.n_episodes} episodes each, {seeds}; "
+        "±: 95 % class-jackknife interval, left out where the classes are too few for one."
+    )
+
+
+def degradation_table(degradation: pd.DataFrame, *, caption: str) -> Table:
+    """Accuracy of each stream with all queries sound, RGB-degraded or flow-degraded: 2 x 3 for each benchmark."""
+    mean = degradation[(degradation["n_shot"] == 0) & (degradation["kind"] == "all")]
+    names = {"none": "sound queries", "rgb": "RGB-degraded queries", "flow": "flow-degraded queries"}
+    rows = []
+    for (dataset, stream), part in mean.groupby(["dataset", "stream"], sort=False):
+        row = {"data set": dataset, "stream": STREAM_LABELS[stream]}
+        for found in part.itertuples():
+            row[names[found.queries]] = plus_minus(found.accuracy, found.half_width)
+        rows.append(row)
+    return Table(degradation, pd.DataFrame(rows), caption)
+
+
+def kinds_table(verdicts: pd.DataFrame, *, caption: str) -> Table:
+    """What each kind costs its own stream and the other, and whether its label is earned."""
+    shown = pd.DataFrame({
+        "data set": verdicts["dataset"],
+        "kind": verdicts["kind"].str.replace("_", " "),
+        "label": verdicts["label"].map(STREAM_LABELS),
+        "cost to own stream": _column(verdicts, "own"),
+        "cost to the other": _column(verdicts, "other"),
+        "verdict": verdicts["verdict"],
+    })  # fmt: skip
+    return Table(verdicts, shown, caption)
+
+
+def character_table(character: pd.DataFrame, *, caption: str) -> Table:
+    """Accuracy of each measure at each number of shots, one row a benchmark and measure."""
+    rows = []
+    for dataset in dict.fromkeys(character["dataset"]):
+        for measure, label in MEASURES.items():
+            part = character[(character["dataset"] == dataset) & (character["measure"] == measure)]
+            shots = {f"{r.n_shot}-shot": plus_minus(r.accuracy, r.half_width) for r in part.itertuples()}
+            rows.append({"data set": dataset, "input": label} | shots | {"seeds": str(int(part["n_seeds"].iloc[0]))})
+    return Table(character, pd.DataFrame(rows), caption)
+
+
+def targets_table(targets: pd.DataFrame, *, caption: str) -> Table:
+    """Targets of the benchmarks, what was measured, and whether they are met."""
+    shown = targets.assign(met=targets["met"].map({True: "yes", False: "no"})).rename(columns={"dataset": "data set"})
+    return Table(targets, shown, caption)
+
+
+def label_sentence(verdicts: pd.DataFrame) -> str:
+    """One sentence a benchmark on its labels."""
+    own, other = 100 * MIN_OWN_COST, 100 * MAX_OTHER_COST
+    rule = f"(at least {own:.0f} points for the own stream, at most {other:.0f} for the other)"
+    lines = []
+    for dataset, part in verdicts.groupby("dataset", sort=False):
+        earned = part[part["verdict"] == "earned"]["kind"].tolist()
+        rest = [_failure(row) for row in part[part["verdict"] != "earned"].itertuples()]
+        text = f"**{dataset}**: {len(earned)} of {len(part)} kinds earn their label {rule}"
+        lines.append(text + (f"; not {_listed(rest)}." if rest else "."))
+    return "\n\n".join(lines)
+
+
+def target_sentence(targets: pd.DataFrame) -> str:
+    """One sentence a benchmark on its targets."""
+    lines = []
+    for dataset, part in targets.groupby("dataset", sort=False):
+        missed = [f"{row.target} (measured {row.measured})" for row in part[~part["met"]].itertuples()]
+        text = f"**{dataset}** meets {int(part['met'].sum())} of {len(part)} targets"
+        lines.append(text + (f"; it misses: {'; '.join(missed)}." if missed else "."))
+    return "\n\n".join(lines)
+
+
+def _failure(row) -> str:
+    own, other = (plus_minus(*pair) for pair in (
+        (row.own_cost, row.own_half_width), (row.other_cost, row.other_half_width)
+    ))  # fmt: skip
+    return f"{row.kind.replace('_', ' ')} ({row.verdict}: own {own}, other {other} points)"
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
+
+
+def _column(verdicts: pd.DataFrame, role: str) -> list[str]:
+    pairs = zip(verdicts[f"{role}_cost"], verdicts[f"{role}_half_width"], strict=True)
+    return [plus_minus(mean, half) for mean, half in pairs]
