@@ -46,7 +46,7 @@ def accuracy_table(results: Iterable[RunResult], *, series: Namer = method_title
 
 
 def stream_table(results: Iterable[RunResult], *, series: Namer = method_title) -> pd.DataFrame:
-    """Accuracy of each stream of multimodal runs, single modalities beside fused: ``accuracy_table`` with ``stream``."""
+    """Accuracy of each stream of multimodal runs: columns of ``accuracy_table``, and ``stream``."""
     rows = []
     for dataset, cell, by_series, episodes, _ in _grouped(results, series):
         for name, tests in by_series.items():
@@ -255,7 +255,24 @@ def shown_differences(frame: pd.DataFrame, *, caption: str) -> Table:
     return Table(frame, shown, caption)
 
 
+def run_facts(results: Iterable[RunResult], *, series: Namer = method_title) -> list[dict[str, object]]:
+    """What a reviewer asks of each run: its key, seed, parameters, validation accuracy, best step and seconds."""
+    return [
+        {
+            "dataset": result.run.material.dataset.name,
+            "series": series(result),
+            "seed": result.run.seed,
+            "key": result.record["key"],
+            "parameters": result.record["parameters"],
+            "val_accuracy": result.record["val_accuracy"],
+            "best_step": result.record["best_step"],
+            "training_seconds": round(result.record["seconds"], 2),
+        }
+        for result in results
+    ]
+
+
 __all__ = [
     "FUSED", "accuracy_table", "calibration_table", "curve_frame", "interval_or_none", "method_title", "paired_table",
-    "percent", "selection_table", "shown_accuracies", "shown_differences", "stream_table", "verdict",
+    "percent", "run_facts", "selection_table", "shown_accuracies", "shown_differences", "stream_table", "verdict",
 ]  # fmt: skip

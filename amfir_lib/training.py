@@ -241,7 +241,8 @@ def _validate(
             row |= {f"ce_{m}": -float(results.true_log_posterior[m].mean())}
         if len(results.free_energy) == 2:
             first, second = results.score.values()
-            row |= {"first_group": float((first < second).mean()), "score_gap": float(np.abs(first - second).mean())}
+            gap = np.abs(np.subtract(*results.free_energy.values()))
+            row |= {"first_group": float((first < second).mean()), "free_energy_gap": float(gap.mean())}
         progress["validation"].append(row)
     mean = float(np.mean(accuracies))
     if mean > progress["val_accuracy"]:

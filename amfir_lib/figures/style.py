@@ -86,15 +86,16 @@ SPARE = [
 
 
 def looks(names: Iterable[str]) -> dict[str, Look]:
-    """Name -> look, in the order given: the fixed one of a known name, a spare one (with its name) of another.
+    """Name (or label) -> look, in the order given: the fixed one of a known name, a spare one (with its name) of another.
 
     Raises:
         BadParameter: more unknown names than spare looks; a figure with so many lines cannot be read.
     """
     names = list(dict.fromkeys(str(name) for name in names))
-    taken = {LOOKS[name].colour for name in names if name in LOOKS}
+    known = LOOKS | {look.label: look for look in LOOKS.values()}
+    taken = {known[name].colour for name in names if name in known}
     spare = [look for look in SPARE if look.colour not in taken]
-    unknown = [name for name in names if name not in LOOKS]
+    unknown = [name for name in names if name not in known]
     if len(unknown) > len(spare):
         raise BadParameter(
             f"{len(unknown)} series have no look of their own ({', '.join(unknown)}), but {len(spare)} are free. "
@@ -103,7 +104,7 @@ def looks(names: Iterable[str]) -> dict[str, Look]:
     given = iter(spare)
     result = {}
     for name in names:
-        look = LOOKS[name] if name in LOOKS else next(given)
+        look = known[name] if name in known else next(given)
         result[name] = look if look.label else Look(name, look.colour, look.marker, look.line)
     return result
 
