@@ -28,6 +28,7 @@ from amfir_lib.config import resolve_device
 from amfir_lib.data.manifest import Dataset
 from amfir_lib.data.store import FeatureStore
 from amfir_lib.episodes import Episodes
+from amfir_lib.errors import TrainingDiverged
 from amfir_lib.evaluation import QueryResults, evaluate
 from amfir_lib.feature_table import FeatureTable, layout, load_table
 from amfir_lib.methods import METHODS, Method, build_method, enhancers, head, resolve_options, streams
@@ -127,6 +128,7 @@ class Run:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """Everything that can change the result; it travels with the run to the workers."""
+        options = asdict(resolve_options(self.method, self.options))  # refuses an unknown method or option
         spec = METHODS[self.method]
         modules = (*_COMMON_CODE, sys.modules[spec.build.__module__])
         return {
@@ -134,7 +136,7 @@ class Run:
             "method": self.method,
             "streams": spec.streams,
             "parts": {part.method: part.key for part in self.parts()},
-            "options": asdict(resolve_options(self.method, self.options)),
+            "options": options,
             "training": asdict(self.training),
             "seed": self.seed,
             "code": {module.__name__: digest_of_source(module) for module in modules}
@@ -326,7 +328,10 @@ def train_run(run: Run, table: FeatureTable, folder: Path, cache_dir: Path) -> N
         history, validation = pd.DataFrame(), pd.DataFrame()
         outcome = {"seconds": sum(part.record["seconds"] for part in parts), "best_step": None, "val_accuracy": None}
     else:
-        trained = train(method, table, run.training, seed=run.seed, checkpoint=folder / "checkpoint.pt")
+        try:
+            trained = train(method, table, run.training, seed=run.seed, checkpoint=folder / "checkpoint.pt")
+        except TrainingDiverged as error:
+            raise TrainingDiverged(f"{run.item_name}: {error}") from error
         state, history, validation = trained.state, trained.history, trained.validation
         outcome = {name: getattr(trained, name) for name in ("seconds", "best_step", "val_accuracy")}
     with atomic_write(folder / "state.safetensors") as temporary:
@@ -365,7 +370,7 @@ def load_result(run: Run, cells: Sequence[TestCell], cache_dir: Path) -> RunResu
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
-    return pd.read_csv(path, float_precision="round_trip") if path.stat().st_size > 1 else pd.DataFrame()
+    return pd.read_csv(path) if path.stat().st_size > 1 else pd.DataFrame()
 
 
 def _test_path(folder: Path, cell: TestCell) -> Path:

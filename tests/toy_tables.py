@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import torch
 
+from amfir_lib.data.manifest import Dataset
+from amfir_lib.data.store import open_store, write_store
+from amfir_lib.experiments import Material
 from amfir_lib.feature_table import FeatureTable
 from amfir_lib.methods import build_method
 from amfir_lib.training import Training
@@ -47,3 +53,39 @@ def new_method(name: str = "amfir", *, seed: int = 0, **options: object):
     """A method for the tables of this module."""
     options = {"width": 4} | options
     return build_method(name, dims=DIMS, options=options, generator=torch.Generator().manual_seed(seed))
+
+
+def toy_material(folder: Path, *, name: str = "toy", shift: float = 0.0, swap_groups: bool = False) -> Material:
+    """The clips of ``toy_table`` as a data set (without files) with feature stores of two patches in ``folder``.
+
+    Args:
+        folder: for the stores.
+        name: of the data set.
+        shift: added to the first value of the flow features, which makes another store of them.
+        swap_groups: exchange the groups of two clips, which makes another manifest.
+    """
+    table = toy_table()
+    n_clips = len(table.labels)
+    groups = [f"person{number:03d}" for number in range(n_clips)]
+    if swap_groups:
+        groups[:2] = groups[1::-1]
+    manifest = pd.DataFrame(
+        {
+            "clip_id": [f"clip{number:03d}" for number in range(n_clips)],
+            "path": [f"clip{number:03d}.avi" for number in range(n_clips)],
+            "label": [table.class_names[label] for label in table.labels],
+            "split": table.splits,
+            "group": groups,
+            "n_frames": 16, "fps": 12.0, "height": 64, "width": 64,
+            "degraded": table.degraded,
+        }
+    )  # fmt: skip
+    stores = {}
+    for modality, values in table.features.items():
+        features = np.repeat(values.numpy().astype(np.float16), 2, axis=2)
+        if modality == "flow":
+            features[0, 0, 0, 0] += shift
+        path = folder / f"{modality}.safetensors"
+        write_store(path, [features], shape=features.shape, metadata={"modality": modality})
+        stores[modality] = open_store(path)
+    return Material(Dataset(name, folder, manifest), stores)
