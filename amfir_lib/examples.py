@@ -107,6 +107,5 @@ def examples_of_kinds(dataset: Dataset, split: str) -> dict[str, int]:
     if "kind" not in part:
         return {str(label): int(own.index[0]) for label, own in list(part.groupby("label"))[:4]}
     order = ["none", *sorted(set(part["kind"]) - {"none"})]
-    return {
-        kind.replace("_", " "): int(part.index[part["kind"] == kind][0]) for kind in order if kind in set(part["kind"])
-    }
+    names = {kind: "sound" if kind == "none" else kind.replace("_", " ") for kind in order}
+    return {names[kind]: int(part.index[part["kind"] == kind][0]) for kind in order if kind in set(part["kind"])}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pandas as pd
 from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 
@@ -9,12 +10,15 @@ from amfir_lib.exports import Table
 
 
 def show_table(table: Table) -> None:
-    """The table as it is to be read, without row numbers, first column left and numbers right, caption below."""
+    """The table as it is to be read, without row numbers, words left and numbers right, caption below."""
     shown = table.shown if table.shown is not None else table.data
-    first, others = list(shown.columns[:1]), list(shown.columns[1:])
     style = shown.style.hide(axis="index").format(precision=3, na_rep="–")
-    style = style.set_properties(subset=first, **{"text-align": "left"})
-    display(style.set_properties(subset=others, **{"text-align": "right"}))
+    heads = []
+    for position, name in enumerate(shown.columns):
+        side = "right" if _holds_numbers(shown[name]) else "left"
+        style = style.set_properties(subset=[name], **{"text-align": side})
+        heads.append({"selector": f"th.col{position}", "props": f"text-align: {side};"})
+    display(style.set_table_styles(heads))
     if table.caption:
         display(Markdown(f"*{table.caption}*"))
 
@@ -27,3 +31,9 @@ def show_figure(figure: Figure, caption: str) -> None:
 def say(text: str) -> None:
     """A generated sentence, in Markdown."""
     display(Markdown(text))
+
+
+def _holds_numbers(column: pd.Series) -> bool:
+    """Whether every cell is a number, with or without unit, sign and interval."""
+    cells = column.dropna().astype(str).str.lstrip("+-−–").str.strip()
+    return bool(cells.str.match(r"^$|^[\d.]+( ± [\d.]+)?( %| px| points)?$").all())

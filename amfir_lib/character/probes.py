@@ -38,12 +38,13 @@ class Probes:
     kinds: Mapping[str, np.ndarray]
 
 
-def prepare_probes(config: Config, material: Material) -> Probes:
+def prepare_probes(config: Config, material: Material, *, backbone: str = "auto") -> Probes:
     """Render the validation clips again with forced degradations, and backwards, and extract their features.
 
     Args:
         config: of the notebook.
         material: the benchmark as it is, with the features that all else uses.
+        backbone: that made them; as ``open_backbones``.
     Raises:
         ManifestError: a copy and the benchmark do not hold the same clips.
     """
@@ -52,7 +53,7 @@ def prepare_probes(config: Config, material: Material) -> Probes:
     wanted = list(dataset.manifest["clip_id"].iloc[rows])
     versions, kinds = {}, {}
     for forced in FORCED:
-        copy = prepare(config, dataset.name, degradation=forced, splits=("val",))
+        copy = prepare(config, dataset.name, backbone=backbone, degradation=forced, splits=("val",))
         if list(copy.dataset.manifest["clip_id"]) != wanted:
             raise ManifestError(
                 f"the validation clips of {dataset.name} and of its copy with degradation {forced} differ. "
@@ -61,7 +62,7 @@ def prepare_probes(config: Config, material: Material) -> Probes:
         versions[forced] = copy.table().features
         kinds[forced] = copy.dataset.manifest["kind"].to_numpy(dtype=str)
     backwards = reversed_copy(dataset, "val", cache_dir=config.cache_dir, n_jobs=config.jobs)
-    backbones = open_backbones(config, dataset)
+    backbones = open_backbones(config, dataset, backbone=backbone)
     stores = extract_stores(backwards, backbones, cache_dir=config.cache_dir, n_jobs=config.jobs)
     versions[REVERSED] = Material(backwards, stores).table().features
     kinds[REVERSED] = backwards.manifest["kind"].to_numpy(dtype=str)

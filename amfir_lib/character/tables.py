@@ -9,6 +9,7 @@ import pandas as pd
 from amfir_lib.character.verdicts import MAX_OTHER_COST, MIN_OWN_COST
 from amfir_lib.experiments import TestCell
 from amfir_lib.exports import Table
+from amfir_lib.tables import percent
 
 STREAM_LABELS = {"rgb": "RGB", "flow": "flow"}
 MEASURES = {
@@ -20,23 +21,18 @@ MEASURES = {
 }
 
 
-def plus_minus(mean: float, half_width: float, *, signed: bool = False) -> str:
-    """Shares as percent: ``52.4 ± 1.9``, or ``52.4`` where there is no interval; "–" for no number at all."""
-    if pd.isna(mean):
-        return "–"
-    text = f"{100 * mean:+.1f}" if signed else f"{100 * mean:.1f}"
-    return (text if pd.isna(half_width) else f"{text} ± {100 * half_width:.1f}").replace("-", "−")
-
-
-def basis(cells: Sequence[TestCell], *, seeds: str) -> str:
+def basis(cells: Sequence[TestCell], *, n_seeds: int | None = None) -> str:
     """What the numbers rest on, for captions.
 
     Args:
         cells: validation episodes, one cell a number of shots.
-        seeds: in words.
+        n_seeds: training seeds behind a mean over seeds and shots; None where the table itself states them.
     """
     one = cells[0]
     shots = " and ".join(str(cell.n_shot) for cell in cells)
+    seeds = "seeds as stated"
+    if n_seeds is not None:
+        seeds = f"mean over shots and {n_seeds} training seed{'s' if n_seeds > 1 else ''}"
     return (
         f"Synthetic; validation classes, {one.n_way}-way, {shots} shots, {one.n_episodes} episodes each, {seeds}; "
         "±: 95 % class-jackknife interval, left out where the classes are too few for one."
@@ -51,7 +47,7 @@ def degradation_table(degradation: pd.DataFrame, *, caption: str) -> Table:
     for (dataset, stream), part in mean.groupby(["dataset", "stream"], sort=False):
         row = {"data set": dataset, "stream": STREAM_LABELS[stream]}
         for found in part.itertuples():
-            row[names[found.queries]] = plus_minus(found.accuracy, found.half_width)
+            row[names[found.queries]] = percent(found.accuracy, found.half_width)
         rows.append(row)
     return Table(degradation, pd.DataFrame(rows), caption)
 
@@ -75,7 +71,7 @@ def character_table(character: pd.DataFrame, *, caption: str) -> Table:
     for dataset in dict.fromkeys(character["dataset"]):
         for measure, label in MEASURES.items():
             part = character[(character["dataset"] == dataset) & (character["measure"] == measure)]
-            shots = {f"{r.n_shot}-shot": plus_minus(r.accuracy, r.half_width) for r in part.itertuples()}
+            shots = {f"{r.n_shot}-shot": percent(r.accuracy, r.half_width) for r in part.itertuples()}
             rows.append({"data set": dataset, "input": label} | shots | {"seeds": str(int(part["n_seeds"].iloc[0]))})
     return Table(character, pd.DataFrame(rows), caption)
 
@@ -94,8 +90,8 @@ def label_sentence(verdicts: pd.DataFrame) -> str:
     for dataset, part in verdicts.groupby("dataset", sort=False):
         earned = part[part["verdict"] == "earned"]["kind"].tolist()
         rest = [_failure(row) for row in part[part["verdict"] != "earned"].itertuples()]
-        text = f"**{dataset}**: {len(earned)} of {len(part)} kinds earn their label {rule}"
-        lines.append(text + (f"; not {_listed(rest)}." if rest else "."))
+        text = f"**{dataset}**: {len(earned)} of {len(part)} kinds earn their label {rule}."
+        lines.append(text + (f" Not earned: {'; '.join(rest)}." if rest else ""))
     return "\n\n".join(lines)
 
 
@@ -103,23 +99,19 @@ def target_sentence(targets: pd.DataFrame) -> str:
     """One sentence a benchmark on its targets."""
     lines = []
     for dataset, part in targets.groupby("dataset", sort=False):
-        missed = [f"{row.target} (measured {row.measured})" for row in part[~part["met"]].itertuples()]
+        missed = [f"{row.target}, measured {row.measured}" for row in part[~part["met"]].itertuples()]
         text = f"**{dataset}** meets {int(part['met'].sum())} of {len(part)} targets"
         lines.append(text + (f"; it misses: {'; '.join(missed)}." if missed else "."))
     return "\n\n".join(lines)
 
 
 def _failure(row) -> str:
-    own, other = (plus_minus(*pair) for pair in (
+    own, other = (percent(*pair) for pair in (
         (row.own_cost, row.own_half_width), (row.other_cost, row.other_half_width)
     ))  # fmt: skip
     return f"{row.kind.replace('_', ' ')} ({row.verdict}: own {own}, other {other} points)"
 
 
-def _listed(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
-
-
 def _column(verdicts: pd.DataFrame, role: str) -> list[str]:
     pairs = zip(verdicts[f"{role}_cost"], verdicts[f"{role}_half_width"], strict=True)
-    return [plus_minus(mean, half) for mean, half in pairs]
+    return [percent(mean, half) for mean, half in pairs]

@@ -83,7 +83,7 @@ def clip_grid(clips: Mapping[str, Sequence[np.ndarray]], *, n_frames: int = 4, m
     n_takes = max(len(takes) for takes in clips.values())
     images = {name: [strip(_spread(take, n_frames), gap=0) for take in takes] for name, takes in clips.items()}
     first = next(iter(images.values()))[0]
-    label_width, head = 0.22, 0.13 if marks is not None else 0.0
+    label_width, head = 0.95, 0.13 if marks is not None else 0.0
     width = (TWO_COLUMNS - label_width) / n_takes - 0.07
     height = width * first.shape[0] / first.shape[1]
     step = height + 0.05 + head
@@ -91,7 +91,7 @@ def clip_grid(clips: Mapping[str, Sequence[np.ndarray]], *, n_frames: int = 4, m
     total = figure.get_size_inches()[1]
     for row, (name, takes) in enumerate(images.items()):
         bottom = total - (row + 1) * step + 0.03
-        figure.text(0.1 / TWO_COLUMNS, (bottom + height / 2) / total, name, rotation=90, ha="center", va="center",
+        figure.text((label_width - 0.06) / TWO_COLUMNS, (bottom + height / 2) / total, name, ha="right", va="center",
                     fontsize=6.5)  # fmt: skip
         for number, image in enumerate(takes):
             left = label_width + number * (width + 0.07)

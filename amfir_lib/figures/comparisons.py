@@ -85,13 +85,17 @@ def degradation_costs(frame: pd.DataFrame, *, own_least: float = 0.10, other_mos
     looks_of = looks(frame["stream"])
     datasets = list(dict.fromkeys(frame["dataset"]))
     kinds = frame[["label", "kind"]].drop_duplicates().itertuples(index=False)
-    names = {kind.kind: f"{kind.kind.replace('_', ' ')}\n(hurts {looks_of[kind.label].label})" for kind in kinds}
-    figure, panels = grid_of_panels(len(datasets), height=0.55 + 0.33 * len(names))
+    names = {kind.kind: f"{kind.kind.replace('_', ' ')}\n(meant for {looks_of[kind.label].label})" for kind in kinds}
+    figure, panels = grid_of_panels(len(datasets), height=0.6 + 0.33 * len(names), share_x=True)
     for dataset, axes in zip(datasets, panels, strict=True):
         own = frame[frame["dataset"] == dataset]
         axes.axvline(0, color=GREY, linewidth=0.8, zorder=1)
-        for limit in (100 * other_most, 100 * own_least):
+        for limit, name, side in ((100 * other_most, "other ≤", "right"), (100 * own_least, "own ≥", "left")):
             axes.axvline(limit, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
+            axes.annotate(
+                f"{name} {limit:.0f}", (limit, 1), xycoords=("data", "axes fraction"), ha=side, va="bottom",
+                xytext=(2 if side == "left" else 4, 1), textcoords="offset points", fontsize=6, color="#6B6B6B",
+            )  # fmt: skip
         for shift, (stream, look) in zip((-0.13, 0.13), looks_of.items(), strict=False):
             part = own[own["stream"] == stream].set_index("kind").reindex(list(names))
             axes.errorbar(
@@ -100,8 +104,9 @@ def degradation_costs(frame: pd.DataFrame, *, own_least: float = 0.10, other_mos
             )  # fmt: skip
         axes.set_yticks(range(len(names)), list(names.values()))
         axes.set_ylim(len(names) - 0.5, -0.5)
-        axes.set_title(dataset)
+        axes.set_title(dataset, pad=11)
         axes.set_xlabel("cost (points of accuracy)")
+        axes.tick_params(labelbottom=True)
         axes.grid(visible=False)
         axes.tick_params(axis="y", length=0)
     handles, labels = panels[0].get_legend_handles_labels()

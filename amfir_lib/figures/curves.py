@@ -7,6 +7,7 @@ import math
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from amfir_lib.figures.style import (
     PAPER,
@@ -140,7 +141,8 @@ def pretraining_curves(history: pd.DataFrame) -> Figure:
         axes.set_ylabel(f"{words} (%)" if percent else f"{words.removesuffix(' px')} (px)")
         axes.set_xlabel("epoch")
         axes.set_ylim(bottom=0)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.set_xlim(0.5, long["step"].max() + 0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
 
 

@@ -86,7 +86,7 @@ SPARE = [
 
 
 def looks(names: Iterable[str]) -> dict[str, Look]:
-    """Name (or label) -> look, in the order given: the fixed one of a known name, a spare one (with its name) of another.
+    """Name (or label) -> look, in the order given: the fixed one of a known name, a spare one with its name of another.
 
     Raises:
         BadParameter: more unknown names than spare looks; a figure with so many lines cannot be read.
@@ -121,7 +121,7 @@ def styled(function: Callable[..., Figure]) -> Callable[..., Figure]:
 
 
 def grid_of_panels(
-    n_panels: int, *, height: float = 2.2, max_columns: int = 2, share_y: bool = False
+    n_panels: int, *, height: float = 2.2, max_columns: int = 2, share_x: bool = False
 ) -> tuple[Figure, list[Axes]]:
     """A figure with one panel for each data set: 3.4 in for one, 7 in for more; ``height`` is that of a row.
 
@@ -130,7 +130,7 @@ def grid_of_panels(
     columns = min(n_panels, max_columns)
     rows = -(-n_panels // columns)
     figure = PrintFigure(figsize=(ONE_COLUMN if columns == 1 else TWO_COLUMNS, height * rows), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False, sharey=share_y).ravel().tolist()
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=share_x).ravel().tolist()
     for spare in axes[n_panels:]:
         spare.set_axis_off()
     return figure, axes[:n_panels]
