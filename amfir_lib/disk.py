@@ -45,14 +45,19 @@ def check_free_space(path: Path | str, n_bytes: int) -> None:
         raise DiskFull(_message(path, n_bytes, free))
 
 
+def is_full_disk(error: Exception) -> bool:
+    """Whether an error says that there is no space left; libraries that are no Python say so in words only."""
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        return True
+    return isinstance(error, DiskFull) or "No space left on device" in str(error)
+
+
 @contextmanager
 def full_disk_explained(path: Path | str, n_bytes: int) -> Iterator[None]:
     """Turn "no space left on device" inside the block into a :class:`DiskFull` that names path and need."""
     try:
         yield
-    except DiskFull:
-        raise
-    except OSError as error:
-        if error.errno not in NO_ROOM:
+    except Exception as error:
+        if not is_full_disk(error):
             raise
         raise DiskFull(_message(Path(path), n_bytes, None)) from error

@@ -24,7 +24,8 @@ class QueryResults:
     Attributes:
         correct: stream -> (E, M) bool; the streams are ``fused`` and, where the method has parts, each modality.
         true_log_posterior: stream -> (E, M) float32 log p(y).
-        free_energy: modality -> (E, M) float32, the centred reading, whatever the method uses; lower means more reliable.
+        free_energy: modality -> (E, M) float32, the centred reading, whatever the method uses; lower means more
+            reliable.
         score: modality -> (E, M) float32, by which the method forms its groups: free energy, or another one.
         certainty: modality -> (E, M) float32 max_k p(k) (Eq. 5).
     """

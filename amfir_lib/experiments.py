@@ -230,11 +230,12 @@ def run_all(
         cells: test episodes that every run is evaluated on.
         cache_dir: folder of the cache.
         n_jobs: worker processes; results do not depend on it.
-        device: ``cpu`` or ``cuda:N``; not part of the key.
+        device: ``cpu``, ``cuda:N`` or ``auto``; not part of the key.  Runs share a GPU one after another.
         description: of the progress bar.
     Returns:
         One result per run, in order.
     """
+    device = resolve_device(device)
     wanted = {run.key: run for run in runs}
     parts = {part.key: part for run in wanted.values() for part in run.parts()}
     n_found = 0
@@ -285,11 +286,10 @@ def _execute(run: Run, *, cells: tuple[TestCell, ...], cache_dir: Path, device: 
     """Compute what is missing of one run; the record is written when the training is whole."""
     folder = run.folder(cache_dir)
     table = _table(run.material.dataset.digest, METHODS[run.method].build.uses_patches, _Hidden(run.material))
-    target = resolve_device(device)
-    table = table.to(target)
+    table = table.to(device)
     if not (folder / "record.json").exists():
         train_run(run, table, folder, cache_dir)
-    method = load_method(run, load_file(folder / "state.safetensors")).to(target)
+    method = load_method(run, load_file(folder / "state.safetensors")).to(device)
     for cell in cells:
         path = _test_path(folder, cell)
         if not path.exists():

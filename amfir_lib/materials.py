@@ -57,8 +57,7 @@ def open_backbones(config: Config, dataset: Dataset, *, backbone: str = "auto") 
         UnknownName: no such backbone. BackboneUnavailable: its weights are not installed.
         AmfirError: the profile ``paper`` asks for backbones that this version does not have.
     """
-    if backbone not in BACKBONES:
-        raise unknown_name("backbone", backbone, BACKBONES)
+    _check_backbone(backbone)
     if backbone == "auto" and config.profile.backbone != "compact":
         raise AmfirError(
             f"The profile {config.profile.name} asks for {config.profile.backbone}, which comes with a later version. "
@@ -78,6 +77,11 @@ def open_backbones(config: Config, dataset: Dataset, *, backbone: str = "auto") 
     return {appearance: compact["rgb"], motion: compact["flow"]}
 
 
+def _check_backbone(name: str) -> None:
+    if name not in BACKBONES:
+        raise unknown_name("backbone", name, BACKBONES)
+
+
 def prepare(config: Config, name: str, *, backbone: str = "auto", **options: Any) -> Material:
     """One data set with its features, computed where the cache lacks them.
 
@@ -85,6 +89,7 @@ def prepare(config: Config, name: str, *, backbone: str = "auto", **options: Any
         config, name, options: as ``open_dataset``.
         backbone: as ``open_backbones``.
     """
+    _check_backbone(backbone)  # before clips are rendered or decoded
     dataset = open_dataset(config, name, **options)
     backbones = open_backbones(config, dataset, backbone=backbone)
     return Material(dataset, extract_stores(dataset, backbones, cache_dir=config.cache_dir, n_jobs=config.jobs))

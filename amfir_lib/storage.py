@@ -16,6 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from amfir_lib.disk import is_full_disk
+from amfir_lib.errors import DiskFull
+
 
 @contextmanager
 def atomic_write(path: Path | str) -> Iterator[Path]:
@@ -28,6 +31,8 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
         path: the file to write; its folder is created.
     Yields:
         The temporary path to write to.
+    Raises:
+        DiskFull: the block found no space left on the device; names the file.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -38,6 +43,13 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
         yield temporary
         temporary.chmod(0o644)
         os.replace(temporary, path)
+    except Exception as error:
+        if not is_full_disk(error):
+            raise
+        raise DiskFull(
+            f"No room on the disk for {path}. Free space there, or choose another folder with --cache-dir or "
+            "--results-dir; what is finished is kept."
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 

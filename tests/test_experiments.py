@@ -171,6 +171,18 @@ def test_one_and_four_workers_give_the_same_bytes(done, runs, tmp_path):
         assert contents(first) == contents(second)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="runs share a GPU one after another")
+def test_the_automatic_device_uses_all_workers_where_there_is_no_gpu(material, tmp_path, monkeypatch):
+    asked = []
+    in_process = experiments.map_parallel
+    monkeypatch.setattr(
+        experiments, "map_parallel",
+        lambda *given, n_jobs, **options: asked.append(n_jobs) or in_process(*given, n_jobs=1, **options),
+    )  # fmt: skip
+    run_all([one(material)], [ONE_SHOT], cache_dir=tmp_path, n_jobs=3, device="auto")
+    assert set(asked) == {3}
+
+
 def test_a_run_that_is_asked_for_twice_is_computed_once(material, tmp_path, capsys):
     first, second = run_all([one(material), one(material)], [ONE_SHOT], cache_dir=tmp_path)
     assert first.folder == second.folder
