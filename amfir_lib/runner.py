@@ -124,6 +124,11 @@ def run(request: Request, stream: TextIO | None = None) -> int:
             display.line("Interrupted. What is finished is kept; run the same command again to go on.")
             return INTERRUPTED
     _summary(display, tasks, lines, time.monotonic() - started)
+    if tasks[0].config.results_dir == paths.RESULTS:
+        from amfir_lib import readme  # here, because it imports all that the notebooks do
+
+        if renewed := readme.update():
+            display.line(f"README.md: renewed from the results: {', '.join(renewed)}.")
     return 1 if any(line.result in ("failed", "not run") for line in lines) else 0
 
 
