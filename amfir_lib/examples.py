@@ -85,7 +85,9 @@ def degradation_label(dataset: Dataset, row: int) -> str:
 def grid_of_clips(
     dataset: Dataset, split: str, *, n_classes: int, n_takes: int
 ) -> tuple[dict[str, list[np.ndarray]], list[list[str]]]:
-    """The first takes of a few classes, evenly spread over the classes of a split.
+    """A few takes of a few classes, evenly spread over the classes of a split.
+
+    The first sound takes of a class, and last one that is degraded, where there is one.
 
     Returns:
         class -> takes, each uint8 (T, S, S, 3); and for each class what is written above its takes: how they are
@@ -93,9 +95,17 @@ def grid_of_clips(
     """
     classes = dataset.classes(split)
     chosen = [classes[i] for i in np.linspace(0, len(classes) - 1, min(n_classes, len(classes))).round().astype(int)]
-    rows = {label: np.flatnonzero(dataset.manifest["label"] == label)[:n_takes] for label in chosen}
+    rows = {label: _some_takes(dataset, label, n_takes) for label in chosen}
     clips = {label: [look_at(dataset, row).rgb for row in own] for label, own in rows.items()}
     return clips, [[degradation_label(dataset, row) for row in own] for own in rows.values()]
+
+
+def _some_takes(dataset: Dataset, label: str, n_takes: int) -> list[int]:
+    rows = np.flatnonzero(dataset.manifest["label"] == label).tolist()
+    degraded = [row for row in rows if degradation_label(dataset, row)]
+    sound = [row for row in rows if row not in degraded]
+    last = degraded[: max(1, n_takes - len(sound))]
+    return (sound[: n_takes - len(last)] + last)[:n_takes]
 
 
 def examples_of_kinds(dataset: Dataset, split: str) -> dict[str, int]:

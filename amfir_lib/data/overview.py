@@ -120,7 +120,7 @@ def folder_sentence(report: dict[str, Any]) -> str:
     """What ``folder_report`` holds, in one sentence."""
     skipped = f"{len(report['unreadable'])} unreadable and {len(report['too_short'])} too short clips were skipped"
     return (
-        f"**{report['name']}**: {report['n_clips']} clips are used; groups: {report['groups']}; classes split by "
+        f"**{report['name']}**: {report['n_clips']} clips are used; groups: {report['groups']}; class split: "
         f"{report['split']}. {skipped}, {len(report['not_listed'])} files are not listed, and "
         f"{len(report['other_frame_count'])} clips have another number of frames than stated."
     )

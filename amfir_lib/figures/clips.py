@@ -83,7 +83,7 @@ def clip_grid(clips: Mapping[str, Sequence[np.ndarray]], *, n_frames: int = 4, m
     n_takes = max(len(takes) for takes in clips.values())
     images = {name: [strip(_spread(take, n_frames), gap=0) for take in takes] for name, takes in clips.items()}
     first = next(iter(images.values()))[0]
-    label_width, head = 0.95, 0.13 if marks is not None else 0.0
+    label_width, head = 0.95, 0.13 if marks is not None and any(map(any, marks)) else 0.0
     width = (TWO_COLUMNS - label_width) / n_takes - 0.07
     height = width * first.shape[0] / first.shape[1]
     step = height + 0.05 + head
@@ -129,7 +129,7 @@ def flow_views(frames: np.ndarray, flow: np.ndarray, *, max_displacement: float 
         picture(axes, image)
         axes.text(-0.01, 0.5, name, ha="right", va="center", transform=axes.transAxes)
         if number == 2:
-            _arrows(axes, flow)
+            _arrows(axes, flow, limit)
     wheel_key(add_axes_inches(figure, left + width + 0.15, 1.5 * height, 0.8, 0.8), limit)
     return figure
 
@@ -176,15 +176,15 @@ def _faint(frames: np.ndarray) -> np.ndarray:
     return np.repeat((160 + 0.37 * grey).astype(np.uint8)[..., None], 3, axis=-1)
 
 
-def _arrows(axes: Axes, flow: np.ndarray) -> None:
-    """Arrows of the true length on a coarse lattice, over a strip of frames; short ones are left out."""
+def _arrows(axes: Axes, flow: np.ndarray, limit: float) -> None:
+    """Arrows on a coarse lattice over a strip of frames; a vector of length ``limit`` is a sixth of a frame long."""
     size = flow.shape[1]
     lattice = np.linspace(0, size - 1, ARROW_EVERY + 2).round().astype(int)[1:-1]
     column, row = np.meshgrid(lattice, lattice)
     for t, field in enumerate(flow):
         u, v = field[row, column, 0], field[row, column, 1]
-        long = np.hypot(u, v) > 0.5
+        long = np.hypot(u, v) > 0.1 * limit
         axes.quiver(
             column[long] + t * (size + GAP), row[long], u[long], v[long], color="#C00000", angles="xy",
-            scale_units="xy", scale=1 / 3, width=0.0016, headwidth=4, headlength=4, headaxislength=3.5,
+            scale_units="xy", scale=6 * limit / size, width=0.0016, headwidth=4, headlength=4, headaxislength=3.5,
         )  # fmt: skip

@@ -1,0 +1,186 @@
+"""Figures: they draw what they are given, look the same everywhere, and refuse what they cannot draw."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from amfir_lib import figures
+from amfir_lib.data.clip_inputs import ClipInputs
+from amfir_lib.errors import BadParameter, ShapeError
+from amfir_lib.exports import write_figure
+from amfir_lib.figures.clips import saturation_of, strip
+from amfir_lib.figures.style import LOOKS, ONE_COLUMN, SPARE, TWO_COLUMNS, looks, spread
+from amfir_lib.methods import METHODS
+
+
+def curves(datasets: tuple[str, ...] = ("a", "b"), series: tuple[str, ...] = ("rgb", "flow")) -> pd.DataFrame:
+    """Two seeds that lie 0.1 apart around a rising line."""
+    return pd.DataFrame(
+        [
+            {"dataset": d, "series": s, "seed": seed, "step": step, "value": 0.2 + step / 100 + 0.1 * seed}
+            for d in datasets
+            for s in series
+            for seed in (0, 1)
+            for step in (0, 10, 20)
+        ]
+    )
+
+
+def clip(rng: np.random.Generator, *, n: int = 4, size: int = 16) -> ClipInputs:
+    rgb = rng.integers(0, 255, (n, size, size, 3), dtype=np.uint8)
+    return ClipInputs(rgb, rng.normal(size=(n, size, size, 2)).astype(np.float32))
+
+
+def texts(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.findobj(mpl.text.Text)]
+
+
+def test_learning_curves_draw_the_mean_over_seeds_in_percent():
+    axes = figures.learning_curves(curves(), chance=0.2).axes[0]
+    line = next(line for line in axes.lines if line.get_label() == "RGB")
+    np.testing.assert_allclose(line.get_ydata(), [25, 35, 45])
+    assert line.get_color() == LOOKS["rgb"].colour and line.get_marker() == LOOKS["rgb"].marker
+
+
+def test_one_data_set_is_one_column_wide_and_more_are_two():
+    assert figures.learning_curves(curves(("a",))).get_size_inches()[0] == ONE_COLUMN
+    assert figures.learning_curves(curves()).get_size_inches()[0] == TWO_COLUMNS
+
+
+def test_the_plateau_of_the_paper_is_named_as_the_papers():
+    frame = curves().assign(value=lambda f: -2 - f["value"])
+    figure = figures.free_energy_curves(frame, plateau=-4.0)
+    assert any("paper (as printed)" in text and "−4" in text for text in texts(figure))
+    low, high = figure.axes[0].get_ylim()
+    assert low < -4 < high
+
+
+def test_free_energy_has_a_panel_for_each_stream_where_the_frame_names_streams():
+    frame = pd.concat([curves().assign(stream=stream) for stream in ("total", "rgb", "flow")])
+    assert len(figures.free_energy_curves(frame).axes) == 6
+
+
+def test_values_in_percent_are_refused_where_shares_are_asked_for():
+    with pytest.raises(BadParameter, match="must be a share"):
+        figures.learning_curves(curves().assign(value=52.0))
+
+
+def test_a_missing_column_is_named():
+    with pytest.raises(ShapeError, match="lacks the column seed"):
+        figures.learning_curves(curves().drop(columns="seed"))
+
+
+def test_a_paired_difference_whose_interval_reaches_zero_is_hollow():
+    frame = pd.DataFrame({
+        "dataset": "a", "n_shot": 1, "comparison": ["AMFIR − x", "AMFIR − y"], "difference": [0.05, 0.01],
+        "half_width": [0.02, 0.02],
+    })  # fmt: skip
+    axes = figures.paired_differences(frame).axes[0]
+    points = [line for line in axes.lines if line.get_marker() == "o"]
+    assert [point.get_markerfacecolor() for point in points] == ["black", "white"]
+
+
+def test_accuracies_without_interval_are_drawn_without_one():
+    frame = pd.DataFrame({
+        "dataset": "a", "n_shot": [1, 5], "method": "amfir", "accuracy": [0.5, 0.7], "half_width": [np.nan, np.nan],
+    })  # fmt: skip
+    heights = [bar.get_height() for bar in figures.accuracy_bars(frame).axes[0].patches]
+    np.testing.assert_allclose(heights, [50, 70])
+
+
+def test_degradation_costs_name_the_stream_that_each_kind_is_meant_for():
+    frame = pd.DataFrame({
+        "dataset": "a", "label": ["rgb", "rgb"], "kind": ["false_colour"] * 2, "stream": ["rgb", "flow"],
+        "cost": [0.2, 0.01], "half_width": [0.05, np.nan],
+    })  # fmt: skip
+    assert "false colour\n(meant for RGB)" in texts(figures.degradation_costs(frame))
+
+
+def test_pretraining_curves_have_a_panel_for_each_measure():
+    history = pd.DataFrame({
+        "modality": ["rgb", "rgb", "flow"], "epoch": [1, 2, 1], "scene_accuracy": [0.1, 0.2, np.nan],
+        "action_accuracy": [np.nan, np.nan, 0.3], "loss": [2.0, 1.0, 3.0],
+    })  # fmt: skip
+    titles = [axes.get_title(loc="left") for axes in figures.pretraining_curves(history).axes]
+    assert titles == ["RGB: scene accuracy", "flow: action accuracy"]
+
+
+def test_every_method_has_a_look_of_its_own():
+    own = [LOOKS[name] for name in METHODS]
+    assert len({(look.colour, look.marker) for look in own}) == len(METHODS)
+
+
+def test_an_unknown_series_keeps_its_name_and_takes_no_colour_that_is_in_use():
+    found = looks(["amfir", "no_distillation", "something else"])
+    assert found["something else"].label == "something else"
+    assert len({look.colour for look in found.values()}) == 3
+
+
+def test_too_many_unknown_series_are_refused_with_a_remedy():
+    with pytest.raises(BadParameter, match="Draw fewer series"):
+        looks([f"series {i}" for i in range(len(SPARE) + 1)])
+
+
+@pytest.mark.parametrize("wanted", [[0.0, 1.0, 2.0], [5.0, 5.0, 5.0, 30.0], [0.0, 100.0]])
+def test_labels_keep_their_order_and_their_distance(wanted):
+    places = spread(wanted, 8.0)
+    assert places == sorted(places)
+    assert (np.diff(places) >= 8 - 1e-9).all()
+    assert np.mean(places) == pytest.approx(np.mean(wanted))
+
+
+def test_labels_that_are_apart_stay_where_they_are():
+    assert spread([0.0, 20.0, 40.0], 8.0) == [0.0, 20.0, 40.0]
+
+
+def test_a_strip_holds_the_chosen_frames_side_by_side():
+    frames = np.arange(4, dtype=np.uint8)[:, None, None, None] * np.ones((4, 2, 3, 3), np.uint8)
+    image = strip(frames, every=2, gap=1)
+    assert image.shape == (2, 7, 3)
+    assert image[0, [0, 3, 4], 0].tolist() == [1, 255, 3]
+
+
+def test_saturation_is_never_below_one_pixel():
+    assert saturation_of(np.zeros((2, 8, 8, 2))) == 1.0
+
+
+def test_flow_of_another_size_than_the_frames_is_refused():
+    one = clip(np.random.default_rng(0))
+    with pytest.raises(ShapeError, match="differ"):
+        figures.flow_views(one.rgb, one.flow[:, :8])
+
+
+def test_the_tour_marks_the_true_class_and_refuses_missing_supports():
+    rng = np.random.default_rng(0)
+    clips = [clip(rng) for _ in range(3)]
+    p = np.array([0.2, 0.7, 0.1])
+    page = {
+        "class_names": ["one", "two", "three"], "query": clip(rng), "true_class": 1, "notes": {"rgb": "F = −1.5"},
+        "posteriors": {"rgb": p, "flow": p, "fused": p},
+    }  # fmt: skip
+    figure = figures.tour_figure(supports=clips, **page)
+    assert {"two\n(true class)", "F = −1.5", "one"} <= set(texts(figure))
+    with pytest.raises(ShapeError, match="3 class names need as many supports"):
+        figures.tour_figure(supports=clips[:2], **page)
+
+
+def test_the_same_figure_is_the_same_file(tmp_path):
+    """Bytes of the PNG; a PDF may differ between machines, so it is only checked for being there."""
+    for name in ("first", "second"):
+        png, pdf = write_figure(figures.learning_curves(curves()), tmp_path / name)
+        assert pdf.stat().st_size > 0
+    assert (tmp_path / "first.png").read_bytes() == (tmp_path / "second.png").read_bytes()
+
+
+def test_drawing_changes_no_setting_of_matplotlib_for_others():
+    before = dict(mpl.rcParams)
+    figures.learning_curves(curves())
+    assert dict(mpl.rcParams) == before
+
+
+def test_a_notebook_shows_a_figure_without_pyplot():
+    assert figures.learning_curves(curves())._repr_png_().startswith(b"\x89PNG")
