@@ -72,10 +72,9 @@ def prepare_probes(config: Config, material: Material, *, backbone: str = "auto"
 def validation_cells(config: Config, *, n_episodes: int) -> list[TestCell]:
     """Episodes of validation classes on which the character is measured, one cell per number of shots."""
     profile = config.profile
+    n_way = config.options.get("n_way") or profile.n_way
     return [
-        TestCell(
-            n_way=profile.n_way, n_shot=n_shot, n_query=profile.n_query, n_episodes=n_episodes, split="val", seed=1
-        )
+        TestCell(n_way=n_way, n_shot=n_shot, n_query=profile.n_query, n_episodes=n_episodes, split="val", seed=1)
         for n_shot in profile.test_shots
     ]
 
