@@ -59,9 +59,9 @@ def test_an_index_becomes_columns(tmp_path):
 
 
 def test_the_record_names_every_export_with_its_digest_and_says_done(config):
-    run = records.start("03_free_energy", config)
+    run = records.start("30_margin_sweep", config)
     run.finish({"curve": a_figure()}, {"plateau": pd.DataFrame({"f": [-4.0]})}, {"plateau": np.float32(-4.0)})
-    record = json.loads((config.output_dir / "records" / "03_free_energy.json").read_text())
+    record = json.loads((config.output_dir / "records" / "30_margin_sweep.json").read_text())
     assert record["status"] == "done"
     assert record["numbers"] == {"plateau": -4.0}
     assert record["options"] == {"margin": 0.1}
@@ -73,7 +73,7 @@ def test_the_record_names_every_export_with_its_digest_and_says_done(config):
 
 
 def test_a_failing_export_leaves_no_record(config):
-    run = records.start("03_free_energy", config)
+    run = records.start("30_margin_sweep", config)
     with pytest.raises(AttributeError):
         run.finish(figures={"curve": "not a figure"})
     assert not (config.output_dir / "records").exists()
@@ -82,7 +82,7 @@ def test_a_failing_export_leaves_no_record(config):
 
 def test_the_record_holds_no_path_of_this_machine(config, tmp_path):
     config = replace(config, data_root=tmp_path / "clips")
-    text = json.dumps(records.start("03_free_energy", config).describe())
+    text = json.dumps(records.start("30_margin_sweep", config).describe())
     assert str(tmp_path) not in text and '"clips"' in text
 
 

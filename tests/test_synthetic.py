@@ -311,6 +311,11 @@ def test_what_no_benchmark_can_be_is_refused_before_anything_is_written(tmp_path
     assert not list(tmp_path.iterdir())
 
 
+def test_a_corpus_without_a_clip_to_hold_out_is_refused(tmp_path):
+    with pytest.raises(BadParameter, match="clips_per_class of the pretraining corpus is 1, but must be at least 2"):
+        make_corpus(cache_dir=tmp_path, n_classes=4, clips_per_class=1)
+
+
 def test_a_benchmark_that_has_no_pairs_may_have_odd_counts(tmp_path):
     dataset = make_dataset("synth-hmdb51", cache_dir=tmp_path, class_counts=(1, 1, 1), clips_per_class=2)
     assert len(dataset) == 6

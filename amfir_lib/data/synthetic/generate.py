@@ -98,7 +98,12 @@ def make_corpus(
         n_jobs: worker processes.
     Returns:
         A data set whose ``label`` is the action and whose further column ``scene`` is the scene.
+    Raises:
+        BadParameter: fewer than two classes or clips a class; the last takes of each are held out.
     """
+    for name, value in (("n_classes", n_classes), ("clips_per_class", clips_per_class)):
+        if value < 2:
+            raise BadParameter(f"{name} of the pretraining corpus is {value}, but must be at least 2. Raise it.")
     plans = _corpus_plans(n_classes, clips_per_class, seed)
     manifest, root = _write(CORPUS, plans, cache_dir=Path(cache_dir), codec="MJPG", n_jobs=n_jobs)
     manifest = manifest.assign(scene=[f"scene{plan.scene:03d}" for plan in sorted(plans, key=_clip_id)])
