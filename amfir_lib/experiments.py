@@ -197,11 +197,16 @@ class Series:
         name: in tables and figures.
         method: a name of ``METHODS``.
         options: what differs from the method's defaults.
+    Raises:
+        UnknownName, UnknownParameter, BadParameter: see ``resolve_options``.
     """
 
     name: str
     method: str
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        resolve_options(self.method, self.options)  # refuses an unknown method, option or value before any work
 
     def runs(self, material: Material, settings: Training, seeds: Sequence[int]) -> list[Run]:
         """The runs of the series on one data set."""
@@ -340,7 +345,8 @@ def train_run(run: Run, table: FeatureTable, folder: Path, cache_dir: Path) -> N
         with atomic_write(folder / f"{name}.csv") as temporary:
             frame.to_csv(temporary, index=False)
     n_parameters = sum(parameter.numel() for parameter in method.parameters())
-    record = {"identity": run.identity, "key": run.key, "parameters": n_parameters} | outcome
+    device = str(next(iter(table.features.values())).device)
+    record = {"identity": run.identity, "key": run.key, "parameters": n_parameters, "device": device} | outcome
     write_json(folder / "record.json", record | {"step_seconds": outcome["seconds"] / max(1, run.training.steps)})
     (folder / "checkpoint.pt").unlink(missing_ok=True)
 

@@ -80,16 +80,22 @@ def _flat(frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
+def holds_numbers(column: pd.Series) -> bool:
+    """Whether every cell is a number, with or without sign, interval and unit."""
+    cells = column.dropna().astype(str).str.lstrip("+-−–").str.strip()
+    return bool(cells.str.match(r"^$|^(nan|[\d.]+(e[+-]?\d+)?)( ± [\d.]+)?( %| px| points)?$").all())
+
+
 def _alignment(frame: pd.DataFrame) -> list[str]:
-    """Numbers right; of text columns the first left, the others (mean ± half-width) right."""
-    numeric = [pd.api.types.is_numeric_dtype(kind) for kind in frame.dtypes]
-    return ["right" if is_number or position else "left" for position, is_number in enumerate(numeric)]
+    """Numbers right, words left."""
+    return ["right" if holds_numbers(frame[column]) else "left" for column in frame]
 
 
 def _markdown(frame: pd.DataFrame) -> str:
     alignment = _alignment(frame)
-    frame = frame.astype(object).where(frame.notna(), None)
-    return frame.to_markdown(index=False, floatfmt=".4g", colalign=alignment, missingval="–")
+    text = frame.map(lambda value: f"{value:.4g}" if isinstance(value, float) else value)
+    text = text.astype(object).where(frame.notna(), None)
+    return text.to_markdown(index=False, colalign=alignment, missingval="–", disable_numparse=True)
 
 
 def _latex(frame: pd.DataFrame, caption: str) -> str:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -106,8 +106,7 @@ def start(notebook: str, config: Config) -> NotebookRun:
     path = paths.NOTEBOOKS / f"{notebook}.ipynb"
     if path.exists():
         declared = read_notebook(path).parameters.keys() - set(COMMON_PARAMETERS)
-        for name in config.options.keys() - declared:
-            del config.options[name]
+        config = replace(config, options={k: v for k, v in config.options.items() if k in declared})
     return NotebookRun(notebook, config)
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import pandas as pd
 from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 
-from amfir_lib.exports import Table
+from amfir_lib.exports import Table, holds_numbers
 
 
 def show_table(table: Table) -> None:
@@ -15,7 +14,7 @@ def show_table(table: Table) -> None:
     style = shown.style.hide(axis="index").format(precision=3, na_rep="–")
     heads = []
     for position, name in enumerate(shown.columns):
-        side = "right" if _holds_numbers(shown[name]) else "left"
+        side = "right" if holds_numbers(shown[name]) else "left"
         style = style.set_properties(subset=[name], **{"text-align": side})
         heads.append({"selector": f"th.col{position}", "props": f"text-align: {side};"})
     display(style.set_table_styles(heads))
@@ -31,9 +30,3 @@ def show_figure(figure: Figure, caption: str) -> None:
 def say(text: str) -> None:
     """A generated sentence, in Markdown."""
     display(Markdown(text))
-
-
-def _holds_numbers(column: pd.Series) -> bool:
-    """Whether every cell is a number, with or without unit, sign and interval."""
-    cells = column.dropna().astype(str).str.lstrip("+-−–").str.strip()
-    return bool(cells.str.match(r"^$|^[\d.]+( ± [\d.]+)?( %| px| points)?$").all())

@@ -224,7 +224,9 @@ def percent(share: float, half_width: float | None = None, *, signed: bool = Fal
     """``52.4 ± 1.9`` or ``+2.1 ± 0.8``, in per cent with one decimal; an en dash for what does not exist."""
     if share is None or not np.isfinite(share):
         return "–"
-    text = f"{100 * share:+.1f}" if signed else f"{100 * share:.1f}"
+    value = round(100 * share, 1) + 0.0  # + 0.0: a difference that rounds to zero has no sign
+    text = f"{value:+.1f}" if signed and value else f"{value:.1f}"
+    text = text.replace("-", "−")
     return f"{text} ± {100 * half_width:.1f}" if half_width is not None and np.isfinite(half_width) else text
 
 

@@ -42,7 +42,7 @@ def toy_probes(*, own_damage: float) -> Probes:
     }
     kinds = {
         "none": np.full(64, "none"),
-        "rgb": np.tile(["false_colour", "haze"], 32),
+        "rgb": np.tile(["false_colour", "negative"], 32),
         "flow": np.tile(["shake", "stutter"], 32),
     }
     names = [f"class{i}" for i in range(N_CLASSES)]
@@ -94,7 +94,7 @@ def test_a_degradation_costs_the_stream_that_it_hits_and_nothing_else():
     assert over_shots.loc[("rgb", "flow"), "cost"] == 0 and over_shots.loc[("flow", "rgb"), "cost"] == 0
     assert over_shots.loc[("rgb", "rgb"), "half_width"] > 0
     verdicts = label_verdicts(frame)
-    assert list(verdicts["kind"]) == ["false_colour", "haze", "shake", "stutter"]
+    assert list(verdicts["kind"]) == ["false_colour", "negative", "shake", "stutter"]
     assert set(verdicts["verdict"]) == {"earned"}
 
 
@@ -112,7 +112,7 @@ def test_the_queries_of_both_kinds_together_are_all_queries():
 def cost_frame(own: float, other: float) -> pd.DataFrame:
     rows = [("rgb", own), ("flow", other)]
     return pd.DataFrame([
-        {"dataset": "a", "stream": stream, "queries": "rgb", "kind": "haze", "n_shot": 0, "cost": cost,
+        {"dataset": "a", "stream": stream, "queries": "rgb", "kind": "negative", "n_shot": 0, "cost": cost,
          "cost_half_width": 0.01, "half_width": 0.01, "accuracy": 0.5, "n_queries": 9}
         for stream, cost in rows
     ])  # fmt: skip
@@ -128,7 +128,7 @@ def test_a_label_is_earned_by_its_cost_to_both_streams(own, other, verdict):
 def test_the_sentence_says_which_labels_are_not_earned_and_why():
     text = tables.label_sentence(label_verdicts(cost_frame(0.2, 0.04)))
     assert "0 of 1 kinds earn their label" in text
-    assert "haze (hurts both: own 20.0 ± 1.0, other 4.0 ± 1.0 points)" in text
+    assert "negative (hurts both: own 20.0 ± 1.0, other 4.0 ± 1.0 points)" in text
 
 
 def test_the_costs_that_are_drawn_are_those_of_single_kinds_over_shots():

@@ -24,6 +24,7 @@ from amfir_lib.data.synthetic.appearance import draw_appearance, vary_appearance
 from amfir_lib.data.synthetic.benchmarks import character_of
 from amfir_lib.data.synthetic.clips import (
     N_FRAMES,
+    N_PERSONS,
     SIDE,
     ClipPlan,
     class_motion,
@@ -210,9 +211,12 @@ def test_no_person_is_in_two_splits(mixed):
     assert bodies[0] != bodies[1]
 
 
-def test_a_class_is_acted_by_many_persons_two_clips_each():
-    persons = Counter(person_of(plan) for plan in plans_of("synth-kinetics", n_classes=1, n_takes=20))
-    assert len(persons) == 10 and set(persons.values()) == {2}
+def test_the_persons_of_a_class_come_from_one_lottery_for_all_classes():
+    plans = plans_of("synth-ssv2", n_classes=40, n_takes=20)
+    persons = Counter(person_of(plan) for plan in plans)
+    assert set(persons) == set(range(N_PERSONS))
+    assert max(persons.values()) < 3 * min(persons.values())
+    assert all(len({person_of(p) for p in plans if p.action == action}) > 8 for action in range(40))
 
 
 def test_classes_of_different_splits_and_data_sets_are_different():

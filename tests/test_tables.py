@@ -100,6 +100,8 @@ def test_selection_averages_the_seeds():
 def test_percentages_show_what_does_not_exist_as_a_dash():
     assert percent(0.5241, 0.019) == "52.4 ± 1.9"
     assert percent(0.021, 0.008, signed=True) == "+2.1 ± 0.8"
+    assert percent(-0.021, 0.008, signed=True) == "−2.1 ± 0.8"
+    assert percent(-0.0002, signed=True) == "0.0"
     assert percent(0.5, float("nan")) == "50.0"
     assert percent(float("nan")) == "–"
     assert isinstance(pd.Series([percent(0.1)]).iloc[0], str)

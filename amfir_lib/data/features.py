@@ -31,7 +31,8 @@ BYTES_PER_VALUE = 2
 
 def store_path(dataset: Dataset, modality: str, backbone: Any, *, cache_dir: Path | str) -> Path:
     """The file in the cache that holds the features of a data set in one modality."""
-    folder = Path(cache_dir) / "features" / f"{dataset.root.name}-{len(dataset)}-clips"  # a synthetic root ends in a digest
+    # the name of a synthetic root ends in a digest, so copies with another degradation do not share a file
+    folder = Path(cache_dir) / "features" / f"{dataset.root.name}-{len(dataset)}-clips"
     return folder / f"{modality}-{backbone.name}-p{backbone.n_patches}.safetensors"
 
 

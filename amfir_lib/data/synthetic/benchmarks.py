@@ -48,7 +48,15 @@ class Character:
 CHARACTERS = {
     "synth-kinetics": Character((64, 16, 40), fidelity=0.66, jitter=0.10, style=0.45, onset=0.3),
     "synth-ssv2": Character(
-        (64, 16, 40), fidelity=0.0, jitter=0.10, style=0.22, cyclic=False, reversals=True, onset=0.08, clutter=0.08
+        (64, 16, 40),
+        fidelity=0.0,
+        jitter=0.10,
+        style=0.22,
+        cyclic=False,
+        reversals=True,
+        onset=0.08,
+        clutter=0.15,
+        sensor_noise=0.6,
     ),
     "synth-hmdb51": Character(
         (31, 10, 24), fidelity=0.62, jitter=0.12, style=0.30, onset=0.2, camera=0.03, sensor_noise=4.0, softness=0.6

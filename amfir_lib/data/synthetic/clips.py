@@ -59,9 +59,8 @@ def class_motion(plan: ClipPlan, character: Character) -> Motion:
 
 
 def person_of(plan: ClipPlan) -> int:
-    """Number of the person who acts in the clip: a class's takes go round the people, from a start of its own."""
-    start = int(plan.rng("person", plan.action).integers(N_PERSONS))
-    return (start + 7 * (plan.take // 2)) % N_PERSONS  # two takes each; 7 and 40 have no common factor
+    """Number of the person who acts in the clip, the same lottery for every class."""
+    return int(plan.rng("person", plan.action, plan.take).integers(N_PERSONS))
 
 
 def degradation_of(plan: ClipPlan) -> Degradation:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-KINDS = {"rgb": ("false_colour", "haze"), "flow": ("shake", "stutter")}
+KINDS = {"rgb": ("false_colour", "negative"), "flow": ("shake", "stutter")}
 SHARES = {"rgb": 0.2, "flow": 0.2, "none": 0.6}
 
 
@@ -66,7 +66,7 @@ def degrade(frames: np.ndarray, degradation: Degradation, rng: np.random.Generat
 
 
 def _false_colour(frames: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """A thermal-camera look: brightness through a random palette that stays the same for the clip, fine texture lost."""
+    """A thermal camera: brightness through a random palette that stays the same for the clip, fine texture lost."""
     knots = rng.uniform(0.0, 255.0, (3, 3))
     knots = knots[:, np.argsort(knots.sum(0))]  # brighter stays brighter on the whole: outlines keep their contrast
     knots[:, 0] *= 0.4
@@ -77,21 +77,31 @@ def _false_colour(frames: np.ndarray, strength: float, rng: np.random.Generator)
     table = np.stack([np.interp(level, (0, 128, 255), row) for row in knots], axis=-1)
     out = np.empty_like(frames)
     for index, frame in enumerate(frames):
-        grey = cv2.GaussianBlur(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), (0, 0), 0.3 + 0.6 * strength)
+        grey = cv2.GaussianBlur(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), (0, 0), 0.2 + 0.4 * strength)
         out[index] = table[grey].astype(np.uint8)
     return out
 
 
-def _haze(frames: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """Tinted fog with slow patches that stand still: colours and contrast fade, what moves still moves."""
+def _negative(frames: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+    """A film negative under coloured light: brightness reversed, colours replaced by slow patches that stand still.
+
+    Every edge stays where it is, so what moves still moves.
+    """
     side = frames.shape[1]
-    patches = cv2.resize(
-        rng.uniform(0.0, 255.0, (4, 4, 3)).astype(np.float32), (side, side), interpolation=cv2.INTER_CUBIC
-    )
-    veil = 0.25 + 0.25 * strength
-    grey = frames.mean(axis=-1, keepdims=True)
-    faded = 0.35 * frames + 0.65 * grey
-    return np.clip((1.0 - veil) * faded + veil * patches, 0, 255).astype(np.uint8)
+    tint = cv2.resize(rng.uniform(-1.0, 1.0, (3, 3, 2)).astype(np.float32), (side, side), interpolation=cv2.INTER_CUBIC)
+    red_shift, blue_shift = np.moveaxis(_TINT * strength * tint, -1, 0)
+    out = np.empty_like(frames)
+    for index, frame in enumerate(frames):
+        luma = 255.0 - cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32)
+        red, blue = luma + red_shift, luma + blue_shift
+        green = (
+            luma - 0.299 * red - 0.114 * blue
+        ) / 0.587  # keeps the luma of ITU-R BT.601, from which flow is computed
+        out[index] = np.clip(np.stack([red, green, blue], axis=-1), 0, 255).astype(np.uint8)
+    return out
+
+
+_TINT = 110.0  # grey levels
 
 
 def _shake(frames: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
@@ -116,4 +126,4 @@ def _stutter(frames: np.ndarray, strength: float, rng: np.random.Generator) -> n
     return out
 
 
-_EFFECTS = {"false_colour": _false_colour, "haze": _haze, "shake": _shake, "stutter": _stutter}
+_EFFECTS = {"false_colour": _false_colour, "negative": _negative, "shake": _shake, "stutter": _stutter}
