@@ -40,7 +40,13 @@ class MethodSpec:
     parts: tuple[str, ...] = ()
 
 
+NO_LEARNING = {"layer_norm": False, "projection": False, "learn_temperature": False}  # a head without parameters
+
 METHODS: dict[str, MethodSpec] = {
+    "nearest_mean": MethodSpec(
+        "nearest mean", LateFusion, LateFusionOptions,
+        defaults={**NO_LEARNING, "pooling": "time", "metric": "cosine", "late_fusion": "logit_sum"},
+    ),  # nearest class mean on the frozen features: what is there before anything is learnt
     "protonet": MethodSpec("ProtoNet", ProtoNet, HeadOptions, "first"),
     "protonet_f": MethodSpec("ProtoNet-F", ProtoNet, HeadOptions, "second"),
     "protonet_lf": MethodSpec("ProtoNet-LF", LateFusion, LateFusionOptions, parts=("protonet", "protonet_f")),
