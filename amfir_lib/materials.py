@@ -88,9 +88,8 @@ def prepare(config: Config, name: str, *, backbone: str = "auto", **options: Any
     """One data set with its features, computed where the cache lacks them.
 
     Flow of rendered clips is computed by DIS.  That of real ones is Farnebäck's, averaged over the three pairs of
-    frames around each instant: on the 19 base and validation classes of UTD-MHAD's depth clips the flow stream alone
-    (5-way 1-shot, a third of the classes left out at a time) went from 55 % with DIS to 60 % with Farnebäck's algorithm
-    and 69 % with the average.  A notebook's parameters ``flow_algorithm`` and ``flow_average`` go before these.
+    frames around each instant, which quiets a noisy sensor; both were chosen on base and validation classes of real
+    depth clips.  A notebook's parameters ``flow_algorithm`` and ``flow_average`` go before these.
 
     Args:
         config, name, options: as ``open_dataset``.
