@@ -56,7 +56,13 @@ METHODS: dict[str, MethodSpec] = {
 
 PRESETS: dict[str, dict[str, Any]] = {
     "study": {},
-    "paper_literal": {"layer_norm": False, "scaled": False, "logit_scale": 1.0, "learn_temperature": False},
+    "paper_literal": {
+        "layer_norm": False,
+        "scaled": False,
+        "logit_scale": 1.0,
+        "learn_temperature": False,
+        "pooling": "mean",
+    },
 }
 
 
