@@ -104,12 +104,13 @@ def sentences(frame: pd.DataFrame, *, plateau: float) -> str:
     parts = []
     for dataset in dict.fromkeys(frame["dataset"]):
         own = total.loc[(dataset, "AMFIR")]
-        falls = own["settled"] < own["start"] - SMALL
+        moved = own["settled"] - own["start"]
+        course = "stays" if abs(moved) < SMALL else "falls" if moved < 0 else "rises"
         calms = own["late_fluctuation"] < own["early_fluctuation"]
         text = (
-            f"On **{dataset}** AMFIR's free energy {'falls' if falls else 'does not fall'} from {own['start']:.2f} to "
-            f"{own['settled']:.2f} nats and fluctuates {'less' if calms else 'no less'} in the last quarter of "
-            f"training ({own['late_fluctuation']:.3f}) than in the first ({own['early_fluctuation']:.3f}); "
+            f"On **{dataset}** AMFIR's free energy {course}: it starts at {own['start']:.2f} nats and settles at "
+            f"{own['settled']:.2f}, fluctuating {'less' if calms else 'no less'} in the last quarter of training "
+            f"({own['late_fluctuation']:.3f}) than in the first ({own['early_fluctuation']:.3f}); "
             f"the paper prints about {plateau:.1f} on real data."
         )
         without = total["settled"].get((dataset, "no distillation"))

@@ -46,10 +46,10 @@ def test_a_curve_settles_at_the_mean_of_its_last_quarter():
 
 def test_the_sentences_follow_the_numbers():
     text = sentences(summary(curves(RESULTS, series=named), RESULTS, series=named), plateau=-4.0)
-    assert "falls from -2.00 to -3.97" in text and "fluctuates less" in text
+    assert "falls: it starts at -2.00 nats and settles at -3.97, fluctuating less" in text
     assert "it settles at -3.50, higher than with it" in text
     rising = [result("AMFIR", [-3.0, -2.9, -2.8, -2.7, -2.6, -2.5, -2.4, -2.3, -1.0])]
-    assert "does not fall" in sentences(summary(curves(rising, series=named), rising, series=named), plateau=-4.0)
+    assert "rises: it starts at -3.50" in sentences(summary(curves(rising, series=named), rising, series=named), plateau=-4.0)
 
 
 def test_fixed_temperatures_are_compared_at_the_start_and_at_the_end():
