@@ -49,7 +49,8 @@ def test_the_sentences_follow_the_numbers():
     assert "falls: it starts at -2.00 nats and settles at -3.97, fluctuating less" in text
     assert "it settles at -3.50, higher than with it" in text
     rising = [result("AMFIR", [-3.0, -2.9, -2.8, -2.7, -2.6, -2.5, -2.4, -2.3, -1.0])]
-    assert "rises: it starts at -3.50" in sentences(summary(curves(rising, series=named), rising, series=named), plateau=-4.0)
+    found = summary(curves(rising, series=named), rising, series=named)
+    assert "rises: it starts at -3.50" in sentences(found, plateau=-4.0)
 
 
 def test_fixed_temperatures_are_compared_at_the_start_and_at_the_end():
