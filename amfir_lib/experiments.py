@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from amfir_lib import distances, distillation, episodes, evaluation, feature_table, fusion, inference, readings
+from amfir_lib import distances, distillation, episodes, evaluation, feature_table, fusion, inference, methods, readings
 from amfir_lib import training as training_module
 from amfir_lib.config import resolve_device
 from amfir_lib.data.manifest import Dataset
@@ -31,7 +32,17 @@ from amfir_lib.episodes import Episodes
 from amfir_lib.errors import TrainingDiverged
 from amfir_lib.evaluation import QueryResults, evaluate
 from amfir_lib.feature_table import FeatureTable, layout, load_table
-from amfir_lib.methods import METHODS, Method, build_method, enhancers, head, resolve_options, streams
+from amfir_lib.methods import (
+    METHODS,
+    Method,
+    build_method,
+    enhancers,
+    head,
+    options_of_part,
+    resolve_options,
+    streams,
+    uses_patches,
+)  # fmt: skip
 from amfir_lib.methods import base as methods_base
 from amfir_lib.parallel import map_parallel
 from amfir_lib.storage import atomic_write, digest_of, digest_of_source, read_json, source_of, write_json
@@ -41,6 +52,18 @@ _COMMON_CODE = (
     training_module, episodes, evaluation, feature_table, inference, readings, distances, distillation, fusion,
     methods_base, head, streams, enhancers,
 )  # fmt: skip
+
+
+def _written_in(module: ModuleType) -> set[ModuleType]:
+    """The module and those of the methods package that it imports names from, and so on."""
+    found, open_modules = set(), [module]
+    while open_modules:
+        one = open_modules.pop()
+        if one not in found:
+            found.add(one)
+            names = {getattr(value, "__module__", None) or "" for value in vars(one).values()}
+            open_modules += [sys.modules[name] for name in names if name.startswith(f"{methods.__name__}.")]
+    return found
 
 
 @dataclass(frozen=True)
@@ -130,7 +153,7 @@ class Run:
         """Everything that can change the result; it travels with the run to the workers."""
         options = asdict(resolve_options(self.method, self.options))  # refuses an unknown method or option
         spec = METHODS[self.method]
-        modules = (*_COMMON_CODE, sys.modules[spec.build.__module__])
+        modules = {*_COMMON_CODE, *_written_in(sys.modules[spec.build.__module__])}
         return {
             "data": self.material.identity,
             "method": self.method,
@@ -155,9 +178,10 @@ class Run:
 
     @cached_property
     def _parts(self) -> tuple[Run, ...]:
-        shared = {f for method in METHODS[self.method].parts for f in METHODS[method].options.__dataclass_fields__}
-        options = {name: value for name, value in self.options.items() if name in shared | {"preset"}}
-        return tuple(replace(self, method=method, options=options) for method in METHODS[self.method].parts)
+        return tuple(
+            replace(self, method=part, options=options_of_part(part, self.options))
+            for part in METHODS[self.method].parts
+        )
 
     def folder(self, cache_dir: Path) -> Path:
         """Where the cache keeps it."""
@@ -290,7 +314,7 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
 def _execute(run: Run, *, cells: tuple[TestCell, ...], cache_dir: Path, device: str) -> None:
     """Compute what is missing of one run; the record is written when the training is whole."""
     folder = run.folder(cache_dir)
-    table = _table(run.material.dataset.digest, METHODS[run.method].build.uses_patches, _Hidden(run.material))
+    table = _table(run.material.dataset.digest, uses_patches(run.method), _Hidden(run.material))
     table = table.to(device)
     if not (folder / "record.json").exists():
         train_run(run, table, folder, cache_dir)
@@ -328,7 +352,8 @@ def train_run(run: Run, table: FeatureTable, folder: Path, cache_dir: Path) -> N
     if parts:
         state: dict[str, Tensor] = {}
         for part in parts:
-            state |= load_file(part.folder / "state.safetensors")
+            own = load_file(part.folder / "state.safetensors")
+            state |= {f"parts.{part.run.method}.{name}": values for name, values in own.items()}
         method.load_state_dict(state)
         history, validation = pd.DataFrame(), pd.DataFrame()
         outcome = {"seconds": sum(part.record["seconds"] for part in parts), "best_step": None, "val_accuracy": None}

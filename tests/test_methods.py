@@ -16,10 +16,11 @@ from amfir_lib.errors import BadParameter, ShapeError, UnknownName, UnknownParam
 from amfir_lib.inference import SCORES
 from amfir_lib.methods import METHODS, PRESETS, build_method, resolve_options
 from amfir_lib.methods.base import cross_entropy
+from amfir_lib.methods.head import HeadOptions
 
 E, N, K, Q, T, P, D = 2, 3, 2, 2, 4, 2, 6
 DIMS = {"rgb": D, "flow": D}
-SMALL = {"width": 5, "n_segments": T}
+SMALL = {"width": 5, "n_segments": T, "tuple_width": 5}
 TARGET = torch.arange(N).repeat_interleave(Q).expand(E, N * Q)
 HEADS = [
     {},
@@ -33,6 +34,8 @@ HEADS = [
     {"preset": "paper_literal"},
     {"preset": "paper_literal", "projection": False, "pooling": "time"},
 ]
+HEADED = [name for name, spec in METHODS.items() if issubclass(spec.options, HeadOptions)]  # one head per modality
+CASES = [(name, options) for name in HEADED for options in HEADS] + [(n, {}) for n in METHODS if n not in HEADED]
 TRAINABLE = [options for options in HEADS if options.get("projection", True)]
 
 
@@ -41,7 +44,9 @@ def generator(seed=0):
 
 
 def build(name="amfir", *, dims=DIMS, seed=0, **options):
-    return build_method(name, dims=dims, options={**SMALL, **options}, generator=generator(seed))
+    known = METHODS[name].options.__dataclass_fields__ if name in METHODS else ()
+    own = {option: value for option, value in SMALL.items() if option in known}
+    return build_method(name, dims=dims, options={**own, **options}, generator=generator(seed))
 
 
 def clips(seed=0, scale=1.0, modalities=DIMS):
@@ -68,8 +73,7 @@ def assert_equal_tensors(found, expected):
         assert torch.equal(found[name], expected[name]), name
 
 
-@pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize("options", HEADS, ids=str)
+@pytest.mark.parametrize(("name", "options"), CASES, ids=str)
 def test_output_has_the_stated_shapes_and_is_a_distribution(name, options):
     method = build(name, **options)
     output = method(*clips())
@@ -80,19 +84,17 @@ def test_output_has_the_stated_shapes_and_is_a_distribution(name, options):
     assert all(psi.shape == (E, N * Q, N) for psi in output.distances.values())
 
 
-@pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize("options", HEADS, ids=str)
+@pytest.mark.parametrize(("name", "options"), CASES, ids=str)
 def test_the_order_of_supports_does_not_matter(name, options):
-    method, (support, query) = build(name, **options), clips()
+    method, (support, query) = build(name, **options).eval(), clips()
     shuffled = {m: x.flip(2) for m, x in support.items()}
     a, b = method(support, query).log_posterior, method(shuffled, query).log_posterior
     np.testing.assert_allclose(a.detach(), b.detach(), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize("options", HEADS, ids=str)
+@pytest.mark.parametrize(("name", "options"), CASES, ids=str)
 def test_a_query_is_classified_alone_whatever_the_other_queries_are(name, options):
-    method, (support, query) = build(name, **options), clips()
+    method, (support, query) = build(name, **options).eval(), clips()
     other = {m: torch.cat([x[:, :2], torch.randn(x[:, 2:].shape, generator=generator(9))], 1) for m, x in query.items()}
     a, b = method(support, query).log_posterior[:, :2], method(support, other).log_posterior[:, :2]
     np.testing.assert_allclose(a.detach(), b.detach(), atol=1e-5)
@@ -107,16 +109,15 @@ def test_episodes_of_a_batch_do_not_touch_each_other(options):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_embedding_clips_once_and_gathering_them_equals_the_direct_path(name):
-    method, (support, query) = build(name), clips()
+    method, (support, query) = build(name).eval(), clips()
     expected = method(support, query)
     bank = method.embed({m: torch.cat([support[m].flatten(0, 2), query[m].flatten(0, 1)]) for m in method.modalities})
     rows = torch.arange(E * N * K).reshape(E, N, K), E * N * K + torch.arange(E * N * Q).reshape(E, N * Q)
-    found = method.compare({m: x[rows[0]] for m, x in bank.items()}, {m: x[rows[1]] for m, x in bank.items()})
+    found = method.compare(*({name: x[part] for name, x in bank.items()} for part in rows))
     np.testing.assert_allclose(found.log_posterior.detach(), expected.log_posterior.detach(), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize("options", TRAINABLE, ids=str)
+@pytest.mark.parametrize(("name", "options"), [case for case in CASES if case[1].get("projection", True)], ids=str)
 def test_a_gradient_reaches_every_parameter(name, options):
     method = build(name, **options)
     for parameter, gradient in gradients(method, *clips()).items():
@@ -263,8 +264,9 @@ def test_late_fusion_trains_exactly_as_two_prototype_networks_trained_apart():
             loss, _ = method.loss(method(*clips(step)), TARGET)
             loss.backward()
             optimiser.step()
-    apart = methods["protonet"].state_dict() | methods["protonet_f"].state_dict()
-    assert_equal_tensors(methods["protonet_lf"].state_dict(), apart)
+    fused = methods.pop("protonet_lf").state_dict()
+    apart = {f"parts.{n}.{key}": x for n, method in methods.items() for key, x in method.state_dict().items()}
+    assert_equal_tensors(fused, apart)
 
 
 def test_late_fusion_is_the_mean_of_posteriors_or_the_sum_of_logits():

@@ -72,6 +72,8 @@ LOOKS: dict[str, Look] = {
     "cmn": Look("CMN", "#DDCC77", ">"),
     "otam": Look("OTAM", "#56B4E9", "p"),
     "trx": Look("TRX", "#332288", "h"),
+    "trx_f": Look("TRX-F", "#4477AA", "h", "--"),
+    "trx_lf": Look("TRX-LF", "#AA4499", "h", "-."),
     "strm": Look("STRM", "#117733", "X"),
     "hyrsm": Look("HyRSM", "#661100", "*"),
 }

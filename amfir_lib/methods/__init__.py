@@ -11,12 +11,19 @@ import torch
 from amfir_lib.errors import BadParameter, unknown_name
 from amfir_lib.methods.amfir import Amfir, AmfirOptions
 from amfir_lib.methods.base import EpisodeOutput, Features, Method
+from amfir_lib.methods.cmn import Cmn, CmnOptions
 from amfir_lib.methods.head import HeadOptions
-from amfir_lib.methods.late_fusion import LateFusion, LateFusionOptions
+from amfir_lib.methods.late_fusion import LateFusion, late_fusion_options
+from amfir_lib.methods.matching_net import MatchingNet, MatchingNetOptions
 from amfir_lib.methods.options import Options
+from amfir_lib.methods.otam import Otam, OtamOptions
 from amfir_lib.methods.protonet import ProtoNet
+from amfir_lib.methods.trx import Trx, TrxOptions
 
-__all__ = ["METHODS", "PRESETS", "EpisodeOutput", "Features", "Method", "MethodSpec", "build_method", "resolve_options"]
+__all__ = [
+    "METHODS", "PRESETS", "EpisodeOutput", "Features", "Method", "MethodSpec", "build_method", "options_of_part",
+    "resolve_options", "uses_patches",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -25,7 +32,7 @@ class MethodSpec:
 
     Attributes:
         title: in tables and figures.
-        build: called with dims, options and ``generator``.
+        build: called with dims, options and ``generator``; with its built parts and options if it has parts.
         options: class of its options.
         streams: which modalities it reads: "first" (appearance), "second" (motion) or "both".
         defaults: options that differ from the defaults of ``options``.
@@ -43,7 +50,15 @@ class MethodSpec:
 METHODS: dict[str, MethodSpec] = {
     "protonet": MethodSpec("ProtoNet", ProtoNet, HeadOptions, "first"),
     "protonet_f": MethodSpec("ProtoNet-F", ProtoNet, HeadOptions, "second"),
-    "protonet_lf": MethodSpec("ProtoNet-LF", LateFusion, LateFusionOptions, parts=("protonet", "protonet_f")),
+    "protonet_lf": MethodSpec(
+        "ProtoNet-LF", LateFusion, late_fusion_options(HeadOptions), parts=("protonet", "protonet_f")
+    ),
+    "matchingnet": MethodSpec("MatchingNet", MatchingNet, MatchingNetOptions, "first"),
+    "cmn": MethodSpec("CMN", Cmn, CmnOptions, "first"),
+    "otam": MethodSpec("OTAM", Otam, OtamOptions, "first"),
+    "trx": MethodSpec("TRX", Trx, TrxOptions, "first"),
+    "trx_f": MethodSpec("TRX-F", Trx, TrxOptions, "second"),
+    "trx_lf": MethodSpec("TRX-LF", LateFusion, late_fusion_options(TrxOptions), parts=("trx", "trx_f")),
     "amfar": MethodSpec("AMFAR", Amfir, AmfirOptions, defaults={"score": "neg_certainty"}),
     "amfir": MethodSpec("AMFIR", Amfir, AmfirOptions),
 }
@@ -59,7 +74,7 @@ def resolve_options(name: str, options: Mapping[str, Any]) -> Options:
 
     Args:
         name: of the method.
-        options: what differs from the defaults.
+        options: what differs from the defaults. Of a preset, a method takes the values that it has options for.
     Returns:
         The method's frozen options; ``dataclasses.asdict`` gives the record.
     Raises:
@@ -71,7 +86,21 @@ def resolve_options(name: str, options: Mapping[str, Any]) -> Options:
     preset = given.pop("preset", "study")
     if preset not in PRESETS:
         raise unknown_name("preset", preset, PRESETS)
-    return spec.options.from_mapping({**spec.defaults, **PRESETS[preset], **given}, method=name)
+    known = spec.options.__dataclass_fields__
+    preset_values = {option: value for option, value in PRESETS[preset].items() if option in known}
+    return spec.options.from_mapping({**spec.defaults, **preset_values, **given}, method=name)
+
+
+def options_of_part(part: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the options of an assembled method that its part ``part`` has as well, and the preset."""
+    known = {*METHODS[part].options.__dataclass_fields__, "preset"}
+    return {name: value for name, value in options.items() if name in known}
+
+
+def uses_patches(name: str) -> bool:
+    """Whether a method, or a part of it, reads features that are not averaged over the spatial patches."""
+    spec = METHODS[name]
+    return spec.build.uses_patches or any(uses_patches(part) for part in spec.parts)
 
 
 def build_method(
@@ -98,5 +127,12 @@ def build_method(
             f'method "{name}" reads modality number {needed}, but only {", ".join(names) or "none"} is given. '
             "Add the modality, or choose a single-modality method."
         )
+    if spec.parts:
+        parts = {}
+        for part in spec.parts:  # each begins as it would alone
+            own = torch.Generator(generator.device).set_state(generator.get_state())
+            given = options_of_part(part, options or {})
+            parts[part] = build_method(part, dims=dims, options=given, generator=own)
+        return spec.build(parts, resolved)
     chosen = {"first": names[:1], "second": names[1:2], "both": names}[spec.streams]
     return spec.build({m: dims[m] for m in chosen}, resolved, generator=generator)

@@ -1,0 +1,100 @@
+"""Matching network (Vinyals et al. 2016; row Matching Net of Table 1, cited there through the CMN paper)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from amfir_lib.errors import BadParameter
+from amfir_lib.methods.base import EpisodeOutput, Features
+from amfir_lib.methods.frames import FrameMethod, FrameOptions, unit_vectors
+from amfir_lib.methods.options import choice, number
+
+
+@dataclass(frozen=True)
+class MatchingNetOptions(FrameOptions):
+    """Options of the front, and:
+
+    Attributes:
+        logit_scale: initial factor on the cosines, which lie in [-1, 1].
+        pooling: a clip is the "mean" of its frames, or "time" keeps the T positions as one vector of T * d.
+        fce: full-context embeddings. They read the supports as a sequence, so their order then matters.
+    """
+
+    logit_scale: float = number(10.0, low=0, above=True)
+    pooling: str = choice("mean", ("mean", "time"))
+    fce: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.fce and self.pooling != "mean":
+            raise BadParameter(
+                f'pooling is "{self.pooling}", but fce is built for "mean". Set pooling to "mean", or fce to false.'
+            )
+
+
+class MatchingNet(FrameMethod):
+    """A query attends to all supports of the episode; a class's probability is the attention on its supports.
+
+    s_ij = logit_scale * cos(q_i, x_j);  p(k | q_i) = sum over j of class k of softmax_j(s_ij).
+
+    How the CMN paper pooled the frames for this row, and whether it used full-context embeddings, is unknown: the
+    temporal mean, a trainable projection (of ``width`` where 512 is proposed for 2048-d features) and a trainable
+    temperature are a proposal, and contexts are a switch.
+
+    Args:
+        dims, options, generator: see ``FrameMethod``.
+    """
+
+    def __init__(self, dims: Mapping[str, int], options: MatchingNetOptions, *, generator: torch.Generator) -> None:
+        super().__init__(dims, options, generator=generator)
+        if options.fce:
+            with self.initialise("context"):
+                self.context = FullContext(self.width)
+
+    def embed(self, clips: Features) -> dict[str, Tensor]:
+        frames = self.frames(clips)
+        vectors = frames.mean(1) if self.options.pooling == "mean" else frames.flatten(1)  # (B, d')
+        return {self.modality: vectors if self.options.fce else unit_vectors(vectors)}
+
+    def compare(self, support: dict[str, Tensor], query: dict[str, Tensor]) -> EpisodeOutput:
+        supports, queries = support[self.modality], query[self.modality]  # (E, N, K, d'), (E, M, d')
+        if self.options.fce:
+            supports, queries = (unit_vectors(vectors) for vectors in self.context(supports, queries))
+        scores = torch.einsum("emd,enkd->emnk", queries, supports) * self.log_scale.exp()
+        attention = torch.log_softmax(scores.flatten(2), dim=-1).unflatten(2, scores.shape[2:])
+        return EpisodeOutput(attention.logsumexp(-1))
+
+
+class FullContext(nn.Module):
+    """Full-context embeddings: supports read each other, and each query reads the supports N * K times.
+
+    Supports: x + forward + backward states of a bidirectional LSTM over the N * K supports in their order.  Queries: an
+    LSTM cell whose input is the query and its dot-product attention over those supports, begun at the query itself;
+    the query is added to each new state.
+
+    Args:
+        width: d of the vectors.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.supports = nn.LSTM(width, width, batch_first=True, bidirectional=True)
+        self.query = nn.LSTMCell(2 * width, width)
+
+    def forward(self, support: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
+        """(E, N, K, d) supports and (E, M, d) queries -> both in context, of the same shapes."""
+        sequence = support.flatten(1, 2)  # (E, N * K, d)
+        forward, backward = self.supports(sequence)[0].chunk(2, dim=-1)
+        sequence = sequence + forward + backward
+        plain = query.flatten(0, 1)  # (E * M, d)
+        hidden, cell = plain, torch.zeros_like(plain)
+        for _ in range(sequence.shape[1]):
+            attention = (hidden.unflatten(0, query.shape[:2]) @ sequence.transpose(1, 2)).softmax(-1)  # (E, M, N * K)
+            read = (attention @ sequence).flatten(0, 1)
+            hidden, cell = self.query(torch.cat((plain, read), dim=-1), (hidden, cell))
+            hidden = hidden + plain
+        return sequence.unflatten(1, support.shape[1:3]), hidden.unflatten(0, query.shape[:2])

@@ -1,0 +1,84 @@
+"""OTAM (Cao et al. 2020): clips are compared along their best ordered alignment in time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from amfir_lib.methods.base import EpisodeOutput, Features
+from amfir_lib.methods.frames import FrameMethod, FrameOptions, unit_vectors
+from amfir_lib.methods.options import number
+
+
+@dataclass(frozen=True)
+class OtamOptions(FrameOptions):
+    """Options of the front, and:
+
+    Attributes:
+        smoothing: lambda of the soft minimum; towards 0 it becomes the minimum.
+    """
+
+    smoothing: float = number(0.1, low=0, above=True)
+
+
+class Otam(FrameMethod):
+    """Distance of two clips = soft-minimal cost of aligning their frames, summed over both directions.
+
+    The cost of a pair of frames is 1 - cosine; see ``alignment_cost``.  A class's distance is the mean over its
+    supports.  As published but for these: the front and the trainable temperature of ``FrameMethod`` (the published
+    head has no parameters); cosines without the 0.01 that is added to the product of norms, so that frames are
+    normalised once for each clip (with the front's norms it would change them by less than 0.1 %); soft minima in log
+    space, because exp(-g / lambda) is zero in float32 once g exceeds 10.
+
+    Args:
+        dims, options, generator: see ``FrameMethod``.
+    """
+
+    def embed(self, clips: Features) -> dict[str, Tensor]:
+        return {self.modality: unit_vectors(self.frames(clips))}
+
+    def compare(self, support: dict[str, Tensor], query: dict[str, Tensor]) -> EpisodeOutput:
+        supports, queries = support[self.modality], query[self.modality]  # (E, N, K, T, d), (E, M, T, d)
+        n_way, n_shot, n_frames = supports.shape[1:4]
+        cosine = queries.flatten(1, 2) @ supports.flatten(1, 3).transpose(1, 2)  # (E, M * T, N * K * T)
+        cost = 1 - cosine.unflatten(2, (n_way * n_shot, n_frames)).unflatten(1, (-1, n_frames)).transpose(2, 3)
+        both = torch.stack((cost, cost.transpose(-1, -2)))  # (2, E, M, N * K, T, T)
+        distance = alignment_cost(both, smoothing=self.options.smoothing).sum(0)  # (E, M, N * K)
+        return self.answer(distance.unflatten(2, (n_way, n_shot)).mean(-1))
+
+
+def alignment_cost(cost: Tensor, *, smoothing: float) -> Tensor:
+    """Soft-minimal cost of an alignment of rows to columns that may begin and end at any column.
+
+    With d the cost padded by a column of zeros on each side, m = 0..T+1, and g(l, 0) = 0:
+    g(0, m) = d(0, m) + g(0, m-1);
+    g(l, m) = d(l, m) + softmin{g(l-1, m-1), g(l, m-1)}, where for m = 1 and m = T+1 also g(l-1, m) is allowed;
+    softmin(v) = -lambda log sum exp(-v / lambda);  the result is g(T-1, T+1).
+
+    Within a row this is a running sum: with c(l, m) = d(l, 0) + ... + d(l, m), the logarithm of exp(-(g - c) / lambda)
+    grows by what enters from the row above.  So a row is one ``logcumsumexp`` and only the loop over rows remains.
+
+    Args:
+        cost: (..., T, T') of row frames and column frames, such as 1 - cosine.
+        smoothing: lambda, positive, in units of the cost.
+    Returns:
+        (...) alignment costs; many near-minimal alignments, and free padding, can make them negative.
+    Example:
+        One frame against one: g = d. Zero costs, T = T' = 2: one path in the first row, three in the second,
+        -lambda log 6.
+    """
+    padded = pad(cost, (1, 1)) / smoothing  # (..., T, T' + 2), in units of lambda
+    total = padded.cumsum(-1)  # c(l, m)
+    row = total[..., 0, :]  # g(0, m)
+    for level in range(1, cost.shape[-2]):
+        diagonal, above = row[..., :-1], row[..., 1:]
+        first = torch.logaddexp(-diagonal[..., :1], -above[..., :1])
+        last = torch.logaddexp(-diagonal[..., -1:], -above[..., -1:])
+        entering = torch.cat((first, -diagonal[..., 1:-1], last), dim=-1)  # into m = 1..T'+1 from the row above
+        running = total[..., level, :]
+        entering = torch.cat((torch.zeros_like(first), entering + running[..., :-1]), dim=-1)  # m = 0: g = 0
+        row = running - entering.logcumsumexp(-1)
+    return row[..., -1] * smoothing
