@@ -14,13 +14,16 @@ import torch
 
 from amfir_lib.errors import BadParameter, ShapeError, UnknownName, UnknownParameter
 from amfir_lib.inference import SCORES
-from amfir_lib.methods import METHODS, PRESETS, build_method, resolve_options
+from amfir_lib.methods import METHODS as ALL_METHODS
+from amfir_lib.methods import PRESETS, build_method, resolve_options
 from amfir_lib.methods.base import cross_entropy
+from amfir_lib.methods.streams import StreamMethod
 
 E, N, K, Q, T, P, D = 2, 3, 2, 2, 4, 2, 6
 DIMS = {"rgb": D, "flow": D}
 SMALL = {"width": 5, "n_segments": T}
 TARGET = torch.arange(N).repeat_interleave(Q).expand(E, N * Q)
+METHODS = [name for name, spec in ALL_METHODS.items() if issubclass(spec.build, StreamMethod)]
 HEADS = [
     {},
     {"pooling": "time"},

@@ -10,13 +10,21 @@ import torch
 
 from amfir_lib.errors import BadParameter, unknown_name
 from amfir_lib.methods.amfir import Amfir, AmfirOptions
-from amfir_lib.methods.base import EpisodeOutput, Features, Method
+from amfir_lib.methods.base import DataFacts, EpisodeOutput, Features, Method
+from amfir_lib.methods.early_fusion import EarlyProtoNet, EarlyProtoNetOptions, EarlyStrm, EarlyStrmOptions
 from amfir_lib.methods.head import HeadOptions
+from amfir_lib.methods.hyrsm import Hyrsm, HyrsmOptions
 from amfir_lib.methods.late_fusion import LateFusion, LateFusionOptions
 from amfir_lib.methods.options import Options
 from amfir_lib.methods.protonet import ProtoNet
+from amfir_lib.methods.strm import Strm, StrmOptions
 
-__all__ = ["METHODS", "PRESETS", "EpisodeOutput", "Features", "Method", "MethodSpec", "build_method", "resolve_options"]
+__all__ = [
+    "METHODS", "PRESETS", "DataFacts", "EpisodeOutput", "Features", "Method", "MethodSpec", "build_method",
+    "resolve_options", "title_of",
+]  # fmt: skip
+
+OUR_READING = "our reading"  # of a name that the paper does not define
 
 
 @dataclass(frozen=True)
@@ -30,6 +38,8 @@ class MethodSpec:
         streams: which modalities it reads: "first" (appearance), "second" (motion) or "both".
         defaults: options that differ from the defaults of ``options``.
         parts: methods whose separately trained heads make up this one; empty for a method that is trained itself.
+        lite: its title where frames have a single patch, for a method that enriches patches.
+        note: what a table must say beside the title.
     """
 
     title: str
@@ -38,6 +48,8 @@ class MethodSpec:
     streams: str = "both"
     defaults: Mapping[str, Any] = field(default_factory=dict)
     parts: tuple[str, ...] = ()
+    lite: str = ""
+    note: str = ""
 
 
 METHODS: dict[str, MethodSpec] = {
@@ -46,6 +58,14 @@ METHODS: dict[str, MethodSpec] = {
     "protonet_lf": MethodSpec("ProtoNet-LF", LateFusion, LateFusionOptions, parts=("protonet", "protonet_f")),
     "amfar": MethodSpec("AMFAR", Amfir, AmfirOptions, defaults={"score": "neg_certainty"}),
     "amfir": MethodSpec("AMFIR", Amfir, AmfirOptions),
+    "hyrsm": MethodSpec("HyRSM", Hyrsm, HyrsmOptions, "first"),
+    "strm": MethodSpec("STRM", Strm, StrmOptions, "first", lite="STRM-lite"),
+    "strm_f": MethodSpec("STRM-F", Strm, StrmOptions, "second", lite="STRM-F-lite"),
+    "protonet_ec": MethodSpec("ProtoNet-EC", EarlyProtoNet, EarlyProtoNetOptions, note=OUR_READING),
+    "protonet_ea": MethodSpec(
+        "ProtoNet-EA", EarlyProtoNet, EarlyProtoNetOptions, defaults={"early_fusion": "ea"}, note=OUR_READING
+    ),
+    "strm_ec": MethodSpec("STRM-EC", EarlyStrm, EarlyStrmOptions, lite="STRM-EC-lite", note=OUR_READING),
 }
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -74,8 +94,32 @@ def resolve_options(name: str, options: Mapping[str, Any]) -> Options:
     return spec.options.from_mapping({**spec.defaults, **PRESETS[preset], **given}, method=name)
 
 
+def title_of(name: str, n_patches: Mapping[str, int]) -> str:
+    """What a method is called on features with these patches per frame.
+
+    A method that enriches patches calls itself lite where no modality of it has more than one.
+
+    Args:
+        name: one of METHODS.
+        n_patches: modality -> P, in the order appearance, motion.
+    """
+    spec = METHODS[name]
+    return spec.lite if spec.lite and max(n_patches[m] for m in _own(spec, n_patches)) == 1 else spec.title
+
+
+def _own(spec: MethodSpec, modalities: Mapping[str, Any]) -> list[str]:
+    """The modalities that a method reads, of those given in the order appearance, motion."""
+    names = list(modalities)
+    return {"first": names[:1], "second": names[1:2], "both": names}[spec.streams]
+
+
 def build_method(
-    name: str, *, dims: Mapping[str, int], options: Mapping[str, Any] | None = None, generator: torch.Generator
+    name: str,
+    *,
+    dims: Mapping[str, int],
+    options: Mapping[str, Any] | None = None,
+    generator: torch.Generator,
+    facts: DataFacts | None = None,
 ) -> Method:
     """A method with initial weights from ``generator`` alone.
 
@@ -85,10 +129,11 @@ def build_method(
             {"depth": 96, "flow": 96}. A single-modality method takes its own from them.
         options: what differs from the method's defaults.
         generator: torch.Generator on the CPU.
+        facts: of the data set, for methods that need some (``Method.needs``).
     Returns:
         The method, on the CPU, in training mode.
     Raises:
-        as ``resolve_options``; BadParameter: a modality is missing.
+        as ``resolve_options``; BadParameter: a modality or a fact is missing.
     """
     resolved = resolve_options(name, options or {})
     spec, names = METHODS[name], list(dims)
@@ -98,5 +143,11 @@ def build_method(
             f'method "{name}" reads modality number {needed}, but only {", ".join(names) or "none"} is given. '
             "Add the modality, or choose a single-modality method."
         )
-    chosen = {"first": names[:1], "second": names[1:2], "both": names}[spec.streams]
-    return spec.build({m: dims[m] for m in chosen}, resolved, generator=generator)
+    needs = spec.build.needs
+    if needs and facts is None:
+        raise BadParameter(
+            f'method "{name}" must know {", ".join(needs)} of the data set, but no facts are given. '
+            "Pass facts=DataFacts(...) to build_method."
+        )
+    given = {fact: getattr(facts, fact) for fact in needs}
+    return spec.build({m: dims[m] for m in _own(spec, dims)}, resolved, generator=generator, **given)
