@@ -23,7 +23,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from amfir_lib import distances, distillation, episodes, evaluation, feature_table, fusion, inference, methods, readings
+from amfir_lib import distances, distillation, episodes, evaluation, feature_table, fusion, inference, readings
 from amfir_lib import training as training_module
 from amfir_lib.config import resolve_device
 from amfir_lib.data.manifest import Dataset
@@ -34,6 +34,7 @@ from amfir_lib.evaluation import QueryResults, evaluate
 from amfir_lib.feature_table import FeatureTable, layout, load_table
 from amfir_lib.methods import (
     METHODS,
+    DataFacts,
     Method,
     build_method,
     enhancers,
@@ -41,8 +42,9 @@ from amfir_lib.methods import (
     options_of_part,
     resolve_options,
     streams,
+    title_of,
     uses_patches,
-)  # fmt: skip
+)
 from amfir_lib.methods import base as methods_base
 from amfir_lib.parallel import map_parallel
 from amfir_lib.storage import atomic_write, digest_of, digest_of_source, read_json, source_of, write_json
@@ -52,18 +54,6 @@ _COMMON_CODE = (
     training_module, episodes, evaluation, feature_table, inference, readings, distances, distillation, fusion,
     methods_base, head, streams, enhancers,
 )  # fmt: skip
-
-
-def _written_in(module: ModuleType) -> set[ModuleType]:
-    """The module and those of the methods package that it imports names from, and so on."""
-    found, open_modules = set(), [module]
-    while open_modules:
-        one = open_modules.pop()
-        if one not in found:
-            found.add(one)
-            names = {getattr(value, "__module__", None) or "" for value in vars(one).values()}
-            open_modules += [sys.modules[name] for name in names if name.startswith(f"{methods.__name__}.")]
-    return found
 
 
 @dataclass(frozen=True)
@@ -153,7 +143,7 @@ class Run:
         """Everything that can change the result; it travels with the run to the workers."""
         options = asdict(resolve_options(self.method, self.options))  # refuses an unknown method or option
         spec = METHODS[self.method]
-        modules = {*_COMMON_CODE, *_written_in(sys.modules[spec.build.__module__])}
+        modules = (*_COMMON_CODE, *_modules_of(sys.modules[spec.build.__module__]))
         return {
             "data": self.material.identity,
             "method": self.method,
@@ -171,6 +161,12 @@ class Run:
     def key(self) -> str:
         """Digest of the identity."""
         return digest_of(self.identity)
+
+    @property
+    def n_patches(self) -> dict[str, int]:
+        """Modality -> patches per frame, as the method is given them."""
+        whole = uses_patches(self.method)
+        return {m: store.features.shape[2] if whole else 1 for m, store in self.material.stores.items()}
 
     def parts(self) -> tuple[Run, ...]:
         """The runs whose trained heads make up this one, for methods that are assembled rather than trained."""
@@ -235,6 +231,19 @@ class Series:
     def runs(self, material: Material, settings: Training, seeds: Sequence[int]) -> list[Run]:
         """The runs of the series on one data set."""
         return [Run(material, self.method, self.options, settings, seed) for seed in seeds]
+
+
+def _modules_of(module: ModuleType) -> list[ModuleType]:
+    """A module of the package ``methods`` and those of that package that it takes anything from, at any depth."""
+    found, waiting = {}, [module.__name__]
+    while waiting:
+        name = waiting.pop()
+        if name.startswith("amfir_lib.methods.") and name not in found:
+            found[name] = sys.modules[name]
+            for thing in vars(found[name]).values():
+                source = thing.__name__ if isinstance(thing, ModuleType) else getattr(thing, "__module__", None)
+                waiting.append(source or "")
+    return [found[name] for name in sorted(found)]
 
 
 def name_of(series: Sequence[Series]) -> Callable[[RunResult], str]:
@@ -371,7 +380,8 @@ def train_run(run: Run, table: FeatureTable, folder: Path, cache_dir: Path) -> N
             frame.to_csv(temporary, index=False)
     n_parameters = sum(parameter.numel() for parameter in method.parameters())
     device = str(next(iter(table.features.values())).device)
-    record = {"identity": run.identity, "key": run.key, "parameters": n_parameters, "device": device} | outcome
+    record = {"identity": run.identity, "key": run.key, "title": title_of(run.method, run.n_patches)}
+    record |= {"parameters": n_parameters, "device": device} | outcome
     write_json(folder / "record.json", record | {"step_seconds": outcome["seconds"] / max(1, run.training.steps)})
     (folder / "checkpoint.pt").unlink(missing_ok=True)
 
@@ -379,7 +389,8 @@ def train_run(run: Run, table: FeatureTable, folder: Path, cache_dir: Path) -> N
 def _untrained(run: Run) -> Method:
     dims = {modality: store.features.shape[-1] for modality, store in run.material.stores.items()}
     generator = torch.Generator().manual_seed(run.seed)
-    return build_method(run.method, dims=dims, options=dict(run.options), generator=generator)
+    facts = DataFacts(n_base_classes=len(run.material.layout().base_classes), n_patches=run.n_patches)
+    return build_method(run.method, dims=dims, options=dict(run.options), generator=generator, facts=facts)
 
 
 def load_method(run: Run, state: dict[str, Tensor]) -> Method:

@@ -19,7 +19,7 @@ from amfir_lib import experiments, storage, training
 from amfir_lib.errors import BadParameter, TrainingDiverged, UnknownName, UnknownParameter
 from amfir_lib.evaluation import evaluate
 from amfir_lib.experiments import Run, TestCell, load_result, run_all, why_computed
-from amfir_lib.methods import METHODS, amfir, protonet
+from amfir_lib.methods import METHODS, amfir, early_fusion, protonet, strm, tuples
 
 ONE_SHOT = TestCell(n_way=3, n_shot=1, n_query=2, n_episodes=30)
 TWO_SHOT = replace(ONE_SHOT, n_shot=2)
@@ -123,7 +123,11 @@ def test_other_code_of_the_stage_changes_the_key_and_that_of_another_method_does
 
     assert changed_by(training) == changed_by(experiments.head) == set(METHODS)
     assert changed_by(amfir) == {"amfar", "amfir"}
-    assert changed_by(protonet) == {"protonet", "protonet_f", "protonet_lf"}  # the last is made of the others
+    early = {"protonet_ec", "protonet_ea", "strm_ec"}
+    assert changed_by(protonet) == {"protonet", "protonet_f", "protonet_lf"} | early  # the last are made of the others
+    assert changed_by(strm) == {"strm", "strm_f", "strm_lf"} | early
+    assert changed_by(tuples) == {"strm", "strm_f", "strm_lf", "trx", "trx_f", "trx_lf"} | early
+    assert changed_by(early_fusion) == early
 
 
 def test_another_stream_for_a_method_changes_the_key(material, monkeypatch):

@@ -10,20 +10,25 @@ import torch
 
 from amfir_lib.errors import BadParameter, unknown_name
 from amfir_lib.methods.amfir import Amfir, AmfirOptions
-from amfir_lib.methods.base import EpisodeOutput, Features, Method
+from amfir_lib.methods.base import DataFacts, EpisodeOutput, Features, Method
 from amfir_lib.methods.cmn import Cmn, CmnOptions
+from amfir_lib.methods.early_fusion import EarlyProtoNet, EarlyProtoNetOptions, EarlyStrm, EarlyStrmOptions
 from amfir_lib.methods.head import HeadOptions
+from amfir_lib.methods.hyrsm import Hyrsm, HyrsmOptions
 from amfir_lib.methods.late_fusion import LateFusion, late_fusion_options
 from amfir_lib.methods.matching_net import MatchingNet, MatchingNetOptions
 from amfir_lib.methods.options import Options
 from amfir_lib.methods.otam import Otam, OtamOptions
 from amfir_lib.methods.protonet import ProtoNet
+from amfir_lib.methods.strm import Strm, StrmOptions
 from amfir_lib.methods.trx import Trx, TrxOptions
 
 __all__ = [
-    "METHODS", "PRESETS", "EpisodeOutput", "Features", "Method", "MethodSpec", "build_method", "options_of_part",
-    "resolve_options", "uses_patches",
+    "METHODS", "PRESETS", "DataFacts", "EpisodeOutput", "Features", "Method", "MethodSpec", "build_method",
+    "options_of_part", "resolve_options", "title_of", "uses_patches",
 ]  # fmt: skip
+
+OUR_READING = "our reading"  # of a name that the paper does not define
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,8 @@ class MethodSpec:
         streams: which modalities it reads: "first" (appearance), "second" (motion) or "both".
         defaults: options that differ from the defaults of ``options``.
         parts: methods whose separately trained heads make up this one; empty for a method that is trained itself.
+        lite: its title where frames have a single patch, for a method that enriches patches.
+        note: what a table must say beside the title.
     """
 
     title: str
@@ -45,22 +52,39 @@ class MethodSpec:
     streams: str = "both"
     defaults: Mapping[str, Any] = field(default_factory=dict)
     parts: tuple[str, ...] = ()
+    lite: str = ""
+    note: str = ""
 
 
 METHODS: dict[str, MethodSpec] = {
     "protonet": MethodSpec("ProtoNet", ProtoNet, HeadOptions, "first"),
     "protonet_f": MethodSpec("ProtoNet-F", ProtoNet, HeadOptions, "second"),
     "protonet_lf": MethodSpec(
-        "ProtoNet-LF", LateFusion, late_fusion_options(HeadOptions), parts=("protonet", "protonet_f")
+        "ProtoNet-LF", LateFusion, late_fusion_options(HeadOptions), parts=("protonet", "protonet_f"),
+        note=OUR_READING,
     ),
     "matchingnet": MethodSpec("MatchingNet", MatchingNet, MatchingNetOptions, "first"),
     "cmn": MethodSpec("CMN", Cmn, CmnOptions, "first"),
     "otam": MethodSpec("OTAM", Otam, OtamOptions, "first"),
     "trx": MethodSpec("TRX", Trx, TrxOptions, "first"),
     "trx_f": MethodSpec("TRX-F", Trx, TrxOptions, "second"),
-    "trx_lf": MethodSpec("TRX-LF", LateFusion, late_fusion_options(TrxOptions), parts=("trx", "trx_f")),
+    "trx_lf": MethodSpec(
+        "TRX-LF", LateFusion, late_fusion_options(TrxOptions), parts=("trx", "trx_f"), note=OUR_READING
+    ),
     "amfar": MethodSpec("AMFAR", Amfir, AmfirOptions, defaults={"score": "neg_certainty"}),
     "amfir": MethodSpec("AMFIR", Amfir, AmfirOptions),
+    "hyrsm": MethodSpec("HyRSM", Hyrsm, HyrsmOptions, "first"),
+    "strm": MethodSpec("STRM", Strm, StrmOptions, "first", lite="STRM-lite"),
+    "strm_f": MethodSpec("STRM-F", Strm, StrmOptions, "second", lite="STRM-F-lite"),
+    "strm_lf": MethodSpec(
+        "STRM-LF", LateFusion, late_fusion_options(StrmOptions), parts=("strm", "strm_f"), lite="STRM-LF-lite",
+        note=OUR_READING,
+    ),
+    "protonet_ec": MethodSpec("ProtoNet-EC", EarlyProtoNet, EarlyProtoNetOptions, note=OUR_READING),
+    "protonet_ea": MethodSpec(
+        "ProtoNet-EA", EarlyProtoNet, EarlyProtoNetOptions, defaults={"early_fusion": "ea"}, note=OUR_READING
+    ),
+    "strm_ec": MethodSpec("STRM-EC", EarlyStrm, EarlyStrmOptions, lite="STRM-EC-lite", note=OUR_READING),
 }
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -103,8 +127,32 @@ def uses_patches(name: str) -> bool:
     return spec.build.uses_patches or any(uses_patches(part) for part in spec.parts)
 
 
+def title_of(name: str, n_patches: Mapping[str, int]) -> str:
+    """What a method is called on features with these patches per frame.
+
+    A method that enriches patches calls itself lite where no modality of it has more than one.
+
+    Args:
+        name: one of METHODS.
+        n_patches: modality -> P, in the order appearance, motion.
+    """
+    spec = METHODS[name]
+    return spec.lite if spec.lite and max(n_patches[m] for m in _own(spec, n_patches)) == 1 else spec.title
+
+
+def _own(spec: MethodSpec, modalities: Mapping[str, Any]) -> list[str]:
+    """The modalities that a method reads, of those given in the order appearance, motion."""
+    names = list(modalities)
+    return {"first": names[:1], "second": names[1:2], "both": names}[spec.streams]
+
+
 def build_method(
-    name: str, *, dims: Mapping[str, int], options: Mapping[str, Any] | None = None, generator: torch.Generator
+    name: str,
+    *,
+    dims: Mapping[str, int],
+    options: Mapping[str, Any] | None = None,
+    generator: torch.Generator,
+    facts: DataFacts | None = None,
 ) -> Method:
     """A method with initial weights from ``generator`` alone.
 
@@ -114,10 +162,11 @@ def build_method(
             {"depth": 96, "flow": 96}. A single-modality method takes its own from them.
         options: what differs from the method's defaults.
         generator: torch.Generator on the CPU.
+        facts: of the data set, for methods that need some (``Method.needs``).
     Returns:
         The method, on the CPU, in training mode.
     Raises:
-        as ``resolve_options``; BadParameter: a modality is missing.
+        as ``resolve_options``; BadParameter: a modality or a fact is missing.
     """
     resolved = resolve_options(name, options or {})
     spec, names = METHODS[name], list(dims)
@@ -132,7 +181,13 @@ def build_method(
         for part in spec.parts:  # each begins as it would alone
             own = torch.Generator(generator.device).set_state(generator.get_state())
             given = options_of_part(part, options or {})
-            parts[part] = build_method(part, dims=dims, options=given, generator=own)
+            parts[part] = build_method(part, dims=dims, options=given, generator=own, facts=facts)
         return spec.build(parts, resolved)
-    chosen = {"first": names[:1], "second": names[1:2], "both": names}[spec.streams]
-    return spec.build({m: dims[m] for m in chosen}, resolved, generator=generator)
+    needs = spec.build.needs
+    if needs and facts is None:
+        raise BadParameter(
+            f'method "{name}" must know {", ".join(needs)} of the data set, but no facts are given. '
+            "Pass facts=DataFacts(...) to build_method."
+        )
+    given = {fact: getattr(facts, fact) for fact in needs}
+    return spec.build({m: dims[m] for m in _own(spec, dims)}, resolved, generator=generator, **given)

@@ -10,28 +10,27 @@ from torch import Tensor, nn
 
 from amfir_lib.distances import distances
 from amfir_lib.methods.base import EpisodeOutput, Features
-from amfir_lib.methods.frames import FrameMethod, FrameOptions, unit_vectors
+from amfir_lib.methods.frames import FrameMethod, unit_vectors
 from amfir_lib.methods.options import choice, number
+from amfir_lib.methods.unimodal import UnimodalOptions
 
 HIDDEN_SD = 0.1  # tells the hidden states apart, small beside the frames (sd about 0.6), so that p - H keeps the frame
 HIDDEN_CONSTANT = 1e-8  # of the public re-implementation
 
 
 @dataclass(frozen=True)
-class CmnOptions(FrameOptions):
-    """Options of the front, and:
+class CmnOptions(UnimodalOptions):
+    """Options of every method on one modality, where ``scaled`` divides the squared distance by the width, and:
 
     Attributes:
         n_saliency: hidden states, h.
         hidden_init: "normal", or the "constant" of the public re-implementation, under which all states stay equal.
-        scaled: divide the squared distance by the width.
-        logit_scale: initial 1 / temperature; with scaled distances 1 would leave the posterior nearly uniform.
+        logit_scale: initial 1 / temperature. The sum of h unit vectors lies h times apart, so 1 is sharp enough.
     """
 
     n_saliency: int = number(8, low=1)
     hidden_init: str = choice("normal", ("normal", "constant"))
-    scaled: bool = True
-    logit_scale: float = number(10.0, low=0, above=True)
+    logit_scale: float = number(1.0, low=0, above=True)
 
 
 class Cmn(FrameMethod):
@@ -46,10 +45,11 @@ class Cmn(FrameMethod):
     * the key-value memory with its abstract slots is left out, as there;
     * its hidden states begin as one constant; nothing tells equal states apart, so their gradients are equal and they
       stay equal for ever (a test shows it): here they begin as small normal numbers;
-    * distances are divided by d and have a temperature: u_j of length 1, h times summed, would saturate the posterior.
+    * the front and temperature of ``FrameMethod``; distances are divided by d, because those between sums of h unit
+      vectors, up to 4 h^2, saturate the posterior.
 
     Args:
-        dims, options, generator: see ``FrameMethod``.
+        dims, options, generator: see ``UnimodalMethod``.
     """
 
     def __init__(self, dims: Mapping[str, int], options: CmnOptions, *, generator: torch.Generator) -> None:

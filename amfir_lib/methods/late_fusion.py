@@ -87,7 +87,9 @@ class LateFusion(Method):
     def loss(self, output: LateFusionOutput, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         each = [part.loss(output.parts[name], target) for name, part in self.parts.items()]
         total = torch.stack([loss for loss, _ in each]).sum()
-        terms = {name: value for _, own in each for name, value in own.items()}
+        terms = {}
+        for m, (_, own) in zip(self.modalities, each, strict=True):
+            terms |= {name if name.endswith(f"_{m}") else f"{name}_{m}": value for name, value in own.items()}
         return total, terms | {"loss": total.detach(), "accuracy": accuracy(output.log_posterior, target)}
 
 

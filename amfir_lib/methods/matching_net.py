@@ -10,21 +10,20 @@ from torch import Tensor, nn
 
 from amfir_lib.errors import BadParameter
 from amfir_lib.methods.base import EpisodeOutput, Features
-from amfir_lib.methods.frames import FrameMethod, FrameOptions, unit_vectors
-from amfir_lib.methods.options import choice, number
+from amfir_lib.methods.frames import FrameMethod, unit_vectors
+from amfir_lib.methods.options import choice
+from amfir_lib.methods.unimodal import FrontOptions
 
 
 @dataclass(frozen=True)
-class MatchingNetOptions(FrameOptions):
-    """Options of the front, and:
+class MatchingNetOptions(FrontOptions):
+    """Options of the front, where ``logit_scale`` multiplies cosines in [-1, 1], and:
 
     Attributes:
-        logit_scale: initial factor on the cosines, which lie in [-1, 1].
         pooling: a clip is the "mean" of its frames, or "time" keeps the T positions as one vector of T * d.
         fce: full-context embeddings. They read the supports as a sequence, so their order then matters.
     """
 
-    logit_scale: float = number(10.0, low=0, above=True)
     pooling: str = choice("mean", ("mean", "time"))
     fce: bool = False
 
@@ -41,12 +40,12 @@ class MatchingNet(FrameMethod):
 
     s_ij = logit_scale * cos(q_i, x_j);  p(k | q_i) = sum over j of class k of softmax_j(s_ij).
 
-    How the CMN paper pooled the frames for this row, and whether it used full-context embeddings, is unknown: the
-    temporal mean, a trainable projection (of ``width`` where 512 is proposed for 2048-d features) and a trainable
-    temperature are a proposal, and contexts are a switch.
+    Deviations: the front of ``FrameMethod``, of ``width`` where 512 is proposed for 2048-d features, and a trainable
+    temperature.  How the CMN paper pooled the frames for this row, and whether it used full-context embeddings, is
+    unknown: the temporal mean is a proposal, and contexts are a switch.
 
     Args:
-        dims, options, generator: see ``FrameMethod``.
+        dims, options, generator: see ``UnimodalMethod``.
     """
 
     def __init__(self, dims: Mapping[str, int], options: MatchingNetOptions, *, generator: torch.Generator) -> None:

@@ -9,18 +9,21 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from amfir_lib.methods.base import EpisodeOutput, Features
-from amfir_lib.methods.frames import FrameMethod, FrameOptions, unit_vectors
+from amfir_lib.methods.frames import FrameMethod, unit_vectors
 from amfir_lib.methods.options import number
+from amfir_lib.methods.unimodal import UnimodalOptions
 
 
 @dataclass(frozen=True)
-class OtamOptions(FrameOptions):
-    """Options of the front, and:
+class OtamOptions(UnimodalOptions):
+    """Options of every method on one modality, where ``scaled`` divides the summed cost by its 2 T frames, and:
 
     Attributes:
+        logit_scale: initial 1 / temperature.
         smoothing: lambda of the soft minimum; towards 0 it becomes the minimum.
     """
 
+    logit_scale: float = number(3.0, low=0, above=True)
     smoothing: float = number(0.1, low=0, above=True)
 
 
@@ -28,13 +31,18 @@ class Otam(FrameMethod):
     """Distance of two clips = soft-minimal cost of aligning their frames, summed over both directions.
 
     The cost of a pair of frames is 1 - cosine; see ``alignment_cost``.  A class's distance is the mean over its
-    supports.  As published but for these: the front and the trainable temperature of ``FrameMethod`` (the published
-    head has no parameters); cosines without the 0.01 that is added to the product of norms, so that frames are
-    normalised once for each clip (with the front's norms it would change them by less than 0.1 %); soft minima in log
-    space, because exp(-g / lambda) is zero in float32 once g exceeds 10.
+    supports.  Deviations:
+
+    * the front and temperature of ``FrameMethod``; the published head has no parameters;
+    * the sum over 2 T frames is divided by their number and multiplied by 3: the published logits begin over-confident
+      here, and the gradient of the temperature then drives the posterior to uniform within a dozen steps
+      (``scaled=False, logit_scale=1, learn_temperature=False`` is as published);
+    * cosines without the 0.01 that is added to the product of norms, so that frames are normalised once for each clip
+      (with the front's norms it would change them by less than 0.1 %);
+    * soft minima in log space, because exp(-g / 0.1) is zero in float32 once g exceeds 10.
 
     Args:
-        dims, options, generator: see ``FrameMethod``.
+        dims, options, generator: see ``UnimodalMethod``.
     """
 
     def embed(self, clips: Features) -> dict[str, Tensor]:
@@ -47,6 +55,8 @@ class Otam(FrameMethod):
         cost = 1 - cosine.unflatten(2, (n_way * n_shot, n_frames)).unflatten(1, (-1, n_frames)).transpose(2, 3)
         both = torch.stack((cost, cost.transpose(-1, -2)))  # (2, E, M, N * K, T, T)
         distance = alignment_cost(both, smoothing=self.options.smoothing).sum(0)  # (E, M, N * K)
+        if self.options.scaled:
+            distance = distance / (2 * n_frames)
         return self.answer(distance.unflatten(2, (n_way, n_shot)).mean(-1))
 
 
