@@ -10,6 +10,7 @@ import torch
 from amfir_lib.methods import DataFacts, Method, build_method
 
 E, N, K, Q, T, P, D = 2, 3, 2, 2, 4, 3, 6
+M_QUERY = N * Q  # queries of an episode
 DIMS = {"rgb": D, "flow": 5}
 N_BASE = 7
 TARGET = torch.arange(N).repeat_interleave(Q).expand(E, N * Q)
@@ -97,3 +98,15 @@ def softmax(scores: np.ndarray) -> np.ndarray:
     """Of one vector."""
     energy = np.exp(scores - scores.max())
     return energy / energy.sum()
+
+
+def front(clip: np.ndarray, w: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """(T, P, D) -> T frames: each patch normalised and projected where the method does so, then their mean."""
+    frames = []
+    for patches in clip:
+        if "norm.weight" in w:
+            patches = [layer_norm(x, w, "norm") for x in patches]
+        if "projection.weight" in w:
+            patches = [linear(x, w, "projection") for x in patches]
+        frames.append(np.mean(patches, axis=0))
+    return frames

@@ -68,8 +68,7 @@ def alignment_cost(cost: Tensor, *, smoothing: float) -> Tensor:
     g(l, m) = d(l, m) + softmin{g(l-1, m-1), g(l, m-1)}, where for m = 1 and m = T+1 also g(l-1, m) is allowed;
     softmin(v) = -lambda log sum exp(-v / lambda);  the result is g(T-1, T+1).
 
-    Within a row this is a running sum: with c(l, m) = d(l, 0) + ... + d(l, m), the logarithm of exp(-(g - c) / lambda)
-    grows by what enters from the row above.  So a row is one ``logcumsumexp`` and only the loop over rows remains.
+    Computed as h = -g / lambda, where a soft minimum is one ``logaddexp``; only the loop over cells remains.
 
     Args:
         cost: (..., T, T') of row frames and column frames, such as 1 - cosine.
@@ -80,15 +79,14 @@ def alignment_cost(cost: Tensor, *, smoothing: float) -> Tensor:
         One frame against one: g = d. Zero costs, T = T' = 2: one path in the first row, three in the second,
         -lambda log 6.
     """
-    padded = pad(cost, (1, 1)) / smoothing  # (..., T, T' + 2), in units of lambda
-    total = padded.cumsum(-1)  # c(l, m)
-    row = total[..., 0, :]  # g(0, m)
-    for level in range(1, cost.shape[-2]):
-        diagonal, above = row[..., :-1], row[..., 1:]
-        first = torch.logaddexp(-diagonal[..., :1], -above[..., :1])
-        last = torch.logaddexp(-diagonal[..., -1:], -above[..., -1:])
-        entering = torch.cat((first, -diagonal[..., 1:-1], last), dim=-1)  # into m = 1..T'+1 from the row above
-        running = total[..., level, :]
-        entering = torch.cat((torch.zeros_like(first), entering + running[..., :-1]), dim=-1)  # m = 0: g = 0
-        row = running - entering.logcumsumexp(-1)
-    return row[..., -1] * smoothing
+    cells = (pad(cost, (1, 1)) / smoothing).movedim((-2, -1), (0, 1)).contiguous()  # (T, T' + 2, ...), units of lambda
+    row = list((-cells[0].cumsum(0)).unbind(0))  # h(0, m); lists, so that no tensor is overwritten
+    edges = (1, len(row) - 1)
+    for level in cells[1:]:
+        above, row = row, [row[0]]  # h(l, 0) = 0
+        for m in range(1, len(level)):
+            best = torch.logaddexp(above[m - 1], row[m - 1])
+            if m in edges:
+                best = torch.logaddexp(best, above[m])
+            row.append(best - level[m])
+    return -row[-1] * smoothing
