@@ -10,8 +10,23 @@ import numpy as np
 import pytest
 import torch
 from toy_episodes import (
-    DIMS, TARGET, E, K, N, P, Q, T, as_double, build, clips, gradients, layer_norm, linear, softmax, weights,
-)  # fmt: skip
+    DIMS,
+    TARGET,
+    E,
+    K,
+    N,
+    P,
+    Q,
+    T,
+    as_double,
+    build,
+    clips,
+    gradients,
+    layer_norm,
+    linear,
+    softmax,
+    weights,
+)
 from toy_tables import QUICK, toy_table
 
 from amfir_lib.errors import BadParameter

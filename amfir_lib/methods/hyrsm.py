@@ -36,6 +36,7 @@ class HyrsmOptions(UnimodalOptions):
     """Options of HyRSM.
 
     Attributes:
+        scaled: Hausdorff distances as means over the frames; False sums over them, as the published code does.
         n_heads: of both attentions; it divides the width.
         position_divisor: A in x * sqrt(d / A) + B * positions.  Published: 10; 2048 = D on Kinetics-100, factor 1.
         position_weight: B there.  Published: 1; 0.01 on Kinetics-100.
@@ -159,7 +160,7 @@ class Hyrsm(UnimodalMethod):
         return total, {"loss": total.detach(), "accuracy": accuracy(output.log_posterior, target), **terms}
 
     def auxiliary_loss(self, output: HyrsmOutput, target: Tensor, classes: Tensor) -> Tensor:
-        """Cross-entropy (scalar, nats) of the base class on every frame of supports and queries; arguments as ``loss``."""
+        """Cross-entropy (scalar, nats) of the base class on every frame of every clip; arguments as ``loss``."""
         n_frames = output.query_frames.shape[-2]
         n_shot = output.support_frames.shape[2]
         frames = torch.cat((output.support_frames.flatten(1, 2), output.query_frames), dim=1)  # (E, N K + M, T, d)
