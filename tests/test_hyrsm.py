@@ -32,9 +32,9 @@ from toy_episodes import (
 )
 from toy_tables import QUICK, toy_table
 
+from amfir_lib.distances import hausdorff
 from amfir_lib.errors import BadParameter
 from amfir_lib.methods import DataFacts, build_method
-from amfir_lib.methods.hyrsm import hausdorff
 from amfir_lib.training import train
 
 WIDTH, HEADS = 8, 2
