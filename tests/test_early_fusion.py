@@ -4,14 +4,30 @@ Tolerances: 1e-9 between the batched code in float64 and loops; 1e-5 where sums 
 where both sides run the same operations.
 """
 
+import copy
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from toy_episodes import (
-    DIMS, TARGET, E, K, N, P, Q, T, as_double, build, clips, gradients, layer_norm, linear, softmax, weights,
-)  # fmt: skip
+    DIMS,
+    TARGET,
+    E,
+    K,
+    N,
+    P,
+    Q,
+    T,
+    as_double,
+    build,
+    clips,
+    gradients,
+    layer_norm,
+    linear,
+    softmax,
+    weights,
+)
 from toy_tables import QUICK, toy_table
 
 from amfir_lib.errors import BadParameter
@@ -21,6 +37,7 @@ from amfir_lib.training import train
 
 NAMES = ["protonet_ec", "protonet_ea", "strm_ec"]
 WIDTH = 4
+SIZES = {"width": 6, "tuple_width": 5, "n_segments": T}
 SMALL = {"width": 6, "n_segments": T, "early_width": WIDTH}
 VARIANTS = [(name, layer) for name in NAMES for layer in (False, True)]
 
@@ -168,3 +185,14 @@ def test_training_on_toy_clips_lowers_the_loss(name):
     settings = replace(QUICK, steps=60, episodes_per_step=4, validate_every=60)
     history = train(method, toy_table(noise=0.3), settings, seed=0).history
     assert history["loss"].tail(10).mean() < 0.8 * history["loss"].head(10).mean()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", ["hyrsm", "strm", "strm_f", *NAMES])
+def test_cuda_gives_the_posteriors_and_gradients_of_the_cpu_dropout_included(name):
+    sizes = {"hyrsm": {"width": 8}, "strm": SIZES, "strm_f": SIZES}
+    method, (support, query) = build(name, **sizes[name]) if name in sizes else fused(name), clips()
+    there, on_cpu = copy.deepcopy(method).to("cuda"), gradients(method, support, query)
+    support, query = ({m: x.cuda() for m, x in side.items()} for side in (support, query))
+    for parameter, gradient in gradients(there, support, query, device="cuda").items():
+        np.testing.assert_allclose(gradient.cpu(), on_cpu[parameter], atol=1e-4, err_msg=parameter)

@@ -29,7 +29,7 @@ METHODS = [
 ]  # fmt: skip
 HEADS = [
     {},
-    {"pooling": "time"},
+    {"pooling": "mean"},
     {"enhancer": "fle"},
     {"enhancer": "transformer", "pooling": "time"},
     {"prototype": "trx"},
@@ -201,13 +201,13 @@ def test_order_in_time_matters_only_where_it_is_kept():
     for options in ({"pooling": "time"}, {"enhancer": "fle"}, {"enhancer": "transformer"}, {"prototype": "trx"}):
         method = build("protonet", **options)
         assert not torch.allclose(method(support, query).log_posterior, method(support, backwards).log_posterior)
-    method = build("protonet")
+    method = build("protonet", pooling="mean")
     assert torch.allclose(method(support, query).log_posterior, method(support, backwards).log_posterior, atol=1e-5)
 
 
 def test_the_paper_literal_preset_is_equation_2_on_bare_features():
     support, query = clips()
-    found = build("protonet", preset="paper_literal", projection=False)(support, query).log_posterior
+    found = build("protonet", preset="paper_literal", projection=False, pooling="mean")(support, query).log_posterior
     prototypes, vectors = support["rgb"].mean((2, 3, 4)), query["rgb"].mean((2, 3))
     psi = (vectors.unsqueeze(2) - prototypes.unsqueeze(1)).norm(dim=-1)
     np.testing.assert_allclose(found, torch.log_softmax(-psi, -1), atol=1e-5)

@@ -9,12 +9,30 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from toy_episodes import (
-    DIMS, TARGET, D, E, K, N, P, Q, T, as_double, build, clips, gradients, layer_norm, linear, loss_of, mlp, positions,
-    softmax, weights,
-)  # fmt: skip
-from toy_tables import QUICK, toy_table
 from torch import nn
+from toy_episodes import (
+    DIMS,
+    TARGET,
+    D,
+    E,
+    K,
+    N,
+    P,
+    Q,
+    T,
+    as_double,
+    build,
+    clips,
+    gradients,
+    layer_norm,
+    linear,
+    loss_of,
+    mlp,
+    positions,
+    softmax,
+    weights,
+)
+from toy_tables import QUICK, toy_table
 
 from amfir_lib.errors import BadParameter, ShapeError
 from amfir_lib.methods import METHODS, DataFacts, build_method, title_of
@@ -26,7 +44,7 @@ from amfir_lib.training import train
 SMALL = {"width": 6, "tuple_width": 5, "n_segments": T}
 VARIANTS = [
     {},
-    {"cardinality": 3},
+    {"cardinality": 3, "scaled": True, "logit_scale": 10.0},
     {"aux_head": "random"},
     {"preset": "paper_literal"},
     {"preset": "paper_literal", "projection": False},
@@ -58,7 +76,8 @@ def reference_embedding(clip, w, *, cardinality):
             values = np.array([linear(x, w, "patch_level.value") for x in patches])
             enriched = []
             for x in patches:
-                scores = np.array([linear(x, w, "patch_level.query") @ linear(y, w, "patch_level.key") for y in patches])
+                asked = linear(x, w, "patch_level.query")
+                scores = np.array([asked @ linear(y, w, "patch_level.key") for y in patches])
                 z = w["patch_level.gamma"] * (softmax(scores) @ values) + x
                 enriched.append(z + mlp(z, w, "patch_level.mlp", (0, 2, 4)))
             patches = np.array(enriched)
@@ -94,9 +113,7 @@ def test_strm_matches_loops_over_patches_frames_and_tuples(options, n_patches):
     if n_patches > 1:
         open_gate(method)
     output, w = method(support, query), weights(method)
-    literal = options.get("preset") == "paper_literal"
-    scale = 1.0 if literal else 10.0
-    cardinality = options.get("cardinality", 2)
+    scale, cardinality = options.get("logit_scale", 1.0), options.get("cardinality", 2)
 
     def embed(clip):
         return reference_embedding(clip.numpy(), w, cardinality=cardinality)
@@ -106,7 +123,7 @@ def test_strm_matches_loops_over_patches_frames_and_tuples(options, n_patches):
         for i in range(N * Q):
             found = [reference_distances(embed(query["rgb"][e, i]), own) for own in supports]
             main, nearest = np.array(found).T
-            if not literal:
+            if options.get("scaled"):
                 main, nearest = main / SMALL["tuple_width"], nearest / np.sqrt(3)
             expected = np.log(softmax(-scale * (main + 0.1 * nearest)))
             np.testing.assert_allclose(output.log_posterior[e, i].detach(), expected, atol=1e-9)

@@ -41,16 +41,18 @@ def clips(
     return support, query
 
 
-def loss_of(method: Method, support: dict, query: dict) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+def loss_of(
+    method: Method, support: dict, query: dict, *, device: str = "cpu"
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """Loss and terms as in training."""
-    given = {"classes": CLASSES} if "n_base_classes" in method.needs else {}
-    return method.loss(method(support, query), TARGET, **given)
+    given = {"classes": CLASSES.to(device)} if "n_base_classes" in method.needs else {}
+    return method.loss(method(support, query), TARGET.to(device), **given)
 
 
-def gradients(method: Method, support: dict, query: dict) -> dict[str, torch.Tensor | None]:
+def gradients(method: Method, support: dict, query: dict, *, device: str = "cpu") -> dict[str, torch.Tensor | None]:
     """Parameter name -> gradient, of those that are trained."""
     method.zero_grad()
-    loss_of(method, support, query)[0].backward()
+    loss_of(method, support, query, device=device)[0].backward()
     return {name: p.grad for name, p in method.named_parameters() if p.requires_grad}
 
 

@@ -139,7 +139,8 @@ def _common_patches(n_patches: Mapping[str, int]) -> int:
     if len(set(n_patches.values())) > 1:
         found = ", ".join(f"{n} of {m}" for m, n in n_patches.items())
         raise BadParameter(
-            f"early fusion joins patch with patch, but frames have {found}. Extract both with the same number of patches."
+            f"early fusion joins patch with patch, but frames have {found}. "
+            "Extract both with the same number of patches."
         )
     return next(iter(n_patches.values()))
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from amfir_lib.distances import COSINE_EPSILON
+from amfir_lib.distances import hausdorff
 from amfir_lib.errors import BadParameter
 from amfir_lib.methods.base import EpisodeOutput, Features, accuracy, cross_entropy, named_seed, seeded_init
 from amfir_lib.methods.blocks import in_blocks
@@ -36,6 +36,7 @@ class HyrsmOptions(UnimodalOptions):
     """Options of HyRSM.
 
     Attributes:
+        scaled: Hausdorff distances as means over the frames; False sums over them, as the published code does.
         n_heads: of both attentions; it divides the width.
         position_divisor: A in x * sqrt(d / A) + B * positions.  Published: 10; 2048 = D on Kinetics-100, factor 1.
         position_weight: B there.  Published: 1; 0.01 on Kinetics-100.
@@ -159,7 +160,7 @@ class Hyrsm(UnimodalMethod):
         return total, {"loss": total.detach(), "accuracy": accuracy(output.log_posterior, target), **terms}
 
     def auxiliary_loss(self, output: HyrsmOutput, target: Tensor, classes: Tensor) -> Tensor:
-        """Cross-entropy (scalar, nats) of the base class on every frame of supports and queries; arguments as ``loss``."""
+        """Cross-entropy (scalar, nats) of the base class on every frame of every clip; arguments as ``loss``."""
         n_frames = output.query_frames.shape[-2]
         n_shot = output.support_frames.shape[2]
         frames = torch.cat((output.support_frames.flatten(1, 2), output.query_frames), dim=1)  # (E, N K + M, T, d)
@@ -194,23 +195,3 @@ def _join_sets(supports: Tensor, queries: Tensor) -> Tensor:
     """(E, S, d) and (E, M, d) -> (E, M, S + 1, d): the supports and one query, for each query."""
     shared = supports.unsqueeze(1).expand(-1, queries.shape[1], -1, -1)
     return torch.cat((shared, queries.unsqueeze(2)), dim=2)
-
-
-def hausdorff(first: Tensor, second: Tensor, *, mean: bool = True) -> Tensor:
-    """Bidirectional mean Hausdorff distance between two sets of frames.
-
-    d_ij = 1 - cosine; mean_i min_j d_ij + mean_j min_i d_ij, symmetric in the two sets.
-
-    Args:
-        first: (..., T, d) frames.
-        second: (..., T', d) frames; leading axes broadcast.
-        mean: over the frames; False sums, as the published code does.
-    Returns:
-        (...) distances, in [0, 4] for means.
-    Example:
-        Sets {(1, 0), (0, 1)} and {(1, 0)}: (0 + 1) / 2 + 0 = 0.5; the sum is 1.
-    """
-    first, second = (x * (x.square().sum(-1, keepdim=True) + COSINE_EPSILON).rsqrt() for x in (first, second))
-    distance = 1 - first @ second.transpose(-1, -2)  # (..., T, T')
-    nearest = (distance.amin(-1), distance.amin(-2))
-    return sum(x.mean(-1) if mean else x.sum(-1) for x in nearest)

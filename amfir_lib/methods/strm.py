@@ -3,10 +3,10 @@
 Patches of a frame inform each other, then frames of a clip; pairs of frames are compared as in TRX.  A second, lighter
 comparison of frame pairs before the frames are mixed, the query-class similarity, is trained beside it.
 
-Deviations from the published code: frozen features, projected to ``width``; distances over the width and a learned
-temperature (``scaled=False, logit_scale=1, learn_temperature=False`` is the published form); keys of the patch attention
-have no bias, which softmax could not see; positions are added to the patches and before the mixer, and not a third time
-to the tuples; the random auxiliary head (``aux_head="random"``) is not drawn again at test.
+Deviations from the published code: frozen features, projected to ``width``; a learned temperature, which starts at the
+published 1; keys of the patch attention have no bias, which softmax could not see; positions are added to the patches
+and before the mixer, and not a third time to the tuples; the random auxiliary head (``aux_head="random"``) is not drawn
+again at test; cross-entropies are means over queries.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ class StrmOptions(UnimodalOptions):
     """Options of STRM.
 
     Attributes:
+        scaled: distances over ``tuple_width``, and auxiliary ones over the square root of their width; published: not.
+        logit_scale: initial 1 / temperature; published: 1.
         n_segments: T, which the mixer over time must know.
         cardinality: frames in a tuple; the released scripts use pairs.
         tuple_width: of keys and values (1152 in the published code).
@@ -45,6 +47,8 @@ class StrmOptions(UnimodalOptions):
         aux_head: its layer is "trained", as the paper means it, or "random", as the released code leaves it.
     """
 
+    scaled: bool = False
+    logit_scale: float = number(1.0, low=0, above=True)
     n_segments: int = number(8, low=1)
     cardinality: int = number(2, low=1)
     tuple_width: int = number(64, low=1)

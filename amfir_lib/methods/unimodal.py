@@ -41,7 +41,7 @@ class UnimodalOptions(FrontOptions):
     """Options of the methods whose answer comes from distances.
 
     Attributes:
-        scaled: distances as means over what they sum over, so that they grow with neither width nor frames.
+        scaled: distances as means over what they sum over; each method says what that is.
     """
 
     scaled: bool = True
