@@ -366,6 +366,9 @@ def train_run(run: Run, table: FeatureTable, folder: Path, cache_dir: Path) -> N
         method.load_state_dict(state)
         history, validation = pd.DataFrame(), pd.DataFrame()
         outcome = {"seconds": sum(part.record["seconds"] for part in parts), "best_step": None, "val_accuracy": None}
+    elif not list(method.parameters()):  # nothing to learn
+        state, history, validation = method.state_dict(), pd.DataFrame(), pd.DataFrame()
+        outcome = {"seconds": 0.0, "best_step": None, "val_accuracy": None}
     else:
         try:
             trained = train(method, table, run.training, seed=run.seed, checkpoint=folder / "checkpoint.pt")

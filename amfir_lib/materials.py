@@ -15,7 +15,8 @@ from amfir_lib.experiments import Material, TestCell
 from amfir_lib.training import Training
 
 BACKBONES = ("auto", "compact", "efficientnet_lite0")
-FLOW_OF_REAL_CLIPS = "farneback"  # DIS smears motion over the black background of depth clips; see ``prepare``
+FLOW_OF_RENDERED_CLIPS = {"flow_algorithm": "dis", "flow_average": 1}
+FLOW_OF_REAL_CLIPS = {"flow_algorithm": "farneback", "flow_average": 3}  # sensors are noisy; see ``prepare``
 DATASET_PARAMETERS = ("appearance", "class_counts", "class_folds", "class_fold")  # of a notebook, for open_dataset
 
 
@@ -86,9 +87,9 @@ def _check_backbone(name: str) -> None:
 def prepare(config: Config, name: str, *, backbone: str = "auto", **options: Any) -> Material:
     """One data set with its features, computed where the cache lacks them.
 
-    Flow of rendered clips is computed by DIS, that of real ones by Farnebäck's algorithm: on base and validation
-    classes of depth clips it was worth 6 to 8 points of the flow stream, in 1-shot and 5-shot.  A notebook's parameter
-    ``flow_algorithm`` goes before both.
+    Flow of rendered clips is computed by DIS.  That of real ones is Farnebäck's, averaged over the three pairs of
+    frames around each instant, which quiets a noisy sensor; both were chosen on base and validation classes of real
+    depth clips.  A notebook's parameters ``flow_algorithm`` and ``flow_average`` go before these.
 
     Args:
         config, name, options: as ``open_dataset``.
@@ -97,10 +98,9 @@ def prepare(config: Config, name: str, *, backbone: str = "auto", **options: Any
     _check_backbone(backbone)  # before clips are rendered or decoded
     dataset = open_dataset(config, name, **options)
     backbones = open_backbones(config, dataset, backbone=backbone)
-    flow_algorithm = config.options.get("flow_algorithm") or ("dis" if dataset.synthetic else FLOW_OF_REAL_CLIPS)
-    stores = extract_stores(
-        dataset, backbones, cache_dir=config.cache_dir, n_jobs=config.jobs, flow_algorithm=flow_algorithm
-    )
+    flow = FLOW_OF_RENDERED_CLIPS if dataset.synthetic else FLOW_OF_REAL_CLIPS
+    flow = {key: config.options.get(key) or value for key, value in flow.items()}
+    stores = extract_stores(dataset, backbones, cache_dir=config.cache_dir, n_jobs=config.jobs, **flow)
     return Material(dataset, stores)
 
 

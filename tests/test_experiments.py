@@ -187,6 +187,12 @@ def test_results_come_in_order_with_a_record_and_histories(done, runs):
         assert (len(result.history), len(result.validation)) == ((9, 8) if trained else (0, 0))
 
 
+def test_a_method_without_parameters_is_tested_without_training(tmp_path):
+    material = toy_material(tmp_path)
+    (result,) = run_all([Run(material, "nearest_mean", {}, QUICK)], [ONE_SHOT], cache_dir=tmp_path)
+    assert result.record["parameters"] == 0 and result.history.empty and result.tests[ONE_SHOT].accuracy.shape == (30,)
+
+
 def test_a_second_time_computes_nothing_and_says_so(done, runs, monkeypatch, capsys):
     cache_dir, results = done
     forbid(monkeypatch, "train_run", "evaluate", "load_table")

@@ -61,6 +61,14 @@ def test_clip_inputs_are_the_frames_and_the_flow_at_the_centres_of_the_segments(
     np.testing.assert_array_equal(inputs.flow, flow_at(frames, instants))
 
 
+def test_averaged_flow_is_the_mean_over_neighbouring_pairs(dataset):
+    path = dataset.clip_path(0)
+    frames, instants = read_frames(path), sample_instants(10, 8)
+    found = clip_inputs(path, size=48, flow_size=48, flow_average=3).flow
+    around = [flow_at(frames, np.clip(np.minimum(instants, 8) + shift, 0, 8)) for shift in (-1, 0, 1)]
+    np.testing.assert_allclose(found, np.mean(around, axis=0), atol=1e-6)
+
+
 def test_the_central_square_of_a_wide_clip_is_used(tmp_path):
     wide = np.zeros((10, 32, 64, 3), np.uint8)
     wide[:, :, 16:48] = moving_frames(np.random.default_rng(0), size=32)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from toy_clips import moving_frames, texture
 
-from amfir_lib.data.flow import FLOW_ALGORITHMS, dense_flow, flow_at, flow_pairs, flow_to_colour
+from amfir_lib.data.flow import FLOW_ALGORITHMS, dense_flow, flow_at, flow_pairs, flow_to_colour, flow_windows
 from amfir_lib.errors import BadParameter, ShapeError, UnknownName
 
 HAS_TVL1 = hasattr(cv2, "optflow")
@@ -61,6 +61,16 @@ def test_the_last_frame_takes_the_flow_that_leads_to_it():
         flow_pairs([0], 1)
     with pytest.raises(BadParameter, match="do not lie in a clip of 10"):
         flow_pairs([10], 10)
+
+
+def test_averaged_flow_takes_the_pairs_around_an_instant_and_repeats_the_outermost_at_the_ends():
+    assert flow_windows([0, 4, 9], 10) == [[pair] for pair in flow_pairs([0, 4, 9], 10)]
+    assert flow_windows([0, 4, 9], 10, average=3) == [
+        [(0, 1), (0, 1), (1, 2)], [(3, 4), (4, 5), (5, 6)], [(7, 8), (8, 9), (8, 9)]
+    ]  # fmt: skip
+    assert flow_windows([4], 10, average=2) == [[(4, 5), (5, 6)]]
+    with pytest.raises(BadParameter, match="flow_average is 0"):
+        flow_windows([4], 10, average=0)
 
 
 def test_flow_of_a_clip_is_that_of_its_pairs_and_is_clipped_to_the_bound():

@@ -57,3 +57,12 @@ def test_more_ways_than_test_classes_name_the_largest_that_works(clips, tmp_path
     config = config_of(clips, tmp_path, class_counts="3/2/2", n_way=3)
     with pytest.raises(BadParameter, match="2 test classes but n_way is 3.*n_way=2"):
         materials.test_cells(config, Material(materials.open_dataset(config, "folder"), {}))
+
+
+def test_flow_of_a_folder_is_averaged_unless_the_notebook_says_otherwise(clips, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(materials, "open_backbones", lambda *_, **__: {})
+    monkeypatch.setattr(materials, "extract_stores", lambda *_, **options: asked.append(options) or {})
+    materials.prepare(config_of(clips, tmp_path), "folder")
+    materials.prepare(config_of(clips, tmp_path, flow_algorithm="dis", flow_average=5), "folder")
+    assert [(one["flow_algorithm"], one["flow_average"]) for one in asked] == [("farneback", 3), ("dis", 5)]

@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from amfir_lib.data.flow import dense_flow, flow_pairs
+from amfir_lib.data.flow import dense_flow, flow_windows
 from amfir_lib.data.video import count_frames, read_frames, sample_instants
 from amfir_lib.errors import BadParameter
 
@@ -56,7 +56,8 @@ def centre_square(frames: np.ndarray) -> np.ndarray:
 
 def read_streams(
     path: Path | str, streams: Collection[str], *, sizes: dict[str, int], n_segments: int, flow_size: int,
-    flow_algorithm: str, flow_bound: float, n_frames: int | None = None, rng: np.random.Generator | None = None,
+    flow_algorithm: str, flow_bound: float, flow_average: int = 1, n_frames: int | None = None,
+    rng: np.random.Generator | None = None,
 ) -> dict[str, np.ndarray]:
     """Read one or both streams of a clip from one decoding pass; see :func:`clip_inputs` for the arguments.
 
@@ -73,7 +74,8 @@ def read_streams(
             "Drop the clip, or lower n_segments."
         )
     instants = sample_instants(n_frames, n_segments, rng=rng)
-    pairs = flow_pairs(instants, n_frames) if "flow" in streams else []
+    windows = flow_windows(instants, n_frames, average=flow_average) if "flow" in streams else []
+    pairs = {pair for window in windows for pair in window}
     needed = sorted({int(i) for i in instants} | {i for pair in pairs for i in pair})
     frames = dict(zip(needed, centre_square(read_frames(path, needed)), strict=True))
     result: dict[str, np.ndarray] = {}
@@ -81,15 +83,17 @@ def read_streams(
         result["rgb"] = np.stack([_resize(frames[int(i)], sizes["rgb"]) for i in instants])
     if "flow" in streams:
         small = {i: _resize(frames[i], flow_size) for i in {i for pair in pairs for i in pair}}
-        fields = [dense_flow(small[first], small[second], algorithm=flow_algorithm) for first, second in pairs]
-        clipped = [np.clip(field, -flow_bound, flow_bound) for field in fields]
-        result["flow"] = np.stack([_resize(field, sizes["flow"]) for field in clipped])
+        fields = {pair: dense_flow(*(small[i] for i in pair), algorithm=flow_algorithm) for pair in sorted(pairs)}
+        clipped = {pair: np.clip(field, -flow_bound, flow_bound) for pair, field in fields.items()}
+        means = [np.mean([clipped[pair] for pair in window], axis=0) for window in windows]
+        result["flow"] = np.stack([_resize(mean, sizes["flow"]) for mean in means])
     return result
 
 
 def clip_inputs(
     path: Path | str, *, n_segments: int = 8, size: int = 64, flow_size: int = 112, flow_algorithm: str = "dis",
-    flow_bound: float = 20.0, n_frames: int | None = None, rng: np.random.Generator | None = None,
+    flow_bound: float = 20.0, flow_average: int = 1, n_frames: int | None = None,
+    rng: np.random.Generator | None = None,
 ) -> ClipInputs:
     """Decode a clip once and prepare both streams.
 
@@ -103,6 +107,8 @@ def clip_inputs(
         flow_size: side of the square on which flow is computed, in px, at least 16.
         flow_algorithm: see :func:`amfir_lib.data.flow.dense_flow`.
         flow_bound: each flow component is clipped to -flow_bound .. flow_bound px.
+        flow_average: neighbouring pairs around each instant whose flow is averaged, see
+            :func:`amfir_lib.data.flow.flow_windows`; more than 1 quiets a noisy sensor at a high frame rate.
         n_frames: number of frames from the manifest; None counts them first, which decodes the clip twice.
         rng: draws the instants inside the segments; None takes the centres.
     Returns:
@@ -113,6 +119,6 @@ def clip_inputs(
     """
     streams = read_streams(
         path, STREAMS, sizes=dict.fromkeys(STREAMS, size), n_segments=n_segments, flow_size=flow_size,
-        flow_algorithm=flow_algorithm, flow_bound=flow_bound, n_frames=n_frames, rng=rng,
+        flow_algorithm=flow_algorithm, flow_bound=flow_bound, flow_average=flow_average, n_frames=n_frames, rng=rng,
     )  # fmt: skip
     return ClipInputs(streams["rgb"], streams["flow"])

@@ -45,7 +45,7 @@ def _expected(dataset: Dataset, modality: str, backbone: Any, settings: Mapping[
         parameters = ", ".join(f"{name}={value}" for name, value in flow_parameters(algorithm).items())
         flow = {
             "algorithm": algorithm, "parameters": parameters, "unit": "px per frame",
-            "size": settings["flow_size"], "bound": settings["flow_bound"],
+            "size": settings["flow_size"], "bound": settings["flow_bound"], "average": settings["flow_average"],
         }  # fmt: skip
     return {
         "dataset": dataset.name,
@@ -65,7 +65,8 @@ def _expected(dataset: Dataset, modality: str, backbone: Any, settings: Mapping[
 
 def extract_stores(
     dataset: Dataset, backbones: Mapping[str, Any], *, cache_dir: Path | str, n_jobs: int = 1, n_segments: int = 8,
-    flow_size: int = 112, flow_algorithm: str = "dis", flow_bound: float = 20.0, shard_clips: int = SHARD_CLIPS,
+    flow_size: int = 112, flow_algorithm: str = "dis", flow_bound: float = 20.0, flow_average: int = 1,
+    shard_clips: int = SHARD_CLIPS,
 ) -> dict[str, FeatureStore]:
     """Features of every clip of a data set, from the cache where they are whole and current, computed where not.
 
@@ -78,7 +79,8 @@ def extract_stores(
             sees frames or flow.
         cache_dir: the cache folder.
         n_jobs: number of processes; -1 for all cores.
-        n_segments, flow_size, flow_algorithm, flow_bound: see :func:`amfir_lib.data.clip_inputs.clip_inputs`.
+        n_segments, flow_size, flow_algorithm, flow_bound, flow_average: see
+            :func:`amfir_lib.data.clip_inputs.clip_inputs`.
         shard_clips: clips per shard.
     Returns:
         modality -> open store.  Says on stdout why a store that was there is computed again.
@@ -90,6 +92,7 @@ def extract_stores(
     """
     settings = {
         "n_segments": n_segments, "flow_size": flow_size, "flow_algorithm": flow_algorithm, "flow_bound": flow_bound,
+        "flow_average": flow_average,
     }  # fmt: skip
     for modality, backbone in backbones.items():
         if modality not in dataset.modalities:

@@ -96,6 +96,25 @@ def flow_pairs(instants: Sequence[int] | np.ndarray, n_frames: int) -> list[tupl
     return [(start, start + 1) for start in starts]
 
 
+def flow_windows(
+    instants: Sequence[int] | np.ndarray, n_frames: int, *, average: int = 1
+) -> list[list[tuple[int, int]]]:
+    """For each instant, the ``average`` neighbouring pairs around it whose flow is averaged.
+
+    The middle one is that of :func:`flow_pairs`, of an even number the one before the middle.  At the ends of the clip
+    the outermost pair stands for those that are missing.
+
+    Raises:
+        BadParameter: as :func:`flow_pairs`, or ``average`` is below 1.
+    """
+    if average < 1:
+        raise BadParameter(f"flow_average is {average}, but at least 1 pair of frames is needed. Raise it.")
+    shifts = range(-((average - 1) // 2), average // 2 + 1)
+    centres = [start for start, _ in flow_pairs(instants, n_frames)]
+    starts = [[min(max(centre + shift, 0), n_frames - 2) for shift in shifts] for centre in centres]
+    return [[(start, start + 1) for start in window] for window in starts]
+
+
 def flow_at(
     frames: np.ndarray, instants: Sequence[int] | np.ndarray, *, algorithm: str = "dis", bound: float | None = None
 ) -> np.ndarray:

@@ -61,6 +61,7 @@ LOOKS: dict[str, Look] = {
     "total": Look("total", "#000000", "D"),
     "amfir": Look("AMFIR", "#009E73", "D"),
     "amfar": Look("AMFAR", "#E69F00", "^"),
+    "nearest_mean": Look("nearest mean", "#777777", "."),
     "protonet": Look("ProtoNet", "#D55E00", "o"),
     "protonet_f": Look("ProtoNet-F", "#0072B2", "s"),
     "protonet_lf": Look("ProtoNet-LF", "#CC79A7", "v"),

@@ -56,7 +56,13 @@ class MethodSpec:
     note: str = ""
 
 
+NO_LEARNING = {"layer_norm": False, "projection": False, "learn_temperature": False}  # a head without parameters
+
 METHODS: dict[str, MethodSpec] = {
+    "nearest_mean": MethodSpec(
+        "nearest mean", LateFusion, LateFusionOptions,
+        defaults={**NO_LEARNING, "pooling": "time", "metric": "cosine", "late_fusion": "logit_sum"},
+    ),  # nearest class mean on the frozen features: what is there before anything is learnt
     "protonet": MethodSpec("ProtoNet", ProtoNet, HeadOptions, "first"),
     "protonet_f": MethodSpec("ProtoNet-F", ProtoNet, HeadOptions, "second"),
     "protonet_lf": MethodSpec(
@@ -89,7 +95,13 @@ METHODS: dict[str, MethodSpec] = {
 
 PRESETS: dict[str, dict[str, Any]] = {
     "study": {},
-    "paper_literal": {"layer_norm": False, "scaled": False, "logit_scale": 1.0, "learn_temperature": False},
+    "paper_literal": {
+        "layer_norm": False,
+        "scaled": False,
+        "logit_scale": 1.0,
+        "learn_temperature": False,
+        "pooling": "mean",
+    },
 }
 
 
