@@ -175,7 +175,7 @@ class Run:
     @cached_property
     def _parts(self) -> tuple[Run, ...]:
         return tuple(
-            replace(self, method=part, options=options_of_part(part, self.options))
+            replace(self, method=part, options=options_of_part(self.method, part, self.options))
             for part in METHODS[self.method].parts
         )
 

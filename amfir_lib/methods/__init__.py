@@ -60,7 +60,7 @@ NO_LEARNING = {"layer_norm": False, "projection": False, "learn_temperature": Fa
 
 METHODS: dict[str, MethodSpec] = {
     "nearest_mean": MethodSpec(
-        "nearest mean", LateFusion, LateFusionOptions,
+        "nearest mean", LateFusion, late_fusion_options(HeadOptions), parts=("protonet", "protonet_f"),
         defaults={**NO_LEARNING, "pooling": "time", "metric": "cosine", "late_fusion": "logit_sum"},
     ),  # nearest class mean on the frozen features: what is there before anything is learnt
     "protonet": MethodSpec("ProtoNet", ProtoNet, HeadOptions, "first"),
@@ -127,10 +127,20 @@ def resolve_options(name: str, options: Mapping[str, Any]) -> Options:
     return spec.options.from_mapping({**spec.defaults, **preset_values, **given}, method=name)
 
 
-def options_of_part(part: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the options of an assembled method that its part ``part`` has as well, and the preset."""
+def options_of_part(name: str, part: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What an assembled method passes on to one of its parts.
+
+    Args:
+        name: of the method; its own defaults are passed on as well, unless a preset says otherwise.
+        part: one of its parts.
+        options: of the method.
+    Returns:
+        Those options that the part has as well, and the preset.
+    """
     known = {*METHODS[part].options.__dataclass_fields__, "preset"}
-    return {name: value for name, value in options.items() if name in known}
+    preset = PRESETS.get(options.get("preset", "study"), {})
+    defaults = {option: value for option, value in METHODS[name].defaults.items() if option not in preset}
+    return {option: value for option, value in {**defaults, **options}.items() if option in known}
 
 
 def uses_patches(name: str) -> bool:
@@ -192,7 +202,7 @@ def build_method(
         parts = {}
         for part in spec.parts:  # each begins as it would alone
             own = torch.Generator(generator.device).set_state(generator.get_state())
-            given = options_of_part(part, options or {})
+            given = options_of_part(name, part, options or {})
             parts[part] = build_method(part, dims=dims, options=given, generator=own, facts=facts)
         return spec.build(parts, resolved)
     needs = spec.build.needs

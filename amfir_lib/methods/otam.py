@@ -76,8 +76,7 @@ def alignment_cost(cost: Tensor, *, smoothing: float) -> Tensor:
     Returns:
         (...) alignment costs; many near-minimal alignments, and free padding, can make them negative.
     Example:
-        One frame against one: g = d. Zero costs, T = T' = 2: one path in the first row, three in the second,
-        -lambda log 6.
+        One frame against one: g = d. Zero costs, T = T' = 2: six alignments, g = -lambda log 6.
     """
     cells = (pad(cost, (1, 1)) / smoothing).movedim((-2, -1), (0, 1)).contiguous()  # (T, T' + 2, ...), units of lambda
     row = list((-cells[0].cumsum(0)).unbind(0))  # h(0, m); lists, so that no tensor is overwritten
