@@ -23,7 +23,7 @@ class UnimodalOptions(Options):
         layer_norm: normalise each feature vector before it is projected.
         projection: Linear(D, width); without it the width is D.
         width: d of all that follows.
-        scaled: distances as means over what they sum over; each method says what that is.
+        scaled: distances as means over what they sum over, so that they grow with neither width nor frames.
         logit_scale: initial 1 / temperature.
         learn_temperature: whether it is trained (in log space, so that it stays positive).
         ce_reduction: of the cross-entropy over the queries of an episode.
