@@ -118,10 +118,16 @@ def sentences(frame: pd.DataFrame, *, plateau: float) -> str:
                 f" Without distillation, by cross-entropy alone, it settles at {without:.2f}, "
                 f"{_compared(without, own['settled'])} with it."
             )
-        scales = [name for set_name, name in total.index if set_name == dataset and name.startswith("1/τ")]
-        if scales:
-            levels = ", ".join(f"{total.loc[(dataset, name), 'settled']:.2f} ({name})" for name in scales)
-            text += f" With the temperature fixed it settles at {levels}."
+        fixed = total.loc[[key for key in total.index if key[0] == dataset and key[1].startswith("1/τ")]]
+        if len(fixed):
+            levels = ", ".join(
+                f"from {row['start']:.2f} to {row['settled']:.2f} ({name})" for (_, name), row in fixed.iterrows()
+            )
+            text += f" With the temperature fixed it goes {levels}"
+            if len(fixed) > 1:
+                moved, started = np.ptp(fixed["settled"]), np.ptp(fixed["start"])
+                text += f": levels that lie {started:.2f} nats apart at the start and {moved:.2f} at the end"
+            text += "."
         parts.append(text)
     return "\n\n".join(parts)
 

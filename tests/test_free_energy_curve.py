@@ -52,6 +52,14 @@ def test_the_sentences_follow_the_numbers():
     assert "does not fall" in sentences(summary(curves(rising, series=named), rising, series=named), plateau=-4.0)
 
 
+def test_fixed_temperatures_are_compared_at_the_start_and_at_the_end():
+    fixed = [result("1/τ = 5, fixed", [-1.0] + [-2.0] * 8), result("1/τ = 20, fixed", [-3.0] + [-2.1] * 8)]
+    frame = summary(curves(RESULTS + fixed, series=named), RESULTS + fixed, series=named)
+    text = sentences(frame, plateau=-4.0)
+    assert "from -1.50 to -2.50 (1/τ = 5, fixed), from -3.50 to -2.60 (1/τ = 20, fixed)" in text
+    assert "2.00 nats apart at the start and 0.10 at the end" in text
+
+
 def test_the_published_plateau_is_the_number_of_the_papers_text():
     assert published_plateau() == -4.0
     assert len(published("table1")) == 96
