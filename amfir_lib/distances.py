@@ -1,4 +1,4 @@
-"""Distances between queries and prototypes: the psi of Eq. 2 and 7."""
+"""Distances between queries and prototypes (the psi of Eq. 2 and 7), and between sets of frames (HyRSM)."""
 
 from __future__ import annotations
 
@@ -57,3 +57,23 @@ def distances(query: Tensor, prototypes: Tensor, *, metric: str = "euclidean", s
     if scaled:
         distance = distance / query.shape[-1] ** 0.5
     return distance if metric == "euclidean" else distance.square()
+
+
+def hausdorff(first: Tensor, second: Tensor, *, mean: bool = True) -> Tensor:
+    """Bidirectional mean Hausdorff distance between two sets of frames.
+
+    d_ij = 1 - cosine; mean_i min_j d_ij + mean_j min_i d_ij, symmetric in the two sets.
+
+    Args:
+        first: (..., T, d) frames.
+        second: (..., T', d) frames; leading axes broadcast.
+        mean: over the frames; False sums, as the published code does.
+    Returns:
+        (...) distances, in [0, 4] for means.
+    Example:
+        Sets {(1, 0), (0, 1)} and {(1, 0)}: (0 + 1) / 2 + 0 = 0.5; the sum is 1.
+    """
+    first, second = (x * (x.square().sum(-1, keepdim=True) + COSINE_EPSILON).rsqrt() for x in (first, second))
+    distance = 1 - first @ second.transpose(-1, -2)  # (..., T, T')
+    nearest = (distance.amin(-1), distance.amin(-2))
+    return sum(x.mean(-1) if mean else x.sum(-1) for x in nearest)

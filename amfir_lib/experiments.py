@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,19 @@ from amfir_lib.episodes import Episodes
 from amfir_lib.errors import TrainingDiverged
 from amfir_lib.evaluation import QueryResults, evaluate
 from amfir_lib.feature_table import FeatureTable, layout, load_table
-from amfir_lib.methods import METHODS, Method, build_method, enhancers, head, resolve_options, streams
+from amfir_lib.methods import (
+    METHODS,
+    DataFacts,
+    Method,
+    build_method,
+    enhancers,
+    head,
+    options_of_part,
+    resolve_options,
+    streams,
+    title_of,
+    uses_patches,
+)
 from amfir_lib.methods import base as methods_base
 from amfir_lib.parallel import map_parallel
 from amfir_lib.storage import atomic_write, digest_of, digest_of_source, read_json, source_of, write_json
@@ -130,7 +143,7 @@ class Run:
         """Everything that can change the result; it travels with the run to the workers."""
         options = asdict(resolve_options(self.method, self.options))  # refuses an unknown method or option
         spec = METHODS[self.method]
-        modules = (*_COMMON_CODE, sys.modules[spec.build.__module__])
+        modules = (*_COMMON_CODE, *_modules_of(sys.modules[spec.build.__module__]))
         return {
             "data": self.material.identity,
             "method": self.method,
@@ -149,15 +162,22 @@ class Run:
         """Digest of the identity."""
         return digest_of(self.identity)
 
+    @property
+    def n_patches(self) -> dict[str, int]:
+        """Modality -> patches per frame, as the method is given them."""
+        whole = uses_patches(self.method)
+        return {m: store.features.shape[2] if whole else 1 for m, store in self.material.stores.items()}
+
     def parts(self) -> tuple[Run, ...]:
         """The runs whose trained heads make up this one, for methods that are assembled rather than trained."""
         return self._parts
 
     @cached_property
     def _parts(self) -> tuple[Run, ...]:
-        shared = {f for method in METHODS[self.method].parts for f in METHODS[method].options.__dataclass_fields__}
-        options = {name: value for name, value in self.options.items() if name in shared | {"preset"}}
-        return tuple(replace(self, method=method, options=options) for method in METHODS[self.method].parts)
+        return tuple(
+            replace(self, method=part, options=options_of_part(self.method, part, self.options))
+            for part in METHODS[self.method].parts
+        )
 
     def folder(self, cache_dir: Path) -> Path:
         """Where the cache keeps it."""
@@ -211,6 +231,19 @@ class Series:
     def runs(self, material: Material, settings: Training, seeds: Sequence[int]) -> list[Run]:
         """The runs of the series on one data set."""
         return [Run(material, self.method, self.options, settings, seed) for seed in seeds]
+
+
+def _modules_of(module: ModuleType) -> list[ModuleType]:
+    """A module of the package ``methods`` and those of that package that it takes anything from, at any depth."""
+    found, waiting = {}, [module.__name__]
+    while waiting:
+        name = waiting.pop()
+        if name.startswith("amfir_lib.methods.") and name not in found:
+            found[name] = sys.modules[name]
+            for thing in vars(found[name]).values():
+                source = thing.__name__ if isinstance(thing, ModuleType) else getattr(thing, "__module__", None)
+                waiting.append(source or "")
+    return [found[name] for name in sorted(found)]
 
 
 def name_of(series: Sequence[Series]) -> Callable[[RunResult], str]:
@@ -290,7 +323,7 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
 def _execute(run: Run, *, cells: tuple[TestCell, ...], cache_dir: Path, device: str) -> None:
     """Compute what is missing of one run; the record is written when the training is whole."""
     folder = run.folder(cache_dir)
-    table = _table(run.material.dataset.digest, METHODS[run.method].build.uses_patches, _Hidden(run.material))
+    table = _table(run.material.dataset.digest, uses_patches(run.method), _Hidden(run.material))
     table = table.to(device)
     if not (folder / "record.json").exists():
         train_run(run, table, folder, cache_dir)
@@ -328,7 +361,8 @@ def train_run(run: Run, table: FeatureTable, folder: Path, cache_dir: Path) -> N
     if parts:
         state: dict[str, Tensor] = {}
         for part in parts:
-            state |= load_file(part.folder / "state.safetensors")
+            own = load_file(part.folder / "state.safetensors")
+            state |= {f"parts.{part.run.method}.{name}": values for name, values in own.items()}
         method.load_state_dict(state)
         history, validation = pd.DataFrame(), pd.DataFrame()
         outcome = {"seconds": sum(part.record["seconds"] for part in parts), "best_step": None, "val_accuracy": None}
@@ -349,7 +383,8 @@ def train_run(run: Run, table: FeatureTable, folder: Path, cache_dir: Path) -> N
             frame.to_csv(temporary, index=False)
     n_parameters = sum(parameter.numel() for parameter in method.parameters())
     device = str(next(iter(table.features.values())).device)
-    record = {"identity": run.identity, "key": run.key, "parameters": n_parameters, "device": device} | outcome
+    record = {"identity": run.identity, "key": run.key, "title": title_of(run.method, run.n_patches)}
+    record |= {"parameters": n_parameters, "device": device} | outcome
     write_json(folder / "record.json", record | {"step_seconds": outcome["seconds"] / max(1, run.training.steps)})
     (folder / "checkpoint.pt").unlink(missing_ok=True)
 
@@ -357,7 +392,8 @@ def train_run(run: Run, table: FeatureTable, folder: Path, cache_dir: Path) -> N
 def _untrained(run: Run) -> Method:
     dims = {modality: store.features.shape[-1] for modality, store in run.material.stores.items()}
     generator = torch.Generator().manual_seed(run.seed)
-    return build_method(run.method, dims=dims, options=dict(run.options), generator=generator)
+    facts = DataFacts(n_base_classes=len(run.material.layout().base_classes), n_patches=run.n_patches)
+    return build_method(run.method, dims=dims, options=dict(run.options), generator=generator, facts=facts)
 
 
 def load_method(run: Run, state: dict[str, Tensor]) -> Method:

@@ -45,6 +45,11 @@ class FeatureTable:
         """Row numbers of the clips of a split."""
         return np.flatnonzero(self.splits == split)
 
+    @property
+    def base_classes(self) -> np.ndarray:
+        """Class numbers of the training split, in order: position c is base class c."""
+        return np.unique(self.labels[self.rows("train")])
+
     def sample(
         self, split: str, *, n_way: int, n_shot: int, n_query: int, n_episodes: int, rng: np.random.Generator
     ) -> Episodes:

@@ -24,7 +24,7 @@ N_CALIBRATION_BINS = 10
 
 def method_title(result: RunResult) -> str:
     """The method's name in tables; ``series`` functions with other names go into the same places."""
-    return METHODS[result.run.method].title
+    return result.record.get("title", METHODS[result.run.method].title)  # STRM may have called itself lite
 
 
 def accuracy_table(results: Iterable[RunResult], *, series: Namer = method_title) -> pd.DataFrame:

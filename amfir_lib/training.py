@@ -180,7 +180,10 @@ def train(
             rng=np.random.default_rng([10, seed, step]),
         )
         output, target = episode_step(method, table, episodes)
-        loss, terms = method.loss(output, target)
+        given = {}
+        if "n_base_classes" in method.needs:
+            given["classes"] = torch.from_numpy(np.searchsorted(table.base_classes, episodes.classes)).to(target)
+        loss, terms = method.loss(output, target, **given)
         _check_finite("loss", loss, step, settings)
         optimiser.zero_grad()
         loss.backward()

@@ -19,7 +19,8 @@ from amfir_lib import experiments, storage, training
 from amfir_lib.errors import BadParameter, TrainingDiverged, UnknownName, UnknownParameter
 from amfir_lib.evaluation import evaluate
 from amfir_lib.experiments import Run, TestCell, load_result, run_all, why_computed
-from amfir_lib.methods import METHODS, amfir, protonet
+from amfir_lib.methods import METHODS, amfir, early_fusion, protonet, strm, tuples
+from amfir_lib.tables import method_title
 
 ONE_SHOT = TestCell(n_way=3, n_shot=1, n_query=2, n_episodes=30)
 TWO_SHOT = replace(ONE_SHOT, n_shot=2)
@@ -123,7 +124,12 @@ def test_other_code_of_the_stage_changes_the_key_and_that_of_another_method_does
 
     assert changed_by(training) == changed_by(experiments.head) == set(METHODS)
     assert changed_by(amfir) == {"amfar", "amfir"}
-    assert changed_by(protonet) == {"protonet", "protonet_f", "protonet_lf"}  # the last is made of the others
+    early = {"protonet_ec", "protonet_ea", "strm_ec"}
+    joined = {"protonet_lf", "nearest_mean"}
+    assert changed_by(protonet) == {"protonet", "protonet_f"} | joined | early  # the last are made of the others
+    assert changed_by(strm) == {"strm", "strm_f", "strm_lf"} | early
+    assert changed_by(tuples) == {"strm", "strm_f", "strm_lf", "trx", "trx_f", "trx_lf"} | early
+    assert changed_by(early_fusion) == early
 
 
 def test_another_stream_for_a_method_changes_the_key(material, monkeypatch):
@@ -140,6 +146,34 @@ def test_a_key_is_fixed_once_it_is_known_and_travels_with_the_run(material, monk
 
 
 # computing and finding
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "title"),
+    [
+        ("hyrsm", {"width": 4, "n_heads": 2}, "HyRSM"),
+        ("strm_f", {"width": 4, "tuple_width": 4, "n_segments": 3}, "STRM-F"),
+        ("strm_ec", {"width": 4, "tuple_width": 4, "n_segments": 3, "early_width": 3}, "STRM-EC"),
+    ],
+)
+def test_methods_that_need_facts_of_the_data_set_get_them_and_are_found_again(
+    material, tmp_path, method, options, title
+):
+    run = Run(material, method, options, replace(QUICK, steps=3))
+    (result,) = run_all([run], [ONE_SHOT], cache_dir=tmp_path)
+    assert result.record["title"] == title and result.record["parameters"] > 0
+    again = evaluate(result.method(), material.table(patches=method != "hyrsm"), ONE_SHOT.episodes(material.layout()))
+    np.testing.assert_array_equal(again.accuracy, result.tests[ONE_SHOT].accuracy)
+
+
+def test_strm_on_pooled_features_calls_itself_lite_in_its_record(material, tmp_path):
+    stores = {
+        m: replace(store, features=store.features[:, :, :1], digest=f"{store.digest} pooled")
+        for m, store in material.stores.items()
+    }
+    run = Run(replace(material, stores=stores), "strm", {"width": 4, "tuple_width": 4, "n_segments": 3}, QUICK)
+    (result,) = run_all([run], [], cache_dir=tmp_path)
+    assert result.record["title"] == method_title(result) == "STRM-lite"
 
 
 def test_results_come_in_order_with_a_record_and_histories(done, runs):

@@ -34,7 +34,7 @@ def result(method: str, seed: int, accuracy: float, stream: int = 0):
     tests = {CELL: QueryResults(correct, {}, values, values, values)}
     material = SimpleNamespace(dataset=SimpleNamespace(name="toy"), layout=lambda: TABLE)
     run = SimpleNamespace(material=material, method=method, seed=seed)
-    return SimpleNamespace(run=run, tests=tests)
+    return SimpleNamespace(run=run, tests=tests, record={})
 
 
 RESULTS = [result("amfir", seed, 0.9, 1) for seed in range(3)] + [result("protonet", seed, 0.5, 2) for seed in range(3)]
@@ -71,7 +71,7 @@ def test_too_few_classes_for_a_jackknife_leave_the_interval_open():
     cell = TestCell(n_way=11, n_shot=1, n_query=1, n_episodes=5)
     rng = np.random.default_rng(0)
     tests = {cell: QueryResults({"fused": rng.random((5, 11)) < 0.5}, {}, {}, {}, {})}
-    one = SimpleNamespace(run=RESULTS[0].run, tests=tests)
+    one = SimpleNamespace(run=RESULTS[0].run, tests=tests, record={})
     row = accuracy_table([one]).iloc[0]
     assert np.isnan(row["half_width"]) and np.isfinite(row["accuracy"])
 

@@ -66,6 +66,7 @@ LOOKS: dict[str, Look] = {
     "protonet_f": Look("ProtoNet-F", "#0072B2", "s"),
     "protonet_lf": Look("ProtoNet-LF", "#CC79A7", "v"),
     "protonet_ec": Look("ProtoNet-EC", "#882255", "P"),
+    "protonet_ea": Look("ProtoNet-EA", "#882255", "X"),
     "no_distillation": Look("no distillation", "#56B4E9", "v", "--"),
     "certainty_groups": Look("certainty groups", "#E69F00", "^", "-."),
     "equal_weights": Look("equal weights", "#CC79A7", "P", ":"),
@@ -73,7 +74,12 @@ LOOKS: dict[str, Look] = {
     "cmn": Look("CMN", "#DDCC77", ">"),
     "otam": Look("OTAM", "#56B4E9", "p"),
     "trx": Look("TRX", "#332288", "h"),
+    "trx_f": Look("TRX-F", "#4477AA", "h", "--"),
+    "trx_lf": Look("TRX-LF", "#AA4499", "h", "-."),
     "strm": Look("STRM", "#117733", "X"),
+    "strm_f": Look("STRM-F", "#88CCEE", "X"),
+    "strm_lf": Look("STRM-LF", "#44AA99", "v"),
+    "strm_ec": Look("STRM-EC", "#44AA99", "P"),
     "hyrsm": Look("HyRSM", "#661100", "*"),
 }
 # For names that have no look of their own, in the order in which they come.

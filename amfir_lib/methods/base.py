@@ -34,6 +34,19 @@ class EpisodeOutput:
     evidence: dict[str, Evidence] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class DataFacts:
+    """What some methods must know of a data set before they meet a clip; see ``Method.needs``.
+
+    Attributes:
+        n_base_classes: classes of the training split.
+        n_patches: modality -> P, patches per frame as the method will be given them.
+    """
+
+    n_base_classes: int
+    n_patches: Mapping[str, int]
+
+
 class Method(nn.Module):
     """A few-shot classifier on a batch of E episodes at once.
 
@@ -47,6 +60,8 @@ class Method(nn.Module):
     """
 
     uses_patches: bool = False  # False: features come averaged over the spatial patches (P = 1)
+    needs: tuple[str, ...] = ()  # fields of DataFacts, given by name to the constructor; with "n_base_classes" training
+    # also gives ``classes`` to ``loss``: (E, N) int64, the number among the training classes of each way
 
     def __init__(self, dims: Mapping[str, int], options: Options) -> None:
         super().__init__()
@@ -135,10 +150,14 @@ def seeded_init(seed: int, name: str) -> Iterator[None]:
         seed: of the method.
         name: of the part, usually a modality.
     """
-    own = int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:7], "big")
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(own)
+        torch.default_generator.manual_seed(named_seed(seed, name))
         yield
+
+
+def named_seed(seed: int, name: str) -> int:
+    """A seed that follows from ``seed`` and ``name`` alone; another name gives an unrelated one."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:7], "big")
 
 
 def draw_seed(generator: torch.Generator) -> int:

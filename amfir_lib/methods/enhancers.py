@@ -25,14 +25,21 @@ def mlp(width: int) -> nn.Sequential:
 
 
 class FrameLevelEnrichment(nn.Module):
-    """Mixer of STRM: x + MLP over time, then x + MLP over channels.  (B, T, d) -> (B, T, d)."""
+    """Mixer of STRM: x + MLP over time, then x + MLP over channels.  (B, T, d) -> (B, T, d).
 
-    def __init__(self, width: int, n_segments: int) -> None:
+    Args:
+        width: d.
+        n_segments: T.
+        dropout: of the frames after positions are added; None for none.
+    """
+
+    def __init__(self, width: int, n_segments: int, dropout: nn.Module | None = None) -> None:
         super().__init__()
         self.over_time, self.over_channels = mlp(n_segments), mlp(width)
+        self.dropout = dropout or nn.Identity()
 
     def forward(self, frames: Tensor) -> Tensor:
-        frames = frames + POSITION_SCALE * sinusoidal_positions(frames)
+        frames = self.dropout(frames + POSITION_SCALE * sinusoidal_positions(frames))
         frames = frames + self.over_time(frames.transpose(-1, -2)).transpose(-1, -2)
         return frames + self.over_channels(frames)
 

@@ -1,0 +1,169 @@
+"""Early fusion (rows EC and EA of Table 1): two modalities become one stream, which any unimodal method reads.
+
+The paper names "cascaded" and "collaborative attention" early fusion and defines neither, so both are our reading:
+EC joins normalised, projected frames side by side; in EA each modality first attends to the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from amfir_lib.errors import BadParameter
+from amfir_lib.methods.base import EpisodeOutput, Features, Method, draw_seed, seeded_init
+from amfir_lib.methods.head import HeadOptions
+from amfir_lib.methods.options import Options, choice, number
+from amfir_lib.methods.protonet import ProtoNet
+from amfir_lib.methods.strm import Strm, StrmOptions
+
+JOINT = "joint"  # name of the one stream that both modalities become
+
+
+@dataclass(frozen=True)
+class EarlyFusionOptions(Options):
+    """Options of the fusion, beside those of the method that reads the joint stream.
+
+    Attributes:
+        early_fusion: "ec" (side by side), or "ea" (after attention to the other modality).
+        early_width: d to which each modality is projected; the joint stream has 2 d channels.
+        early_layer: Linear(2 d, d) and ReLU on the joint stream, which then has d channels.
+    """
+
+    early_fusion: str = choice("ec", ("ec", "ea"))
+    early_width: int = number(64, low=1)
+    early_layer: bool = False
+
+
+class CrossAttention(nn.Module):
+    """r + A(r, f, f): tokens of one modality attend to those of the other.  (B, S, d), (B, S', d) -> (B, S, d).
+
+    One head, scaled by sqrt(d).
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        # Without biases: that of the keys would have no gradient.
+        self.query, self.key, self.value = (nn.Linear(width, width, bias=False) for _ in range(3))
+
+    def forward(self, own: Tensor, other: Tensor) -> Tensor:
+        scores = self.query(own) @ self.key(other).transpose(-1, -2) / own.shape[-1] ** 0.5  # (B, S, S')
+        return own + scores.softmax(-1) @ self.value(other)
+
+
+class JointStream(nn.Module):
+    """Two modalities -> one stream z (METHODS of EC and EA).
+
+    Args:
+        dims: modality -> D, two of them.
+        options: of the fusion.
+    """
+
+    def __init__(self, dims: Mapping[str, int], options: EarlyFusionOptions) -> None:
+        super().__init__()
+        width = options.early_width
+        self.project = nn.ModuleDict(
+            {m: nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, width)) for m, dim in dims.items()}
+        )
+        self.attend = nn.ModuleDict({m: CrossAttention(width) for m in dims} if options.early_fusion == "ea" else {})
+        self.layer = nn.Sequential(nn.Linear(2 * width, width), nn.ReLU()) if options.early_layer else nn.Identity()
+        self.width = width if options.early_layer else 2 * width
+
+    def forward(self, clips: Features) -> Tensor:
+        """(B, T, P, D) of each modality -> (B, T, P, width), T as in the first modality."""
+        first, second = (project(clips[m].to(project[1].weight.dtype)) for m, project in self.project.items())
+        second = align_time(second, first.shape[1])
+        if self.attend:
+            own, other = first.flatten(1, 2), second.flatten(1, 2)  # (B, T * P, d)
+            of_first, of_second = self.attend.values()
+            first, second = of_first(own, other).view_as(first), of_second(other, own).view_as(second)
+        return self.layer(torch.cat((first, second), dim=-1))
+
+
+def align_time(frames: Tensor, n_frames: int) -> Tensor:
+    """(B, T', P, d) -> (B, n_frames, P, d) by linear interpolation in time; unchanged where T' is n_frames."""
+    if frames.shape[1] == n_frames:
+        return frames
+    by_time = frames.flatten(2).transpose(1, 2)  # (B, P * d, T')
+    resampled = functional.interpolate(by_time, size=n_frames, mode="linear", align_corners=False)
+    return resampled.transpose(1, 2).unflatten(2, frames.shape[2:])
+
+
+class EarlyFusion(Method):
+    """A unimodal method on the joint stream of two modalities.
+
+    Args:
+        dims: modality -> feature width D, exactly two.
+        options: of the fusion and of the unimodal method.
+        generator: the only source of initial weights.
+        facts: what the unimodal method needs to know of the data (``Method.needs``).
+    Raises:
+        BadParameter: not exactly two modalities, or modalities with different numbers of patches.
+    """
+
+    unimodal: type[Method]
+
+    def __init__(
+        self,
+        dims: Mapping[str, int],
+        options: EarlyFusionOptions,
+        *,
+        generator: torch.Generator,
+        n_patches: Mapping[str, int] | None = None,
+        **facts: int,
+    ) -> None:
+        if len(dims) != 2:
+            raise BadParameter(f"early fusion joins two modalities, but {len(dims)} are given. Give two.")
+        super().__init__(dims, options)
+        if n_patches is not None:
+            facts["n_patches"] = {JOINT: _common_patches({m: n_patches[m] for m in dims})}
+        with seeded_init(draw_seed(generator), JOINT):
+            self.fusion = JointStream(dims, options)
+        self.reader = self.unimodal({JOINT: self.fusion.width}, options, generator=generator, **facts)
+
+    def embed(self, clips: Features) -> dict[str, Tensor]:
+        self.check_features(clips, n_axes=4, role="clip")
+        return self.reader.embed({JOINT: self.fusion(clips)})
+
+    def compare(self, support: dict[str, Tensor], query: dict[str, Tensor]) -> EpisodeOutput:
+        return self.reader.compare(support, query)
+
+    def loss(self, output: EpisodeOutput, target: Tensor, **given: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        return self.reader.loss(output, target, **given)
+
+
+def _common_patches(n_patches: Mapping[str, int]) -> int:
+    if len(set(n_patches.values())) > 1:
+        found = ", ".join(f"{n} of {m}" for m, n in n_patches.items())
+        raise BadParameter(
+            f"early fusion joins patch with patch, but frames have {found}. "
+            "Extract both with the same number of patches."
+        )
+    return next(iter(n_patches.values()))
+
+
+@dataclass(frozen=True)
+class EarlyProtoNetOptions(EarlyFusionOptions, HeadOptions):
+    """Options of the fusion and of the prototype network's head."""
+
+
+class EarlyProtoNet(EarlyFusion):
+    """Prototype network on the joint stream."""
+
+    unimodal = ProtoNet
+
+
+@dataclass(frozen=True)
+class EarlyStrmOptions(EarlyFusionOptions, StrmOptions):
+    """Options of the fusion and of STRM."""
+
+
+class EarlyStrm(EarlyFusion):
+    """STRM on the joint stream, patch by patch."""
+
+    unimodal = Strm
+    uses_patches = Strm.uses_patches
+    needs = Strm.needs

@@ -1,0 +1,173 @@
+"""STRM on one modality (Thatipelli et al. 2022, "Spatio-temporal Relation Modeling"; rows STRM and STRM-F of Table 1).
+
+Patches of a frame inform each other, then frames of a clip; pairs of frames are compared as in TRX.  A second, lighter
+comparison of frame pairs before the frames are mixed, the query-class similarity, is trained beside it.
+
+Deviations from the published code: frozen features, projected to ``width``; a learned temperature, which starts at the
+published 1; keys of the patch attention have no bias, which softmax could not see; positions are added to the patches
+and before the mixer, and not a third time to the tuples; the random auxiliary head (``aux_head="random"``) is not drawn
+again at test; cross-entropies are means over queries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from amfir_lib.errors import BadParameter, ShapeError
+from amfir_lib.methods.base import EpisodeOutput, Features, accuracy, cross_entropy, named_seed, seeded_init
+from amfir_lib.methods.dropout import SeededDropout
+from amfir_lib.methods.enhancers import POSITION_SCALE, FrameLevelEnrichment, sinusoidal_positions
+from amfir_lib.methods.options import choice, number
+from amfir_lib.methods.tuples import (
+    TupleAttention,
+    nearest_tuple_distances,
+    project_tuples,
+    tuple_distances,
+    tuple_indices,
+)
+from amfir_lib.methods.unimodal import UnimodalMethod, UnimodalOptions
+
+
+@dataclass(frozen=True)
+class StrmOptions(UnimodalOptions):
+    """Options of STRM.
+
+    Attributes:
+        scaled: distances over ``tuple_width``, and auxiliary ones over the square root of their width; published: not.
+        logit_scale: initial 1 / temperature; published: 1.
+        n_segments: T, which the mixer over time must know.
+        cardinality: frames in a tuple; the released scripts use pairs.
+        tuple_width: of keys and values (1152 in the published code).
+        dropout: rate after positions are added, and before the tuples of the auxiliary comparison.
+        aux_weight: of the query-class similarity, in the loss and in the prediction.
+        aux_head: its layer is "trained", as the paper means it, or "random", as the released code leaves it.
+    """
+
+    scaled: bool = False
+    logit_scale: float = number(1.0, low=0, above=True)
+    n_segments: int = number(8, low=1)
+    cardinality: int = number(2, low=1)
+    tuple_width: int = number(64, low=1)
+    dropout: float = number(0.1, low=0)
+    aux_weight: float = number(0.1, low=0)
+    aux_head: str = choice("trained", ("trained", "random"))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.dropout >= 1:
+            raise BadParameter(f"dropout is {self.dropout} but must be below 1. Lower it.")
+
+
+@dataclass(frozen=True)
+class StrmOutput(EpisodeOutput):
+    """The two parts of the prediction: log-posteriors (E, M, N) of the tuple attention and of the auxiliary head."""
+
+    attention: Tensor | None = None
+    auxiliary: Tensor | None = None
+
+
+class PatchLevelEnrichment(nn.Module):
+    """Attention between the patches of a frame, then an MLP, both residual.  (..., P, d) -> (..., P, d).
+
+    The attention's share ``gamma`` starts at 0, so the layers of queries, keys and values get no gradient in the first
+    step; gamma itself does.  Scores are not divided by sqrt(d).
+    """
+
+    def __init__(self, width: int, dropout: nn.Module) -> None:
+        super().__init__()
+        inner = max(1, width // 2)
+        self.query, self.value = nn.Linear(width, width), nn.Linear(width, width)
+        self.key = nn.Linear(width, width, bias=False)  # a bias shifts all scores of a patch alike: softmax ignores it
+        self.gamma = nn.Parameter(torch.zeros(()))
+        self.mlp = nn.Sequential(
+            nn.Linear(width, inner), nn.ReLU(), nn.Linear(inner, inner), nn.ReLU(), nn.Linear(inner, width)
+        )
+        self.dropout = dropout
+
+    def forward(self, patches: Tensor) -> Tensor:
+        patches = self.dropout(patches + POSITION_SCALE * sinusoidal_positions(patches))
+        attention = (self.query(patches) @ self.key(patches).transpose(-1, -2)).softmax(-1)  # (..., P, P)
+        patches = self.gamma * (attention @ self.value(patches)) + patches
+        return patches + self.mlp(patches)
+
+
+class Strm(UnimodalMethod):
+    """Patch- and frame-level enrichment, tuple attention, query-class similarity.
+
+    Features of a single patch per frame leave nothing to enrich: the patch level is left out, and tables and records
+    call the method STRM-lite (``amfir_lib.methods.title_of``).
+
+    Args:
+        dims: modality -> feature width D, exactly one.
+        options: StrmOptions.
+        generator: the only source of initial weights and of dropout.
+        n_patches: modality -> P of the features.
+    Raises:
+        BadParameter: not one modality, or tuples of more places than frames.
+    """
+
+    uses_patches = True
+    needs = ("n_patches",)
+
+    def __init__(
+        self, dims: Mapping[str, int], options: StrmOptions, *, generator: torch.Generator, n_patches: Mapping[str, int]
+    ) -> None:
+        super().__init__(dims, options, generator=generator)
+        tuple_indices(options.n_segments, options.cardinality)  # refuses tuples that no clip has
+        self.n_patches = n_patches[self.modality]
+        with seeded_init(self.seed, f"{self.modality}/strm"):
+            self.patch_level = None
+            if self.n_patches > 1:
+                self.patch_level = PatchLevelEnrichment(self.width, self._dropout("patches"))
+            self.frame_level = FrameLevelEnrichment(self.width, options.n_segments, self._dropout("frames"))
+            self.attention = TupleAttention(self.width, options.tuple_width, cardinality=options.cardinality)
+            self.aux_dropout = self._dropout("auxiliary")
+            self.aux_head = nn.Linear(options.cardinality * self.width, max(1, self.width // 2))
+        self.aux_head.requires_grad_(options.aux_head == "trained")
+
+    def embed(self, clips: Features) -> dict[str, Tensor]:
+        """(B, T, P, D) -> keys and values (B, 2, tuples, d') and auxiliary tuples (B, tuples, d / 2)."""
+        options, tokens = self.options, self.tokens(clips)  # (B, T, P, d)
+        if tokens.shape[1:3] != (options.n_segments, self.n_patches):
+            raise ShapeError(
+                f'the clip features of "{self.modality}" have T = {tokens.shape[1]} segments of P = {tokens.shape[2]} '
+                f"patches, but the method was built for {options.n_segments} of {self.n_patches}. "
+                f"Set n_segments to {tokens.shape[1]}, and build the method for the patches of the feature store."
+            )
+        if self.patch_level is not None:
+            tokens = self.patch_level(tokens)
+        frames = tokens.mean(2)  # (B, T, d)
+        auxiliary = project_tuples(self.aux_dropout(frames), self.aux_head, options.cardinality).relu()
+        return {"tuples": self.attention(self.frame_level(frames)), "auxiliary": auxiliary}
+
+    def compare(self, support: dict[str, Tensor], query: dict[str, Tensor]) -> StrmOutput:
+        main = tuple_distances(support["tuples"], query["tuples"], batch_mb=self.batch_mb)
+        nearest = nearest_tuple_distances(support["auxiliary"], query["auxiliary"], batch_mb=self.batch_mb)
+        if self.options.scaled:
+            main, nearest = main / self.options.tuple_width, nearest / self.aux_head.out_features**0.5
+        main, nearest = main * self.log_scale.exp(), nearest * self.log_scale.exp()
+        psi = main + self.options.aux_weight * nearest
+        return StrmOutput(
+            log_posterior=torch.log_softmax(-psi, -1),
+            distances={self.modality: psi},
+            attention=torch.log_softmax(-main, -1),
+            auxiliary=torch.log_softmax(-nearest, -1),
+        )
+
+    def loss(self, output: StrmOutput, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Cross-entropy of the tuple attention plus ``aux_weight`` times that of the query-class similarity."""
+        main = cross_entropy(output.attention, target, ce_reduction=self.options.ce_reduction)
+        auxiliary = cross_entropy(output.auxiliary, target, ce_reduction=self.options.ce_reduction)
+        total = main + self.options.aux_weight * auxiliary
+        terms = {"loss": total, "ce": main, "aux_ce": auxiliary, "logit_scale": self.log_scale.exp()}
+        if self.patch_level is not None:
+            terms["gamma"] = self.patch_level.gamma
+        terms = {name: value.detach().clone() for name, value in terms.items()}
+        return total, terms | {"accuracy": accuracy(output.log_posterior, target)}
+
+    def _dropout(self, name: str) -> SeededDropout:
+        return SeededDropout(self.options.dropout, seed=named_seed(self.seed, f"{self.modality}/dropout/{name}"))
