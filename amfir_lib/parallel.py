@@ -112,14 +112,15 @@ def iterate_parallel(
     n_jobs = min(n_jobs, len(items))
     guarded = _Guarded(function)
     with Progress(sum(sizes), description=description, unit=unit) as progress:
-        if n_jobs <= 1:
-            importlib.import_module("torch")  # imported later, inside the limit, it would keep all threads
-            results: Iterator[Any] = map(guarded, items)
-        else:
-            with parallel_config(backend="loky", inner_max_num_threads=1):
-                workers = Parallel(n_jobs=n_jobs, return_as="generator", max_nbytes=None)
-                results = workers(delayed(guarded)(item) for item in items)
+        results: Iterator[Any] = iter(())
         try:
+            if n_jobs <= 1:
+                importlib.import_module("torch")  # imported later, inside the limit, it would keep all threads
+                results = map(guarded, items)
+            else:
+                with parallel_config(backend="loky", inner_max_num_threads=1):
+                    workers = Parallel(n_jobs=n_jobs, return_as="generator", max_nbytes=None)
+                    results = workers(delayed(guarded)(item) for item in items)  # a worker may die already here
             for size, result in zip(sizes, results, strict=True):
                 if isinstance(result, _Failure):
                     raise result.to_exception(description)
