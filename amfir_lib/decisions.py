@@ -119,9 +119,9 @@ DECISIONS: tuple[Decision, ...] = (
     Decision("B8", "Sec. 4.1", "the dense flow algorithm, its bound and size are unsaid",
              "", "DIS at 112 px, clipped to 20 px per frame", ("farneback", "tvl1"),
              "DIS is many times faster than TV-L1 at nearly its accuracy; the algorithm is recorded with the features"),
-    Decision("B9", "Eq. 9-11", "the backbones are trained by the loss",
-             "", "frozen features, trained heads", (), "a declared deviation: it lets a laptop train every method on "
-             "identical features"),
+    Decision("B9", "Eq. 9-11", "what a head is given when the backbone stays frozen",
+             "", "features whitened by base-class statistics, the same for every method", ("whiten = False",),
+             "on validation classes every method gains and learns in half the steps; nearest mean reads them raw"),
     Decision("B10", "Sec. 4.1", "frames per clip, crop and flips are unsaid",
              "", "8 segment centres, central square, no flips", (), "the field's 8; a flip would turn left into right"),
     Decision("E13", "Sec. 4", "number of test episodes, intervals and seeds are unsaid",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,8 @@ from amfir_lib.data.manifest import Dataset
 from amfir_lib.data.store import FeatureStore
 from amfir_lib.episodes import Episodes, sample_episodes
 from amfir_lib.errors import ShapeError
+
+MAX_WIDTH = 128  # of whitened features; more directions of a few hundred base clips are noise
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,44 @@ def load_table(dataset: Dataset, stores: Mapping[str, FeatureStore], *, patches:
     return replace(layout(dataset), features=features)
 
 
+@dataclass(frozen=True)
+class Whitening:
+    """A linear map of each modality's features after which the frames of the *base* classes are nearly white.
+
+    Frozen features vary by orders of magnitude between directions, mostly for reasons that no episode asks about
+    (lighting, background).  Each direction is divided by the square root of its variance raised by the mean variance,
+    which leaves weak directions weak; no more than ``MAX_WIDTH`` directions are kept.
+
+    Attributes:
+        directions: modality -> (D, min(D, MAX_WIDTH)).
+        shift: modality -> (min(D, MAX_WIDTH),), subtracted after.
+    """
+
+    directions: dict[str, Tensor]
+    shift: dict[str, Tensor]
+
+    @classmethod
+    def fit(cls, table: FeatureTable) -> Whitening:
+        """The map whose statistics come from the training split of a raw table alone, averaged over patches."""
+        directions, shift = {}, {}
+        for m, values in table.features.items():
+            frames = torch.cat([values[part].double().mean(2).flatten(0, 1) for part in _parts(table.rows("train"))])
+            covariance = torch.cov(frames.T)
+            variances, vectors = torch.linalg.eigh(covariance)  # ascending
+            raised = variances.clamp_min(0) + covariance.trace() / len(covariance)
+            scaled = vectors / raised.sqrt().clamp_min(torch.finfo(torch.float32).tiny)
+            directions[m] = scaled[:, -MAX_WIDTH:].float().contiguous()
+            shift[m] = frames.mean(0).float() @ directions[m]
+        return cls(directions, shift)
+
+    def __call__(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Modality -> (n, ..., D) raw features of any float type -> (n, ..., D') of the same type."""
+        return {
+            m: torch.cat([(p.float() @ self.directions[m] - self.shift[m]).to(p.dtype) for p in _parts(values)])
+            for m, values in features.items()
+        }
+
+
 def layout(dataset: Dataset) -> FeatureTable:
     """Labels, groups and splits of a data set without its features: all that episodes are drawn from."""
     manifest = dataset.manifest
@@ -114,5 +155,6 @@ def layout(dataset: Dataset) -> FeatureTable:
     )
 
 
-def _parts(features: np.ndarray, size: int = 256) -> list[np.ndarray]:
+def _parts(features: Any, size: int = 256) -> list[Any]:
+    """Slices of an array or tensor, so that converting it never needs twice its memory."""
     return [features[start : start + size] for start in range(0, len(features), size)]

@@ -11,12 +11,13 @@ from amfir_lib.data.catalogue import FOLDER, load_dataset
 from amfir_lib.data.features import extract_stores
 from amfir_lib.data.manifest import Dataset
 from amfir_lib.errors import AmfirError, BackboneUnavailable, BadParameter, unknown_name
-from amfir_lib.experiments import Material, TestCell
+from amfir_lib.runs import Material, TestCell
 from amfir_lib.training import Training
 
 BACKBONES = ("auto", "compact", "efficientnet_lite0")
 FLOW_OF_RENDERED_CLIPS = {"flow_algorithm": "dis", "flow_average": 1}
 FLOW_OF_REAL_CLIPS = {"flow_algorithm": "farneback", "flow_average": 3}  # sensors are noisy; see ``prepare``
+ALL_FOLDS = -1  # class_fold: every fold in turn
 DATASET_PARAMETERS = ("appearance", "class_counts", "class_folds", "class_fold")  # of a notebook, for open_dataset
 
 
@@ -38,7 +39,8 @@ def open_dataset(config: Config, name: str, **options: Any) -> Dataset:
             parameters ``appearance``, ``class_counts``, ``class_folds`` and ``class_fold``, which are passed on too
             where they are given.
     """
-    options = {key: config.options[key] for key in DATASET_PARAMETERS if config.options.get(key)} | options
+    given = {key: value for key in DATASET_PARAMETERS if (value := config.options.get(key)) and value != ALL_FOLDS}
+    options = given | options
     if name == FOLDER:
         options = {"data_root": config.data_root, "group_pattern": config.group_pattern} | options
     else:
@@ -101,7 +103,22 @@ def prepare(config: Config, name: str, *, backbone: str = "auto", **options: Any
     flow = FLOW_OF_RENDERED_CLIPS if dataset.synthetic else FLOW_OF_REAL_CLIPS
     flow = {key: config.options.get(key) or value for key, value in flow.items()}
     stores = extract_stores(dataset, backbones, cache_dir=config.cache_dir, n_jobs=config.jobs, **flow)
-    return Material(dataset, stores)
+    return Material(dataset, stores, whiten=config.options.get("whiten", True))
+
+
+def prepare_all(config: Config, name: str, *, backbone: str = "auto", **options: Any) -> list[Material]:
+    """The data set as often as it is to be split: once, or once per class fold where a folder is read in folds.
+
+    With the notebook's parameters ``class_folds`` = k and ``class_fold`` = -1, every class is a test class once.  The
+    folds share the name of the data set, so tables join their episodes.
+
+    Args:
+        config, name, backbone, options: as ``prepare``.
+    """
+    n_folds, fold = config.options.get("class_folds", 0), config.options.get("class_fold", 0)
+    if name != FOLDER or not n_folds or fold != ALL_FOLDS:
+        return [prepare(config, name, backbone=backbone, **options)]
+    return [prepare(config, name, backbone=backbone, class_fold=fold, **options) for fold in range(n_folds)]
 
 
 def training_of(config: Config, material: Material) -> Training:

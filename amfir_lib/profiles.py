@@ -24,6 +24,7 @@ class Profile:
         train_steps: optimiser steps of one meta-training run.
         episodes_per_step: episodes in one step.
         validate_every: steps between two validations.
+        curve_every: the same where a curve over training is drawn (Figure 2).
         n_val_episodes: validation episodes.
         n_test_episodes: test episodes per cell of a table.
         n_seeds: training seeds.
@@ -42,6 +43,7 @@ class Profile:
     train_steps: int
     episodes_per_step: int
     validate_every: int
+    curve_every: int
     n_val_episodes: int
     n_test_episodes: int
     n_seeds: int
@@ -70,6 +72,7 @@ PROFILES: dict[str, Profile] = {
             train_steps=4,
             episodes_per_step=2,
             validate_every=2,
+            curve_every=2,
             n_val_episodes=20,
             n_test_episodes=40,
             n_seeds=1,
@@ -85,9 +88,10 @@ PROFILES: dict[str, Profile] = {
             train_shots=(1, 5),
             test_shots=(1, 5),
             n_query=5,
-            train_steps=400,
+            train_steps=200,
             episodes_per_step=8,
-            validate_every=10,
+            validate_every=25,
+            curve_every=5,
             n_val_episodes=200,
             n_test_episodes=1000,
             n_seeds=3,
@@ -106,6 +110,7 @@ PROFILES: dict[str, Profile] = {
             train_steps=10_000,
             episodes_per_step=16,
             validate_every=500,
+            curve_every=100,
             n_val_episodes=1000,
             n_test_episodes=10_000,
             n_seeds=3,

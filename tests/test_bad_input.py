@@ -18,7 +18,7 @@ from small_notebooks import write_notebook
 from toy_clips import moving_frames, write_class_folders
 from toy_tables import QUICK, new_method, toy_material, toy_table
 
-from amfir_lib import cli, experiments, materials, runner
+from amfir_lib import cli, materials, run_store, runner
 from amfir_lib.config import Config
 from amfir_lib.data import synthetic
 from amfir_lib.data.catalogue import load_dataset
@@ -199,7 +199,7 @@ def test_a_disk_that_is_full_is_named_by_the_file_and_keeps_the_old_one(tmp_path
 def test_a_disk_that_fills_while_a_run_is_written_loses_no_other_run(tmp_path, monkeypatch, capsys):
     material = toy_material(tmp_path)
     done, failing = (Run(material, "amfir", {"width": 4}, QUICK, seed=seed) for seed in (0, 1))
-    save_file, calls = experiments.save_file, iter(range(1))
+    save_file, calls = run_store.save_file, iter(range(1))
 
     def fills(state, path):
         if next(calls, None) is None:
@@ -207,7 +207,7 @@ def test_a_disk_that_fills_while_a_run_is_written_loses_no_other_run(tmp_path, m
         save_file(state, path)
 
     with monkeypatch.context() as patch, pytest.raises(DiskFull, match="No room on the disk for .*--cache-dir"):
-        patch.setattr(experiments, "save_file", fills)
+        patch.setattr(run_store, "save_file", fills)
         run_all([done, failing], [CELL], cache_dir=tmp_path)
     capsys.readouterr()
     run_all([done, failing], [CELL], cache_dir=tmp_path)

@@ -15,11 +15,12 @@ import pytest
 import torch
 from toy_tables import QUICK, toy_material
 
-from amfir_lib import experiments, storage, training
+from amfir_lib import experiments, run_store, storage, training
+from amfir_lib import runs as runs_module
 from amfir_lib.errors import BadParameter, TrainingDiverged, UnknownName, UnknownParameter
 from amfir_lib.evaluation import evaluate
 from amfir_lib.experiments import Run, TestCell, load_result, run_all, why_computed
-from amfir_lib.methods import METHODS, amfir, early_fusion, protonet, strm, tuples
+from amfir_lib.methods import METHODS, amfir, early_fusion, head, protonet, strm, tuned, tuples
 from amfir_lib.tables import method_title
 
 ONE_SHOT = TestCell(n_way=3, n_shot=1, n_query=2, n_episodes=30)
@@ -61,13 +62,14 @@ def contents(result) -> dict[str, object]:
 
 
 def forbid(monkeypatch, *names: str) -> None:
-    """Fail where one of these functions of the module is called; their source, and so the keys, stay the same."""
+    """Fail where one of these functions is called; their source, and so the keys, stay the same."""
 
     def forbidden(function):
         return functools.wraps(function)(lambda *arguments, **options: pytest.fail(f"{function.__name__} was called"))
 
     for name in names:
-        monkeypatch.setattr(experiments, name, forbidden(getattr(experiments, name)))
+        module = next(one for one in (experiments, runs_module) if hasattr(one, name))
+        monkeypatch.setattr(module, name, forbidden(getattr(module, name)))
 
 
 def interrupt(monkeypatch, n_steps: int) -> None:
@@ -84,7 +86,7 @@ def interrupt(monkeypatch, n_steps: int) -> None:
         method.loss = counted
         return training.train(method, *arguments, **options)
 
-    monkeypatch.setattr(experiments, "train", stopped)
+    monkeypatch.setattr(run_store, "train", stopped)
 
 
 # keys
@@ -122,7 +124,7 @@ def test_other_code_of_the_stage_changes_the_key_and_that_of_another_method_does
             patch.setattr(storage, "source_of", lambda thing: source_of(thing) + "# changed" * (thing is module))
             return {name for name in METHODS if one(material, name).key != before[name]}
 
-    assert changed_by(training) == changed_by(experiments.head) == set(METHODS)
+    assert changed_by(training) == changed_by(head) == set(METHODS)
     assert changed_by(amfir) == {"amfar", "amfir"}
     early = {"protonet_ec", "protonet_ea", "strm_ec"}
     joined = {"protonet_lf", "nearest_mean"}
@@ -261,7 +263,7 @@ def test_what_an_interruption_leaves_is_never_read(done, material, tmp_path):
     folder.mkdir(parents=True)
     (folder / "state.safetensors").write_bytes(b"older, without a record")
     (folder / ".record-x.partial.json").write_text('{"key": ')
-    (folder / f".{experiments._test_path(folder, ONE_SHOT).stem}-x.partial.npz").write_bytes(b"half")
+    (folder / f".{run_store.test_path(folder, ONE_SHOT).stem}-x.partial.npz").write_bytes(b"half")
     (result,) = run_all([one(material)], [ONE_SHOT, TWO_SHOT], cache_dir=tmp_path)
     found = {name: value for name, value in contents(result).items() if not name.startswith(".")}
     assert found == contents(results[0])
@@ -364,12 +366,52 @@ def test_test_episodes_are_identical_for_every_method_and_store(material, tmp_pa
 
 
 def test_a_table_holds_means_over_patches_in_float32_or_the_patches_themselves(material):
-    pooled, whole = material.table(), material.table(patches=True)
+    raw = replace(material, whiten=False)
+    pooled, whole = raw.table(), raw.table(patches=True)
     for modality, store in material.stores.items():
         np.testing.assert_array_equal(whole.features[modality], store.features)
         expected = store.features.astype(np.float32).mean(2, keepdims=True)
         np.testing.assert_array_equal(pooled.features[modality], expected)
     assert pooled.dims == whole.dims == {"rgb": 6, "flow": 5}
+
+
+def test_whitening_makes_base_frames_white_but_for_their_weak_directions(material):
+    raw, table = replace(material, whiten=False).table(), material.table()
+    base = raw.rows("train")
+    for modality, values in raw.features.items():
+        frames = values[base].mean(2).flatten(0, 1).double().numpy()
+        variances, directions = np.linalg.eigh(np.cov(frames.T))
+        expected = (frames - frames.mean(0)) @ directions / np.sqrt(variances + variances.mean())
+        got = table.features[modality][base].mean(2).flatten(0, 1).numpy()
+        np.testing.assert_allclose(np.abs(got), np.abs(expected), atol=1e-3)  # a direction has no sign
+
+
+def test_whitening_reads_base_classes_alone_and_maps_patches_as_it_maps_their_mean(material):
+    raw = replace(material, whiten=False).table()
+    spoiled = {m: values.clone() for m, values in raw.features.items()}
+    for values in spoiled.values():
+        values[np.concatenate([raw.rows("val"), raw.rows("test")])] += 9.0
+    whitening = material.whitening()
+    again = runs_module.Whitening.fit(replace(raw, features=spoiled))
+    for modality, directions in whitening.directions.items():
+        torch.testing.assert_close(again.directions[modality], directions)
+        patches = material.table(patches=True).features[modality].float().mean(2, keepdim=True)
+        torch.testing.assert_close(patches, material.table().features[modality], atol=5e-3, rtol=0)  # float16
+
+
+def test_a_method_that_learns_nothing_reads_raw_features_and_so_do_its_parts(material):
+    run = one(material, "nearest_mean", options={})
+    assert not run.read.whiten and not any(part.material.whiten for part in run.parts())
+    assert one(material).read.whiten
+
+
+def test_runs_of_a_series_take_the_tuned_learning_rate_and_so_do_parts_of_an_assembled_one(material, monkeypatch):
+    monkeypatch.setattr(tuned, "_chosen", lambda: {"protonet": {"lr": 0.7, "logit_scale": 2.0}})
+    (single,) = runs_module.Series("a", "protonet_f").runs(material, QUICK, [0])
+    (fused,) = runs_module.Series("b", "protonet_lf").runs(material, QUICK, [0])
+    assert single.training.lr == 0.7 and single.identity["options"]["logit_scale"] == 2.0
+    assert fused.parts()[1].key == single.key
+    assert runs_module.Series("c", "otam").runs(material, QUICK, [0])[0].training == QUICK
 
 
 def test_a_change_of_a_method_is_not_hidden_by_the_tables_kept_in_memory(material, tmp_path):

@@ -66,3 +66,14 @@ def test_flow_of_a_folder_is_averaged_unless_the_notebook_says_otherwise(clips, 
     materials.prepare(config_of(clips, tmp_path), "folder")
     materials.prepare(config_of(clips, tmp_path, flow_algorithm="dis", flow_average=5), "folder")
     assert [(one["flow_algorithm"], one["flow_average"]) for one in asked] == [("farneback", 3), ("dis", 5)]
+
+
+def test_folds_of_a_folder_share_its_name_and_each_class_is_tested_once(clips, tmp_path, monkeypatch):
+    monkeypatch.setattr(materials, "open_backbones", lambda *_, **__: {})
+    monkeypatch.setattr(materials, "extract_stores", lambda *_, **__: {})
+    found = materials.prepare_all(config_of(clips, tmp_path, class_folds=3, class_fold=-1), "folder")
+    tested = [set(one.dataset.manifest.query("split == 'test'")["label"]) for one in found]
+    assert {one.dataset.name for one in found} == {"seven"} and len({one.dataset.digest for one in found}) == 3
+    assert sum(map(len, tested)) == len(set().union(*tested)) == 7
+    (only,) = materials.prepare_all(config_of(clips, tmp_path, class_folds=3, class_fold=1), "folder")
+    assert set(only.dataset.manifest.query("split == 'test'")["label"]) == tested[1]

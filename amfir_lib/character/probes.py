@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from torch import Tensor
@@ -13,7 +13,7 @@ from amfir_lib.data.features import extract_stores
 from amfir_lib.data.store import FeatureStore
 from amfir_lib.data.synthetic.probes import reversed_copy
 from amfir_lib.errors import ManifestError
-from amfir_lib.experiments import Material, Run, RunResult, TestCell, run_all
+from amfir_lib.experiments import Material, RunResult, Series, TestCell, run_all
 from amfir_lib.feature_table import FeatureTable
 from amfir_lib.materials import open_backbones, prepare, training_of
 from amfir_lib.storage import digest_of
@@ -51,6 +51,7 @@ def prepare_probes(config: Config, material: Material, *, backbone: str = "auto"
     dataset, table = material.dataset, material.table()
     rows = table.rows("val")
     wanted = list(dataset.manifest["clip_id"].iloc[rows])
+    whitening = material.whitening()
     versions, kinds = {}, {}
     for forced in FORCED:
         copy = prepare(config, dataset.name, backbone=backbone, degradation=forced, splits=("val",))
@@ -59,12 +60,12 @@ def prepare_probes(config: Config, material: Material, *, backbone: str = "auto"
                 f"the validation clips of {dataset.name} and of its copy with degradation {forced} differ. "
                 "Clean the cache (./run_all.sh clean --cache) and run this again."
             )
-        versions[forced] = copy.table().features
+        versions[forced] = whitening(replace(copy, whiten=False).table().features)
         kinds[forced] = copy.dataset.manifest["kind"].to_numpy(dtype=str)
     backwards = reversed_copy(dataset, "val", cache_dir=config.cache_dir, n_jobs=config.jobs)
     backbones = open_backbones(config, dataset, backbone=backbone)
     stores = extract_stores(backwards, backbones, cache_dir=config.cache_dir, n_jobs=config.jobs)
-    versions[REVERSED] = Material(backwards, stores).table().features
+    versions[REVERSED] = whitening(Material(backwards, stores, whiten=False).table().features)
     kinds[REVERSED] = backwards.manifest["kind"].to_numpy(dtype=str)
     return Probes(table, versions, kinds)
 
@@ -96,9 +97,9 @@ def train_streams(
     for material in materials:
         name, training = material.dataset.name, training_of(config, material)
         for stream, method in STREAMS.items():
-            runs[name, stream] = [Run(material, method, {}, training, seed) for seed in config.seeds]
+            runs[name, stream] = Series(stream, method).runs(material, training, config.seeds)
         for measure, derived in (("middle_frame", middle_frame(material)), ("early_fusion", early_fusion(material))):
-            runs[name, measure] = [Run(derived, "protonet", {}, training, config.seeds[0])]
+            runs[name, measure] = Series(measure, "protonet").runs(derived, training, config.seeds[:1])
     flat = [run for part in runs.values() for run in part]
     results = iter(
         run_all(

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from amfir_lib.errors import BadParameter, unknown_name
+from amfir_lib.methods import tuned
 from amfir_lib.methods.amfir import Amfir, AmfirOptions
 from amfir_lib.methods.base import DataFacts, EpisodeOutput, Features, Method
 from amfir_lib.methods.cmn import Cmn, CmnOptions
@@ -43,6 +44,7 @@ class MethodSpec:
         defaults: options that differ from the defaults of ``options``.
         parts: methods whose separately trained heads make up this one; empty for a method that is trained itself.
         lite: its title where frames have a single patch, for a method that enriches patches.
+        raw: whether it reads the features as they are, instead of whitened.
         note: what a table must say beside the title.
     """
 
@@ -53,6 +55,7 @@ class MethodSpec:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     parts: tuple[str, ...] = ()
     lite: str = ""
+    raw: bool = False
     note: str = ""
 
 
@@ -61,7 +64,7 @@ NO_LEARNING = {"layer_norm": False, "projection": False, "learn_temperature": Fa
 METHODS: dict[str, MethodSpec] = {
     "nearest_mean": MethodSpec(
         "nearest mean", LateFusion, late_fusion_options(HeadOptions), parts=("protonet", "protonet_f"),
-        defaults={**NO_LEARNING, "pooling": "time", "metric": "cosine", "late_fusion": "logit_sum"},
+        defaults={**NO_LEARNING, "pooling": "time", "metric": "cosine", "late_fusion": "logit_sum"}, raw=True,
     ),  # nearest class mean on the frozen features: what is there before anything is learnt
     "protonet": MethodSpec("ProtoNet", ProtoNet, HeadOptions, "first"),
     "protonet_f": MethodSpec("ProtoNet-F", ProtoNet, HeadOptions, "second"),
@@ -106,7 +109,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def resolve_options(name: str, options: Mapping[str, Any]) -> Options:
-    """All options of a method: its defaults, then the preset that ``options["preset"]`` names, then the rest.
+    """All options of a method: its defaults, then what the search found for it, then the preset that
+    ``options["preset"]`` names, then the rest.
 
     Args:
         name: of the method.
@@ -124,7 +128,8 @@ def resolve_options(name: str, options: Mapping[str, Any]) -> Options:
         raise unknown_name("preset", preset, PRESETS)
     known = spec.options.__dataclass_fields__
     preset_values = {option: value for option, value in PRESETS[preset].items() if option in known}
-    return spec.options.from_mapping({**spec.defaults, **preset_values, **given}, method=name)
+    found = {} if spec.parts else tuned.options(name)
+    return spec.options.from_mapping({**spec.defaults, **found, **preset_values, **given}, method=name)
 
 
 def options_of_part(name: str, part: str, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,77 @@
+"""The hyper-parameter search: ``python -m amfir_lib.search [METHOD ...]``.
+
+Every trained method gets the same eight trials, four learning rates times two initial temperatures, on the validation
+classes of one benchmark, with one seed and the study's own training.  The table of all trials is
+``amfir_lib/methods/tuned.csv``; the study reads the chosen rows of it (``methods.tuned``) and does not search again.
+A method whose search is repeated replaces its rows; the other rows stay.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+
+import pandas as pd
+
+from amfir_lib.config import Config
+from amfir_lib.experiments import Run, run_all
+from amfir_lib.materials import prepare, training_of
+from amfir_lib.methods import METHODS, tuned
+from amfir_lib.storage import atomic_write
+
+BENCHMARK = "synth-kinetics"
+LEARNING_RATES = (0.01, 0.03, 0.1, 0.3)
+SOFTENING = (1.0, 3.0)  # the method's own initial inverse temperature is divided by these
+
+
+def searched_methods() -> list[str]:
+    """The methods that are trained themselves, in the order of the registry; one of a kind that differs in stream."""
+    return [name for name, spec in METHODS.items() if not spec.parts and name not in tuned.SAME_AS]
+
+
+def default_scale(method: str) -> float:
+    """Initial inverse temperature of a method before any search."""
+    spec = METHODS[method]
+    return asdict(spec.options(**spec.defaults))["logit_scale"]
+
+
+def search(config: Config, methods: Sequence[str]) -> pd.DataFrame:
+    """Run all trials of some methods.
+
+    Args:
+        config: with the profile, the cache and the number of jobs.
+        methods: names of ``METHODS``.
+    Returns:
+        One row per method and trial: ``method, lr, logit_scale, val_accuracy`` (mean over shots, best step),
+        ``best_step, steps, benchmark, chosen``; of equal trials the first is chosen.
+    """
+    material = prepare(config, BENCHMARK)
+    settings = training_of(config, material)
+    trials = [(m, lr, default_scale(m) / soft) for m in methods for soft in SOFTENING for lr in LEARNING_RATES]
+    runs = [Run(material, m, {"logit_scale": scale}, replace(settings, lr=lr)) for m, lr, scale in trials]
+    place = {"cache_dir": config.cache_dir, "n_jobs": config.jobs, "device": config.device}
+    results = run_all(runs, [], **place, description="search")
+    frame = pd.DataFrame(trials, columns=["method", "lr", "logit_scale"]).round({"logit_scale": 4})
+    frame["val_accuracy"] = [round(result.record["val_accuracy"], 4) for result in results]
+    frame["best_step"] = [result.record["best_step"] for result in results]
+    frame["steps"], frame["benchmark"] = settings.steps, BENCHMARK
+    frame["chosen"] = frame.index.isin(frame.groupby("method")["val_accuracy"].idxmax())
+    return frame
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Search, and put the rows into the table."""
+    methods = list(arguments) or searched_methods()
+    found = search(Config.from_notebook({"profile": "study"}), methods)
+    if tuned.TABLE.exists():
+        others = pd.read_csv(tuned.TABLE).query("method not in @methods")
+        found = pd.concat([others, found], ignore_index=True)
+    found = found.sort_values("method", key=lambda names: names.map(list(METHODS).index), kind="stable")
+    with atomic_write(tuned.TABLE) as temporary:
+        found.to_csv(temporary, index=False)
+    print(found[found["chosen"]].to_string(index=False))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
