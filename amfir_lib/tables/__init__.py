@@ -1,0 +1,20 @@
+"""From the results of runs to tidy tables.
+
+``grouping`` puts results together by data set and test cell; ``accuracy`` and ``pooled`` compare series, cell by cell
+and over all cells; ``reliability`` looks at single modalities, ``training`` at what came before; ``shown`` renders
+numbers for reading, and ``table1`` and ``cost`` lay out the paper's Table 1.
+"""
+
+from amfir_lib.evaluation import FUSED
+from amfir_lib.tables.accuracy import accuracy_table, paired_table, stream_table, verdict
+from amfir_lib.tables.grouping import ALL, UNDEGRADED, Group, grouped, method_title
+from amfir_lib.tables.pooled import PooledDifference, pooled_difference
+from amfir_lib.tables.reliability import calibration_table, selection_table
+from amfir_lib.tables.shown import percent, shown_accuracies, shown_differences
+from amfir_lib.tables.training import curve_frame, run_facts
+
+__all__ = [
+    "ALL", "FUSED", "UNDEGRADED", "Group", "PooledDifference", "accuracy_table", "calibration_table", "curve_frame",
+    "grouped", "method_title", "paired_table", "percent", "pooled_difference", "run_facts", "selection_table",
+    "shown_accuracies", "shown_differences", "stream_table", "verdict",
+]  # fmt: skip
