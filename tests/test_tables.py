@@ -94,7 +94,7 @@ def test_too_few_classes_for_a_jackknife_leave_the_interval_open():
     one = SimpleNamespace(run=RESULTS[0].run, tests=tests, record={})
     row = accuracy_table([one]).iloc[0]
     assert np.isnan(row["half_width"]) and np.isfinite(row["accuracy"])
-    assert pooled_difference([one], "AMFIR", "AMFIR") is None
+    assert pooled_difference([one], "AMFIR", "AMFIR").interval is None
 
 
 def test_a_verdict_needs_a_small_p_value_and_a_sign():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -20,12 +21,19 @@ class PooledDifference:
     """A paired difference over several cells.
 
     Attributes:
-        interval: of the mean over data sets and, within one, over its cells.
+        mean: over data sets and, within one, over its cells; a share.
+        interval: of the mean; None where too few test classes leave it undefined.
         cells: one row per cell: ``dataset, n_way, n_shot, difference, half_width``; shares.
     """
 
-    interval: Interval
+    mean: float
+    interval: Interval | None
     cells: pd.DataFrame
+
+    @property
+    def half_width(self) -> float:
+        """Of the interval; NaN without one."""
+        return self.interval.half_width if self.interval else np.nan
 
 
 def pooled_difference(
@@ -50,38 +58,37 @@ def pooled_difference(
         share: what a cell counts, as a function of data set, ways and shots, instead of equal shares: shares of 1 and
             -1 ask whether the gain differs between two cells.
     Returns:
-        The difference; None where no cell has both series, or too few test classes leave the interval undefined.
+        The difference; None where no cell has both series.
     """
-    cells, groups = [], {}
+    cells: list[tuple[Group, np.ndarray]] = []
+    n_cells: Counter[str] = Counter()
     for group in grouped(results, series, basis=basis):
         names = _named(one, group.dataset), _named(other, group.dataset)
         if not set(names) <= group.results.keys():
             continue
-        if not group.has_interval:
-            return None
         first, second = (group.accuracy(name, basis=basis).mean(0) for name in names)
         cells.append((group, first - second))
-        groups.setdefault(group.dataset, []).append(group)
+        n_cells[group.dataset] += 1
     if not cells:
         return None
     samples: dict[tuple[str, int], list[Sample]] = {}
     shares: dict[tuple[str, int], list[float]] = {}
     rows = []
     for group, values in cells:
-        equal = 1 / len(groups) / len(groups[group.dataset])
+        equal = 1 / len(n_cells) / n_cells[group.dataset]
         own = equal if share is None else share(group.dataset, group.cell.n_way, group.cell.n_shot)
         for fold, sample in enumerate(group.samples(values, basis)):
             samples.setdefault((group.dataset, fold), []).append(sample)
             shares.setdefault((group.dataset, fold), []).append(own / len(group.layouts))
-        rows.append(group.where() | _cell_row(group, values, basis))
+        interval = group.interval(values, basis)
+        half_width = interval.half_width if interval else np.nan
+        rows.append(group.where() | {"difference": group.mean(values, basis), "half_width": half_width})
+    mean = sum(s * one.mean for at in samples for s, one in zip(shares[at], samples[at], strict=True))
+    if not all(group.has_interval for group, _ in cells):
+        return PooledDifference(mean, None, pd.DataFrame(rows))
     found = pooled_jackknife(list(samples.values()), shares=list(shares.values()))
-    return PooledDifference(found, pd.DataFrame(rows))
+    return PooledDifference(mean, found, pd.DataFrame(rows))
 
 
 def _named(choice: Choice, dataset: str) -> str:
     return choice if isinstance(choice, str) else choice.get(dataset, "")
-
-
-def _cell_row(group: Group, values: np.ndarray, basis: str) -> dict[str, float]:
-    interval = group.interval(values, basis)
-    return {"difference": interval.mean, "half_width": interval.half_width}

@@ -1,0 +1,246 @@
+"""The paper's Table 1: its rows in its order, our numbers with intervals, and the printed ones beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from amfir_lib import markup
+from amfir_lib.experiments import RunResult
+from amfir_lib.exports import Table
+from amfir_lib.methods import METHODS
+from amfir_lib.paper import doubtful_cells, published, published_name
+from amfir_lib.tables.accuracy import accuracy_table, paired_table
+from amfir_lib.tables.grouping import ALL, UNDEGRADED, grouped, method_title
+from amfir_lib.tables.shown import percent
+
+# stream that a method reads -> method -> what the paper's Table 1 calls it, in its order
+PAPERS_ROWS: dict[str, dict[str, str]] = {
+    "first": {"matchingnet": "Matching Net", "trx": "TRX", "hyrsm": "HyRSM", "strm": "STRM"},
+    "second": {"protonet_f": "ProtoNet-F", "trx_f": "TRX-F", "strm_f": "STRM-F"},
+    "both": {
+        "protonet_ec": "ProtoNet-EC", "protonet_ea": "ProtoNet-EA", "strm_ec": "STRM-EC", "amfar": "AMFAR",
+        "amfir": "AMFIR",
+    },
+}  # fmt: skip
+FURTHER = ("protonet", "otam", "cmn", "protonet_lf", "trx_lf", "strm_lf", "nearest_mean")
+NOT_IN_PAPER = "not in the paper's table"
+REFERENCE = "amfir"
+PUBLISHED_WAY, PUBLISHED_SHOTS = 5, (1, 5)
+
+
+def by_method(result: RunResult) -> str:
+    """Names a series by its method, which stays the same where a title changes."""
+    return result.run.method
+
+
+def ordered_methods(methods: Iterable[str]) -> list[str]:
+    """Methods in the order of Table 1, those that the paper's table lacks at the end."""
+    papers = [method for rows in PAPERS_ROWS.values() for method in rows]
+    order = [*papers, *FURTHER, *(name for name in METHODS if name not in (*papers, *FURTHER))]
+    return sorted(dict.fromkeys(methods), key=order.index)
+
+
+def papers_name(method: str) -> str:
+    """What the paper's Table 1 calls a method; empty for a row that it lacks."""
+    return next((rows[method] for rows in PAPERS_ROWS.values() if method in rows), "")
+
+
+def heading(method: str, modalities: Sequence[str]) -> str:
+    """The group of rows that a method stands in: the modality that it reads, Multimodal, or not in the paper's table.
+
+    Args:
+        method: one of METHODS.
+        modalities: of the data, appearance first.
+    """
+    if not papers_name(method):
+        return NOT_IN_PAPER
+    names = [name.upper() if name == "rgb" else name.capitalize() for name in modalities]
+    return {"first": names[0], "second": names[1], "both": "Multimodal"}[METHODS[method].streams]
+
+
+def labels(results: Iterable[RunResult]) -> dict[str, str]:
+    """Method -> its title with what must be said beside it, such as "STRM-EC (our reading)"."""
+    found = {}
+    for result in results:
+        note = METHODS[result.run.method].note
+        found[result.run.method] = method_title(result) + (f" ({note})" if note else "")
+    return found
+
+
+def table1(results: Sequence[RunResult]) -> pd.DataFrame:
+    """Accuracy of every method with the paper's number for the same cell.
+
+    Args:
+        results: runs with tests, AMFIR among them.
+    Returns:
+        The rows of ``accuracy_table`` in the order of Table 1, with ``method`` the registry's name, ``label``,
+        ``heading``, ``n_queries`` (of an episode), ``accuracy_undegraded, half_width_undegraded`` (NaN where it is
+        unknown which queries are degraded), ``paper`` (share; NaN where nothing is printed), ``paper_doubt`` (why the
+        printed number looks wrong; empty otherwise), ``best`` (highest in its data set and shot) and ``bold``: it is
+        the best, and the paired difference between AMFIR and it (for AMFIR: the best other row) excludes 0 after
+        Holm's correction over all comparisons with AMFIR in that data set and shot.
+    """
+    results = list(results)
+    titles = labels(results)
+    frame = accuracy_table(results, series=by_method)
+    modalities = {one.run.material.dataset.name: one.run.material.dataset.modalities for one in results}
+    order = {method: place for place, method in enumerate(ordered_methods(titles))}
+    frame = frame.sort_values("method", key=lambda column: column.map(order), kind="stable", ignore_index=True)
+    frame["label"] = frame["method"].map(titles)
+    frame["heading"] = [heading(row.method, modalities[row.dataset]) for row in frame.itertuples()]
+    place = ["dataset", "n_way", "n_shot"]
+    sizes = [group.where() | {"n_queries": group.episodes.target.shape[1]} for group in grouped(results)]
+    frame = frame.merge(pd.DataFrame(sizes).drop_duplicates(), on=place)
+    undegraded = accuracy_table(results, series=by_method, basis=UNDEGRADED)
+    if undegraded.empty:
+        frame = frame.assign(accuracy_undegraded=np.nan, half_width_undegraded=np.nan)
+    else:
+        own = undegraded[[*place, "method", "accuracy", "half_width"]]
+        frame = frame.merge(own, on=[*place, "method"], how="left", suffixes=("", "_undegraded"))
+    numbers, doubts = published("table1").set_index(["method", "dataset", "shot"])["accuracy"], doubtful_cells()
+    cells = [_published_cell(row) for row in frame.itertuples()]
+    frame["paper"] = [numbers[cell] / 100 if cell else np.nan for cell in cells]
+    frame["paper_doubt"] = [doubts.get(cell, "") for cell in cells]
+    paired = paired_table(results, REFERENCE, series=by_method)
+    paired = paired.set_index([*place, "other"]) if len(paired) else paired
+    parts = []
+    for where, own in frame.groupby(place, sort=False):
+        parts.append(_with_best(own, paired.loc[where] if len(titles) > 1 else None))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _published_cell(row: object) -> tuple[str, str, int] | None:
+    """The cell of the paper's table that a row stands beside: method, data set and shots; None if there is none."""
+    cell = papers_name(row.method), published_name(row.dataset), row.n_shot
+    comparable = row.n_way == PUBLISHED_WAY and row.n_shot in PUBLISHED_SHOTS
+    return cell if all(cell) and comparable else None
+
+
+def _with_best(own: pd.DataFrame, paired: pd.DataFrame | None) -> pd.DataFrame:
+    """Mark the best row of one data set and shot, and whether it may be bold."""
+    accuracy = own.set_index("method")["accuracy"]
+    best = accuracy.idxmax()
+    earned = False
+    if paired is not None:
+        rival = accuracy.drop(REFERENCE).idxmax() if best == REFERENCE else best
+        earned = paired.loc[rival, "verdict"] == ("better" if best == REFERENCE else "worse")
+    is_best = own["method"] == best
+    return own.assign(best=is_best, bold=is_best & earned)
+
+
+def shown_table1(frame: pd.DataFrame, *, caption: str) -> Table:
+    """Table 1 as it is to be read: a row per method, a column per data set and shot, the paper's number in grey."""
+    cells = []
+    for row in frame.itertuples():
+        own = percent(row.accuracy, row.half_width)
+        doubt = "†" if row.paper_doubt else ""
+        printed = f" {markup.aside(f'paper {percent(row.paper)}{doubt}')}" if np.isfinite(row.paper) else ""
+        cells.append((markup.bold(own) if row.bold else own) + printed)
+    return Table(frame, _wide(frame, cells), caption)
+
+
+def caption_of_table1(frame: pd.DataFrame, *, kind: str, budget: str = "") -> str:
+    """What Table 1 shows, what its ± covers, when a cell is bold, and which printed numbers look wrong.
+
+    Args:
+        frame: from ``table1``.
+        kind: of the clips, such as "synthetic clips".
+        budget: one sentence on the training, or empty.
+    """
+    one_of = {column: _spread(frame[column]) for column in ("n_way", "n_episodes", "n_queries", "n_seeds", "n_classes")}
+    text = (
+        f"Test accuracy in % ({kind}), {one_of['n_way']}-way, {one_of['n_episodes']} episodes of "
+        f"{one_of['n_queries']} queries per cell, {one_of['n_seeds']} training seed(s) averaged. ± is the 95 % "
+        f"class-jackknife interval ({one_of['n_classes']} test classes): it covers another draw of test classes and "
+        "clips, not of training seeds (their spread is in the CSV). Bold: the highest of its column, if the paired "
+        "difference between AMFIR and it (for AMFIR: the best other row) excludes 0 after Holm's correction over all "
+        f"comparisons with AMFIR in that column. {budget}"
+    ).strip()
+    if frame["paper"].notna().any():
+        pairs = ", ".join(f"{published_name(name)} for {name}" for name in dict.fromkeys(frame["dataset"]))
+        text += (
+            f" Grey: the paper's Table 1 as printed, measured on real data ({pairs}); shown for orientation, no "
+            "reference values of these columns."
+        )
+    doubtful = frame[frame["paper_doubt"] != ""]
+    notes = [
+        f"{papers_name(row.method)}, {published_name(row.dataset)} {row.n_shot}-shot, {percent(row.paper)}: "
+        f"{row.paper_doubt}"
+        for row in doubtful.itertuples()
+    ]
+    return f"{text} † doubtful as printed: {'; '.join(notes)}." if notes else text
+
+
+def table1_paired(results: Sequence[RunResult]) -> pd.DataFrame:
+    """AMFIR minus every other method on identical episodes, on all queries and on undegraded ones.
+
+    Returns:
+        The columns of ``paired_table`` in the order of Table 1, with ``label`` and ``heading`` of the other method;
+        ``basis`` says which queries count.  Holm's family is one data set, shot and basis.
+    """
+    results = list(results)
+    titles = labels(results)
+    modalities = {one.run.material.dataset.name: one.run.material.dataset.modalities for one in results}
+    others = [method for method in ordered_methods(titles) if method != REFERENCE]
+    parts = [
+        paired_table(results, REFERENCE, others=others, series=by_method, basis=basis).assign(basis=basis)
+        for basis in (ALL, UNDEGRADED)
+    ]
+    frame = pd.concat([part for part in parts if len(part)], ignore_index=True)
+    frame["label"] = frame["other"].map(titles)
+    frame["comparison"] = f"{titles[REFERENCE]} − " + frame["label"]
+    frame["heading"] = [heading(row.other, modalities[row.dataset]) for row in frame.itertuples()]
+    return frame
+
+
+def shown_table1_paired(frame: pd.DataFrame, *, caption: str) -> Table:
+    """Differences on all queries as they are to be read: a row per method; bold: not 0 after the correction."""
+    own = frame[frame["basis"] == ALL]
+    cells = [
+        markup.bold(text) if row.verdict != "undecided" else text
+        for row in own.itertuples()
+        for text in [percent(row.difference, row.half_width, signed=True)]
+    ]
+    return Table(frame, _wide(own.assign(method=own["other"]), cells), caption)
+
+
+def shown_bases(frames: Mapping[str, pd.DataFrame], *, caption: str) -> Table:
+    """Accuracies on several bases side by side, with the ± of each.
+
+    Args:
+        frames: basis -> rows of ``accuracy_table`` with ``label`` for the method and the same data sets and shots.
+        caption: of the table.
+    """
+    key = ["dataset", "n_shot", "label"]
+    data = pd.concat([frame.assign(basis=basis) for basis, frame in frames.items()], ignore_index=True)
+    cells = data.assign(cell=[percent(a, h) for a, h in zip(data["accuracy"], data["half_width"], strict=True)])
+    wide = cells.pivot(index=key, columns="basis", values="cell").fillna("–")[list(frames)]
+    order = list(dict.fromkeys(zip(*(next(iter(frames.values()))[column] for column in key), strict=True)))
+    shown = wide.reindex(order).reset_index().rename_axis(columns=None)
+    return Table(data, shown.rename(columns={"dataset": "data set", "n_shot": "shots", "label": "method"}), caption)
+
+
+def _wide(frame: pd.DataFrame, cells: Sequence[str]) -> pd.DataFrame:
+    """A row per method below the heading of its group, a column per data set and shot."""
+    columns = list(dict.fromkeys(zip(frame["dataset"], frame["n_shot"], strict=True)))
+    texts = dict(zip(zip(frame["dataset"], frame["n_shot"], frame["method"], strict=True), cells, strict=True))
+    rows, previous = [], None
+    for row in frame.drop_duplicates("method").sort_values("method", key=_place).itertuples():
+        own = {f"{name} {shot}-shot": texts.get((name, shot, row.method), "–") for name, shot in columns}
+        rows.append({"modality": row.heading if row.heading != previous else "", "method": row.label} | own)
+        previous = row.heading
+    return pd.DataFrame(rows)
+
+
+def _place(methods: pd.Series) -> pd.Series:
+    order = ordered_methods(methods)
+    return methods.map(order.index)
+
+
+def _spread(column: pd.Series) -> str:
+    """``1000``, or ``24 to 40`` where it differs."""
+    low, high = int(column.min()), int(column.max())
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
