@@ -10,7 +10,8 @@ import pandas as pd
 from amfir_lib.evaluation import FUSED
 from amfir_lib.experiments import RunResult
 from amfir_lib.statistics import holm
-from amfir_lib.tables.grouping import ALL, Group, Namer, grouped, method_title
+from amfir_lib.tables.group import ALL, Group
+from amfir_lib.tables.grouping import Namer, grouped, method_title
 
 
 def accuracy_table(results: Iterable[RunResult], *, series: Namer = method_title, basis: str = ALL) -> pd.DataFrame:

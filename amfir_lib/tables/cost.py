@@ -9,7 +9,7 @@ import pandas as pd
 
 from amfir_lib.experiments import RunResult
 from amfir_lib.exports import Table
-from amfir_lib.tables.table1 import labels, ordered_methods
+from amfir_lib.tables.rows import labels, ordered_methods
 
 
 def cost_table(results: Iterable[RunResult]) -> pd.DataFrame:

@@ -11,7 +11,8 @@ import pandas as pd
 
 from amfir_lib.experiments import RunResult
 from amfir_lib.statistics import Interval, Sample, pooled_jackknife
-from amfir_lib.tables.grouping import ALL, Group, Namer, grouped, method_title
+from amfir_lib.tables.group import ALL, Group
+from amfir_lib.tables.grouping import Namer, grouped, method_title
 
 Choice = str | Mapping[str, str]  # a series, or data set -> series
 

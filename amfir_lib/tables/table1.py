@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -10,67 +10,18 @@ import pandas as pd
 from amfir_lib import markup
 from amfir_lib.experiments import RunResult
 from amfir_lib.exports import Table
-from amfir_lib.methods import METHODS
 from amfir_lib.paper import doubtful_cells, published, published_name
 from amfir_lib.tables.accuracy import accuracy_table, paired_table
-from amfir_lib.tables.grouping import ALL, UNDEGRADED, grouped, method_title
+from amfir_lib.tables.group import ALL, UNDEGRADED
+from amfir_lib.tables.grouping import grouped
+from amfir_lib.tables.rows import by_method, heading, labels, ordered_methods, papers_name, wide
 from amfir_lib.tables.shown import percent
 
-# stream that a method reads -> method -> what the paper's Table 1 calls it, in its order
-PAPERS_ROWS: dict[str, dict[str, str]] = {
-    "first": {"matchingnet": "Matching Net", "trx": "TRX", "hyrsm": "HyRSM", "strm": "STRM"},
-    "second": {"protonet_f": "ProtoNet-F", "trx_f": "TRX-F", "strm_f": "STRM-F"},
-    "both": {
-        "protonet_ec": "ProtoNet-EC", "protonet_ea": "ProtoNet-EA", "strm_ec": "STRM-EC", "amfar": "AMFAR",
-        "amfir": "AMFIR",
-    },
-}  # fmt: skip
-FURTHER = ("protonet", "otam", "cmn", "protonet_lf", "trx_lf", "strm_lf", "nearest_mean")
-NOT_IN_PAPER = "not in the paper's table"
 REFERENCE = "amfir"
 PUBLISHED_WAY, PUBLISHED_SHOTS = 5, (1, 5)
 
 
-def by_method(result: RunResult) -> str:
-    """Names a series by its method, which stays the same where a title changes."""
-    return result.run.method
-
-
-def ordered_methods(methods: Iterable[str]) -> list[str]:
-    """Methods in the order of Table 1, those that the paper's table lacks at the end."""
-    papers = [method for rows in PAPERS_ROWS.values() for method in rows]
-    order = [*papers, *FURTHER, *(name for name in METHODS if name not in (*papers, *FURTHER))]
-    return sorted(dict.fromkeys(methods), key=order.index)
-
-
-def papers_name(method: str) -> str:
-    """What the paper's Table 1 calls a method; empty for a row that it lacks."""
-    return next((rows[method] for rows in PAPERS_ROWS.values() if method in rows), "")
-
-
-def heading(method: str, modalities: Sequence[str]) -> str:
-    """The group of rows that a method stands in: the modality that it reads, Multimodal, or not in the paper's table.
-
-    Args:
-        method: one of METHODS.
-        modalities: of the data, appearance first.
-    """
-    if not papers_name(method):
-        return NOT_IN_PAPER
-    names = [name.upper() if name == "rgb" else name.capitalize() for name in modalities]
-    return {"first": names[0], "second": names[1], "both": "Multimodal"}[METHODS[method].streams]
-
-
-def labels(results: Iterable[RunResult]) -> dict[str, str]:
-    """Method -> its title with what must be said beside it, such as "STRM-EC (our reading)"."""
-    found = {}
-    for result in results:
-        note = METHODS[result.run.method].note
-        found[result.run.method] = method_title(result) + (f" ({note})" if note else "")
-    return found
-
-
-def table1(results: Sequence[RunResult]) -> pd.DataFrame:
+def table1_frame(results: Sequence[RunResult]) -> pd.DataFrame:
     """Accuracy of every method with the paper's number for the same cell.
 
     Args:
@@ -139,14 +90,14 @@ def shown_table1(frame: pd.DataFrame, *, caption: str) -> Table:
         doubt = "†" if row.paper_doubt else ""
         printed = f" {markup.aside(f'paper {percent(row.paper)}{doubt}')}" if np.isfinite(row.paper) else ""
         cells.append((markup.bold(own) if row.bold else own) + printed)
-    return Table(frame, _wide(frame, cells), caption)
+    return Table(frame, wide(frame, cells), caption)
 
 
 def caption_of_table1(frame: pd.DataFrame, *, kind: str, budget: str = "") -> str:
     """What Table 1 shows, what its ± covers, when a cell is bold, and which printed numbers look wrong.
 
     Args:
-        frame: from ``table1``.
+        frame: from ``table1_frame``.
         kind: of the clips, such as "synthetic clips".
         budget: one sentence on the training, or empty.
     """
@@ -160,10 +111,11 @@ def caption_of_table1(frame: pd.DataFrame, *, kind: str, budget: str = "") -> st
         f"comparisons with AMFIR in that column. {budget}"
     ).strip()
     if frame["paper"].notna().any():
-        pairs = ", ".join(f"{published_name(name)} for {name}" for name in dict.fromkeys(frame["dataset"]))
+        named = {name: published_name(name) for name in dict.fromkeys(frame["dataset"])}
+        pairs = ", ".join(f"{column} beside {name}" for name, column in named.items() if column)
         text += (
-            f" Grey: the paper's Table 1 as printed, measured on real data ({pairs}); shown for orientation, no "
-            "reference values of these columns."
+            f' Small, after "paper": the paper\'s Table 1 as printed, measured on real data ({pairs}); for orientation '
+            "only, these are no reference values of the columns in which they stand."
         )
     doubtful = frame[frame["paper_doubt"] != ""]
     notes = [
@@ -204,7 +156,7 @@ def shown_table1_paired(frame: pd.DataFrame, *, caption: str) -> Table:
         for row in own.itertuples()
         for text in [percent(row.difference, row.half_width, signed=True)]
     ]
-    return Table(frame, _wide(own.assign(method=own["other"]), cells), caption)
+    return Table(frame, wide(own.assign(method=own["other"]), cells), caption)
 
 
 def shown_bases(frames: Mapping[str, pd.DataFrame], *, caption: str) -> Table:
@@ -217,27 +169,10 @@ def shown_bases(frames: Mapping[str, pd.DataFrame], *, caption: str) -> Table:
     key = ["dataset", "n_shot", "label"]
     data = pd.concat([frame.assign(basis=basis) for basis, frame in frames.items()], ignore_index=True)
     cells = data.assign(cell=[percent(a, h) for a, h in zip(data["accuracy"], data["half_width"], strict=True)])
-    wide = cells.pivot(index=key, columns="basis", values="cell").fillna("–")[list(frames)]
+    by_basis = cells.pivot(index=key, columns="basis", values="cell").fillna("–")[list(frames)]
     order = list(dict.fromkeys(zip(*(next(iter(frames.values()))[column] for column in key), strict=True)))
-    shown = wide.reindex(order).reset_index().rename_axis(columns=None)
+    shown = by_basis.reindex(order).reset_index().rename_axis(columns=None)
     return Table(data, shown.rename(columns={"dataset": "data set", "n_shot": "shots", "label": "method"}), caption)
-
-
-def _wide(frame: pd.DataFrame, cells: Sequence[str]) -> pd.DataFrame:
-    """A row per method below the heading of its group, a column per data set and shot."""
-    columns = list(dict.fromkeys(zip(frame["dataset"], frame["n_shot"], strict=True)))
-    texts = dict(zip(zip(frame["dataset"], frame["n_shot"], frame["method"], strict=True), cells, strict=True))
-    rows, previous = [], None
-    for row in frame.drop_duplicates("method").sort_values("method", key=_place).itertuples():
-        own = {f"{name} {shot}-shot": texts.get((name, shot, row.method), "–") for name, shot in columns}
-        rows.append({"modality": row.heading if row.heading != previous else "", "method": row.label} | own)
-        previous = row.heading
-    return pd.DataFrame(rows)
-
-
-def _place(methods: pd.Series) -> pd.Series:
-    order = ordered_methods(methods)
-    return methods.map(order.index)
 
 
 def _spread(column: pd.Series) -> str:
