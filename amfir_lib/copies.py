@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from amfir_lib import materials
 from amfir_lib.config import Config
 from amfir_lib.experiments import Material
-from amfir_lib.materials import prepare
 
 COPIED = ("synth-kinetics", "synth-ssv2")
 
@@ -31,5 +31,15 @@ def degradation_free(config: Config, name: str, *, backbone: str = "auto") -> Ma
         The material; its data set is called ``synth-kinetics-clean``, so that tables, messages and the cache tell it
         from the benchmark.
     """
-    material = prepare(config, name, backbone=backbone, degradation="none")
+    material = materials.prepare(config, name, backbone=backbone, degradation="none")
     return replace(material, dataset=replace(material.dataset, name=f"{name}-clean"))
+
+
+def materials_of(config: Config, name: str, *, backbone: str = "auto") -> list[Material]:
+    """The materials of a data set: its class folds where it has some, else one."""
+    prepare_all = getattr(materials, "prepare_all", None)
+    return (
+        prepare_all(config, name, backbone=backbone)
+        if prepare_all
+        else [materials.prepare(config, name, backbone=backbone)]
+    )

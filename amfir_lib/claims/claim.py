@@ -12,8 +12,9 @@ import pandas as pd
 from amfir_lib.errors import unknown_name
 from amfir_lib.statistics import Interval
 from amfir_lib.tables import ALL, UNDEGRADED, percent
+from amfir_lib.tables.bases import COPIES
 
-COPIES, VALIDATION = "degradation-free copies", "validation episodes"
+VALIDATION = "validation episodes"
 BASES = (ALL, UNDEGRADED, COPIES, VALIDATION)
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
 ONLY_DEGRADED = "holds only under degradation"

@@ -49,8 +49,14 @@ def cost_table(results: Iterable[RunResult]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def shown_costs(frame: pd.DataFrame, *, caption: str) -> Table:
+def shown_costs(frame: pd.DataFrame) -> Table:
     """Costs as they are to be read."""
+    caption = (
+        "Means over data sets and training seeds, from the records of the runs "
+        f"({', '.join(frame['device'].unique())}; "
+        "on a CPU each run has one thread, and several run at once). Time includes validation, not the features. An "
+        "assembled method (LF, nearest mean) costs what its parts cost. Parameters: of the head on frozen features."
+    )
     shown = pd.DataFrame(
         {
             "method": frame["label"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -159,20 +159,14 @@ def shown_table1_paired(frame: pd.DataFrame, *, caption: str) -> Table:
     return Table(frame, wide(own.assign(method=own["other"]), cells), caption)
 
 
-def shown_bases(frames: Mapping[str, pd.DataFrame], *, caption: str) -> Table:
-    """Accuracies on several bases side by side, with the ± of each.
-
-    Args:
-        frames: basis -> rows of ``accuracy_table`` with ``label`` for the method and the same data sets and shots.
-        caption: of the table.
-    """
-    key = ["dataset", "n_shot", "label"]
-    data = pd.concat([frame.assign(basis=basis) for basis, frame in frames.items()], ignore_index=True)
-    cells = data.assign(cell=[percent(a, h) for a, h in zip(data["accuracy"], data["half_width"], strict=True)])
-    by_basis = cells.pivot(index=key, columns="basis", values="cell").fillna("–")[list(frames)]
-    order = list(dict.fromkeys(zip(*(next(iter(frames.values()))[column] for column in key), strict=True)))
-    shown = by_basis.reindex(order).reset_index().rename_axis(columns=None)
-    return Table(data, shown.rename(columns={"dataset": "data set", "n_shot": "shots", "label": "method"}), caption)
+def caption_of_paired(frame: pd.DataFrame) -> str:
+    """What the table of differences shows."""
+    family = frame.groupby(["dataset", "n_shot", "basis"]).size().max()
+    return (
+        "AMFIR minus the row, on identical test episodes, percentage points; positive: AMFIR is more accurate. ± is "
+        f"the paired 95 % class-jackknife interval, not corrected. Bold: excludes 0 after Holm's correction over the "
+        f"{family} comparisons of its column. The CSV has the same on undegraded queries, where they are known."
+    )
 
 
 def _spread(column: pd.Series) -> str:

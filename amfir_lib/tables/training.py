@@ -8,6 +8,7 @@ import pandas as pd
 
 from amfir_lib.experiments import RunResult
 from amfir_lib.tables.grouping import Namer, method_title
+from amfir_lib.tables.rows import labels
 
 
 def curve_frame(
@@ -32,6 +33,33 @@ def curve_frame(
         long = frame.melt("step", var_name="column", value_name="value")
         parts.append(long.assign(dataset=result.run.material.dataset.name, seed=result.run.seed, series=series(result)))
     return pd.concat(parts, ignore_index=True)
+
+
+def kept_states(results: Iterable[RunResult]) -> pd.DataFrame:
+    """Which step's state each trained run kept: columns ``dataset, series, seed, step``, for the figures."""
+    results = [result for result in results if result.record["best_step"] is not None]
+    titles = labels(results)
+    return pd.DataFrame(
+        {
+            "dataset": result.run.material.dataset.name,
+            "series": titles[result.run.method],
+            "seed": result.run.seed,
+            "step": result.record["best_step"],
+        }
+        for result in results
+    )
+
+
+def budget(results: Iterable[RunResult]) -> str:
+    """``Each trained method saw 3,200 training episodes (400 steps of 8).``"""
+    settings = [result.run.training for result in results if len(result.history)]
+    seen = {one.steps * one.episodes_per_step: one for one in settings}
+    if not seen:
+        return ""
+    if len(seen) > 1:
+        return f"Each trained method saw {min(seen):,} to {max(seen):,} training episodes."
+    ((n_episodes, one),) = seen.items()
+    return f"Each trained method saw {n_episodes:,} training episodes ({one.steps} steps of {one.episodes_per_step})."
 
 
 def run_facts(results: Iterable[RunResult], *, series: Namer = method_title) -> list[dict[str, object]]:
