@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
+from amfir_lib import markup
 from amfir_lib.storage import atomic_write
 
 DPI = 200
@@ -21,8 +22,8 @@ class Table:
 
     Attributes:
         data: tidy numbers in full precision, for the CSV file.
-        shown: the table as it is to be read, for Markdown and LaTeX: text cells such as ``52.4 ± 1.9``; default: data
-            with four significant digits.
+        shown: the table as it is to be read, for Markdown and LaTeX: text cells such as ``52.4 ± 1.9``, with the
+            marks of ``amfir_lib.markup``; default: data with four significant digits.
         caption: data set, split, episodes, seeds, and what the ± covers.
     """
 
@@ -55,8 +56,8 @@ def write_table(table: Table | pd.DataFrame, stem: Path) -> list[Path]:
         The three paths.
     """
     table = table if isinstance(table, Table) else Table(table)
-    data = _flat(table.data)
-    shown = _flat(table.shown) if table.shown is not None else data
+    data = flat(table.data)
+    shown = flat(table.shown) if table.shown is not None else data
     caption = f"\n\n{table.caption}" if table.caption else ""
     contents = {
         ".csv": data.to_csv(index=False, lineterminator="\n"),
@@ -72,7 +73,8 @@ def write_table(table: Table | pd.DataFrame, stem: Path) -> list[Path]:
     return written
 
 
-def _flat(frame: pd.DataFrame) -> pd.DataFrame:
+def flat(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with one level of column names, and its index as columns unless that is row numbers."""
     if not isinstance(frame.index, pd.RangeIndex):
         frame = frame.reset_index()
     if isinstance(frame.columns, pd.MultiIndex):
@@ -81,8 +83,8 @@ def _flat(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def holds_numbers(column: pd.Series) -> bool:
-    """Whether every cell is a number, with or without sign, interval and unit."""
-    cells = column.dropna().astype(str).str.lstrip("+-−–").str.strip()
+    """Whether every cell is a number, with or without sign, interval and unit; asides do not count."""
+    cells = column.dropna().astype(str).map(markup.without_asides).str.lstrip("+-−–").str.strip()
     return bool(cells.str.match(r"^$|^(nan|[\d.]+(e[+-]?\d+)?)( ± [\d.]+)?( %| px| points)?$").all())
 
 
@@ -100,12 +102,13 @@ def _markdown(frame: pd.DataFrame) -> str:
 
 def _latex(frame: pd.DataFrame, caption: str) -> str:
     columns = "".join(alignment[0] for alignment in _alignment(frame))
-    text = frame.to_latex(
+    cells = frame.map(lambda value: markup.to_latex(value) if isinstance(value, str) else value)
+    text = cells.rename(columns=lambda name: markup.to_latex(str(name))).to_latex(
         index=False,
-        escape=True,
+        escape=False,
         na_rep="–",
         float_format="{:.4g}".format,
         column_format=columns,
-        caption=caption.replace("%", r"\%").replace("_", r"\_").replace("±", r"$\pm$") or None,
+        caption=markup.signs(caption.replace("%", r"\%").replace("_", r"\_").replace("&", r"\&")) or None,
     )
-    return text.replace("±", r"$\pm$")
+    return f"% packages: booktabs, xcolor\n{text}" if r"\textcolor" in text else text

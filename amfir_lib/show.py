@@ -5,16 +5,18 @@ from __future__ import annotations
 from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 
-from amfir_lib.exports import Table, holds_numbers
+from amfir_lib import markup
+from amfir_lib.exports import Table, flat, holds_numbers
 
 
 def show_table(table: Table) -> None:
     """The table as it is to be read, without row numbers, words left and numbers right, caption below."""
-    shown = table.shown if table.shown is not None else table.data
+    plain = flat(table.shown if table.shown is not None else table.data)
+    shown = plain.map(lambda value: markup.to_html(value) if isinstance(value, str) else value)
     style = shown.style.hide(axis="index").format(precision=3, na_rep="–")
     heads = []
     for position, name in enumerate(shown.columns):
-        side = "right" if holds_numbers(shown[name]) else "left"
+        side = "right" if holds_numbers(plain[name]) else "left"
         style = style.set_properties(subset=[name], **{"text-align": side})
         heads.append({"selector": f"th.col{position}", "props": f"text-align: {side};"})
     display(style.set_table_styles(heads))

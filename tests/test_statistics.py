@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from amfir_lib.errors import BadParameter, ShapeError
-from amfir_lib.statistics import auroc, class_jackknife, holm, paired_difference
+from amfir_lib.statistics import Sample, auroc, class_jackknife, holm, paired_difference, pooled_jackknife
 
 
 def episodes(n_episodes=200, n_classes=9, n_way=3, seed=0):
@@ -111,3 +111,82 @@ def test_auroc_matches_counting_all_pairs(pairs):
         return
     wins = [(a > b) + 0.5 * (a == b) for a in score[positive] for b in score[~positive]]
     assert auroc(score, positive) == pytest.approx(np.mean(wins), abs=1e-12)
+
+
+def mean_without(values, weights, classes, c):
+    """sum(w v) / sum(w) over the episodes without class c, one by one."""
+    pairs = [(w * v, w) for v, w, own in zip(values, weights, classes, strict=True) if c not in own]
+    return sum(top for top, _ in pairs) / sum(bottom for _, bottom in pairs)
+
+
+def jackknife_variance(theta):
+    return (len(theta) - 1) / len(theta) * sum((t - np.mean(theta)) ** 2 for t in theta)
+
+
+def test_weighted_jackknife_is_the_ratio_of_right_answers_to_queries_without_each_class():
+    rng = np.random.default_rng(5)
+    _, classes = episodes()
+    counts = rng.integers(0, 6, len(classes))  # queries that count, none in some episodes
+    right = rng.binomial(counts, 0.6)
+    with np.errstate(invalid="ignore"):
+        share = right / counts  # NaN where no query counts
+    found = class_jackknife(share, classes, weights=counts)
+    theta = [mean_without(np.nan_to_num(share), counts, classes, c) for c in range(9)]
+    assert found.mean == pytest.approx(right.sum() / counts.sum(), abs=1e-12)
+    assert found.se == pytest.approx(jackknife_variance(theta) ** 0.5, abs=1e-12)
+
+
+def test_equal_weights_change_nothing():
+    accuracy, classes = episodes()
+    weighted = class_jackknife(accuracy, classes, weights=np.full(len(accuracy), 7))
+    assert weighted.se == pytest.approx(class_jackknife(accuracy, classes).se, abs=1e-12)
+    plain = class_jackknife(accuracy, classes)
+    assert weighted.conventional_half_width == pytest.approx(plain.conventional_half_width, abs=1e-12)
+
+
+def test_pooled_cells_leave_each_class_out_of_all_cells_at_once_and_data_sets_add_their_variances():
+    cells = [[episodes(seed=1), episodes(300, seed=2)], [episodes(n_classes=7, seed=3), episodes(n_classes=7, seed=4)]]
+    variances, means = [], []
+    for group, n_classes in zip(cells, (9, 7), strict=True):
+        theta = [np.mean([mean_without(v, np.ones(len(v)), own, c) for v, own in group]) for c in range(n_classes)]
+        variances.append(jackknife_variance(theta) / 4)  # each data set counts one half
+        means.append(np.mean([v.mean() for v, _ in group]))
+    found = pooled_jackknife([[Sample(*cell) for cell in group] for group in cells])
+    df = sum(variances) ** 2 / (variances[0] ** 2 / 8 + variances[1] ** 2 / 6)
+    assert found.mean == pytest.approx(np.mean(means), abs=1e-12)
+    assert found.se == pytest.approx(sum(variances) ** 0.5, abs=1e-12)
+    assert found.df == pytest.approx(df) and found.n_classes == 16
+    assert found.half_width == pytest.approx(stats.t.ppf(0.975, df) * found.se, abs=1e-12)
+
+
+def test_shares_of_one_and_minus_one_give_the_difference_of_two_cells_on_the_same_classes():
+    accuracy, classes = episodes()
+    other = episodes(seed=1)[0]
+    pooled = pooled_jackknife([[Sample(accuracy, classes), Sample(other, classes)]], shares=[[1, -1]])
+    paired = paired_difference(accuracy, other, classes)
+    assert (pooled.mean, pooled.se, pooled.p_value) == pytest.approx((paired.mean, paired.se, paired.p_value))
+
+
+def test_cells_of_a_group_must_hold_the_same_classes():
+    samples = [Sample(*episodes()), Sample(*episodes(n_classes=8))]
+    with pytest.raises(BadParameter, match="different test classes"):
+        pooled_jackknife([samples])
+    with pytest.raises(BadParameter, match="no cell to pool"):
+        pooled_jackknife([])
+
+
+def test_the_pooled_interval_covers_the_truth_about_as_often_as_it_says():
+    """Two data sets of 12 classes at two shots, drawn 400 times; the conventional interval misses most of the time."""
+    rng = np.random.default_rng(0)
+    lists = [np.stack([rng.permutation(12)[:3] for _ in range(400)]) for _ in range(4)]
+    hits, conventional_hits = 0, 0
+    for _ in range(400):
+        groups = []
+        for pair in (lists[:2], lists[2:]):
+            ability = rng.normal(0, 0.1, 12)  # of a drawn class, the same at both shots; the truth is a mean of 0
+            groups.append([Sample(ability[own].mean(1) + rng.normal(0, 0.2, 400), own) for own in pair])
+        found = pooled_jackknife(groups)
+        hits += abs(found.mean) < found.half_width
+        conventional_hits += abs(found.mean) < found.conventional_half_width
+    assert 0.92 <= hits / 400 <= 0.98
+    assert conventional_hits / 400 < 0.6

@@ -1,16 +1,28 @@
-"""Tables from results: seeds averaged per episode, intervals over classes, verdicts after correction."""
+"""Tables from results: seeds averaged per episode, folds pooled, intervals over classes, verdicts after correction."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from amfir_lib.errors import BadParameter, UnknownName
 from amfir_lib.evaluation import QueryResults
 from amfir_lib.experiments import TestCell
 from amfir_lib.feature_table import FeatureTable
-from amfir_lib.statistics import class_jackknife, paired_difference
-from amfir_lib.tables import accuracy_table, calibration_table, paired_table, percent, selection_table, verdict
+from amfir_lib.statistics import Sample, class_jackknife, paired_difference, pooled_jackknife
+from amfir_lib.tables import (
+    UNDEGRADED,
+    accuracy_table,
+    calibration_table,
+    grouped,
+    paired_table,
+    percent,
+    pooled_difference,
+    selection_table,
+    verdict,
+)
 
 N_CLASSES, CLIPS = 12, 8
 CELL = TestCell(n_way=3, n_shot=1, n_query=2, n_episodes=40)
@@ -25,14 +37,22 @@ TABLE = FeatureTable(
 EPISODES = CELL.episodes(TABLE)
 
 
-def result(method: str, seed: int, accuracy: float, stream: int = 0):
+def fold_of(number: int) -> FeatureTable:
+    """The same clips with one half of the classes in test and the other half in train."""
+    in_test = TABLE.labels // (N_CLASSES // 2) == number
+    return replace(TABLE, splits=np.where(in_test, "test", "train"))
+
+
+def result(method: str, seed: int, accuracy: float, stream: int = 0, *, table=TABLE, cells=(CELL,), dataset="toy"):
     """A run as far as tables read it: every query right with a given probability."""
     rng = np.random.default_rng([seed, stream])
-    shape = EPISODES.query.reshape(len(EPISODES), -1).shape
-    correct = {name: rng.random(shape) < accuracy for name in ("fused", "rgb", "flow")}
-    values = {name: rng.random(shape) for name in ("rgb", "flow")}
-    tests = {CELL: QueryResults(correct, {}, values, values, values)}
-    material = SimpleNamespace(dataset=SimpleNamespace(name="toy"), layout=lambda: TABLE)
+    tests = {}
+    for cell in cells:
+        shape = (cell.n_episodes, cell.n_way * cell.n_query)
+        correct = {name: rng.random(shape) < accuracy for name in ("fused", "rgb", "flow")}
+        values = {name: rng.random(shape) for name in ("rgb", "flow")}
+        tests[cell] = QueryResults(correct, {}, values, values, values)
+    material = SimpleNamespace(dataset=SimpleNamespace(name=dataset), layout=lambda: table)
     run = SimpleNamespace(material=material, method=method, seed=seed)
     return SimpleNamespace(run=run, tests=tests, record={})
 
@@ -74,6 +94,7 @@ def test_too_few_classes_for_a_jackknife_leave_the_interval_open():
     one = SimpleNamespace(run=RESULTS[0].run, tests=tests, record={})
     row = accuracy_table([one]).iloc[0]
     assert np.isnan(row["half_width"]) and np.isfinite(row["accuracy"])
+    assert pooled_difference([one], "AMFIR", "AMFIR").interval is None
 
 
 def test_a_verdict_needs_a_small_p_value_and_a_sign():
@@ -95,6 +116,87 @@ def test_selection_averages_the_seeds():
     table = selection_table(RESULTS)
     assert list(table["method"]) == ["AMFIR", "ProtoNet"]
     assert table["hit_rate_free_energy"].between(0, 1).all()
+
+
+def test_undegraded_accuracy_counts_the_queries_that_are_not_degraded_and_no_other():
+    table = accuracy_table(RESULTS, basis=UNDEGRADED)
+    assert table.empty  # every clip of this table is degraded
+    some = replace(TABLE, degraded=np.where(np.arange(len(TABLE.labels)) % 3 == 0, "rgb", "none"))
+    results = [result("amfir", seed, 0.7, table=some) for seed in range(2)]
+    row = accuracy_table(results, basis=UNDEGRADED).iloc[0]
+    right, count = np.zeros(len(EPISODES)), np.zeros(len(EPISODES))
+    for episode in range(len(EPISODES)):
+        for query, clip in enumerate(EPISODES.query[episode].ravel()):
+            if some.degraded[clip] == "none":
+                count[episode] += 1
+                right[episode] += np.mean([one.tests[CELL].correct["fused"][episode, query] for one in results])
+    expected = class_jackknife(right / np.maximum(count, 1), EPISODES.classes, weights=count)
+    assert row["accuracy"] == pytest.approx(right.sum() / count.sum())
+    assert row["half_width"] == pytest.approx(expected.half_width)
+
+
+def test_data_without_known_degradation_has_no_undegraded_accuracy():
+    unknown = [result("amfir", 0, 0.7, table=replace(TABLE, degraded=None))]
+    assert accuracy_table(unknown, basis=UNDEGRADED).empty and len(accuracy_table(unknown)) == 1
+    with pytest.raises(UnknownName, match='did you mean "undegraded queries"'):
+        accuracy_table(RESULTS, basis="undegraded")
+
+
+def test_class_folds_are_pooled_as_independent_groups_of_classes():
+    results = [result("amfir", seed, 0.6, fold, table=fold_of(fold)) for fold in (0, 1) for seed in (0, 1)]
+    row = accuracy_table(results).iloc[0]
+    samples = []
+    for fold in (0, 1):
+        own = [one.tests[CELL].accuracy for one in results[2 * fold : 2 * fold + 2]]
+        samples.append([Sample(np.mean(own, axis=0), CELL.episodes(fold_of(fold)).classes)])
+    expected = pooled_jackknife(samples)
+    assert row["accuracy"] == pytest.approx(expected.mean)
+    assert row["half_width"] == pytest.approx(expected.half_width)
+    assert (row["n_classes"], row["n_episodes"], row["n_seeds"]) == (N_CLASSES, 2 * len(EPISODES), 2)
+
+
+def test_pooled_folds_keep_each_querys_degradation():
+    (group,) = grouped([result("amfir", 0, 0.6, fold, table=fold_of(fold)) for fold in (0, 1)])
+    expected = [fold_of(fold).degraded[CELL.episodes(fold_of(fold)).query] for fold in (0, 1)]
+    np.testing.assert_array_equal(group.degraded[group.episodes.query], np.concatenate(expected))
+
+
+def test_data_sets_of_one_name_that_share_a_test_class_are_refused():
+    other = replace(TABLE, groups=TABLE.groups + 1)
+    with pytest.raises(BadParameter, match="both hold the test class"):
+        accuracy_table([result("amfir", 0, 0.6), result("amfir", 0, 0.6, table=other)])
+    with pytest.raises(BadParameter, match="not all tested on the same"):
+        accuracy_table([result("amfir", 0, 0.6), result("protonet", 0, 0.6, table=other)])
+    with pytest.raises(BadParameter, match="seed 0 twice"):
+        accuracy_table([result("amfir", 0, 0.6), result("amfir", 0, 0.6)])
+
+
+def test_a_pooled_difference_is_the_pooled_jackknife_of_the_differences_of_all_cells():
+    cells = (CELL, TestCell(n_way=3, n_shot=2, n_query=2, n_episodes=30))
+    results = [
+        result(method, 0, share, number, cells=cells, dataset=name, table=TABLE)
+        for name, shift in (("toy", 0), ("other", 1))
+        for number, (method, share) in enumerate((("amfir", 0.8), ("protonet", 0.6)), start=10 * shift)
+    ]
+    groups = []
+    for own, other in (results[:2], results[2:]):
+        pairs = [(own.tests[c].accuracy - other.tests[c].accuracy, c.episodes(TABLE).classes) for c in cells]
+        groups.append([Sample(*pair) for pair in pairs])
+    found, expected = pooled_difference(results, "AMFIR", "ProtoNet"), pooled_jackknife(groups)
+    assert found.interval.mean == pytest.approx(expected.mean)
+    assert found.interval.half_width == pytest.approx(expected.half_width)
+    assert len(found.cells) == 4
+    by_name = pooled_difference(results, "AMFIR", {"toy": "ProtoNet"})
+    assert by_name.cells["dataset"].unique().tolist() == ["toy"]
+    assert pooled_difference(results, "AMFIR", "TRX") is None
+
+
+def test_shares_compare_the_gain_of_two_cells():
+    cells = (CELL, TestCell(n_way=3, n_shot=2, n_query=2, n_episodes=30))
+    results = [result("amfir", 0, 0.8, 1, cells=cells), result("protonet", 0, 0.6, 2, cells=cells)]
+    found = pooled_difference(results, "AMFIR", "ProtoNet", share=lambda dataset, way, shot: 1 if shot == 1 else -1)
+    one, two = found.cells["difference"]
+    assert found.interval.mean == pytest.approx(one - two)
 
 
 def test_percentages_show_what_does_not_exist_as_a_dash():

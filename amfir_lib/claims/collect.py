@@ -1,0 +1,116 @@
+"""The table of claims: what all notebooks of a study measured, and what nothing here can measure, in one place."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from amfir_lib import paths
+from amfir_lib.claims.claim import COPIES, NOT_TESTABLE, NOT_TESTED, Claim, settle
+from amfir_lib.exports import Table, write_table
+from amfir_lib.paper import published
+from amfir_lib.running.notebooks import read_notebook
+from amfir_lib.storage import read_json
+from amfir_lib.tables import ALL, UNDEGRADED
+
+CAPTION = (
+    "Every claim of the paper's text, and what we measure. Differences are paired, on identical episodes, and pooled "
+    "over the data sets and shots named: data sets count equally, and so do the cells of one. ± is the 95 % "
+    "class-jackknife interval. A claim holds if the whole interval lies on the claimed side, does not hold if it lies "
+    "on the other, and is undecided otherwise: undecided is not equal. Claims about modalities stand on three bases: "
+    "all queries; undegraded queries only (their supports as they are); copies of the benchmarks without any "
+    "degradation, on which the methods are trained and tested. What holds on the first and on neither of the others "
+    '"holds only under degradation". Each claim is the paper\'s own statement and has an interval of its own; there is '
+    "no correction over the rows of this table (the comparisons of Table 1 have one). The paper's numbers are as "
+    "printed, on real data."
+)
+
+
+def untested() -> list[Claim]:
+    """What the paper claims and nothing here can measure, with the reason as the value."""
+    return [
+        Claim(
+            key=row.key, claim=row.claim, source=row.source, setting="", basis=ALL, value=row.reason,
+            verdict=NOT_TESTABLE if row.verdict == NOT_TESTABLE else NOT_TESTED, notebook="", paper=row.paper,
+        )
+        for row in published("untested_claims").fillna("").itertuples()
+    ]  # fmt: skip
+
+
+def command_of(record: Mapping[str, Any], *, notebooks: Path = paths.NOTEBOOKS) -> str:
+    """The command that regenerates a record: profile, data set and parameters where they are not the usual ones."""
+    words = ["./run_all.sh"]
+    if (profile := record["profile"]["name"]) != "study":
+        words += ["--profile", profile]
+    given = record["parameters"]
+    if given["data_root"]:
+        words += ["--dataset", "folder", "--data-root", f"DIR/{given['data_root']}"]
+        if given["group_pattern"]:
+            words += ["--group-pattern", given["group_pattern"]]
+    elif len(given["datasets"]) == 1 and record["study"].endswith(given["datasets"][0]):
+        words += ["--dataset", given["datasets"][0]]
+    if given["n_seeds"] != record["profile"]["n_seeds"]:
+        words += ["--seeds", str(given["n_seeds"])]
+    words += ["--only", record["notebook"]]
+    if given["seed"]:
+        words += ["-p", f"seed={given['seed']}"]
+    path = notebooks / f"{record['notebook']}.ipynb"
+    declared = read_notebook(path).parameters if path.exists() else {}
+    for name, value in record["options"].items():
+        if name in declared and value != declared[name].default:
+            words += ["-p", f"{name}={value}"]
+    return shlex.join(words)
+
+
+def collect(output_dir: Path) -> Table | None:
+    """Join the claims of all records of a study, and write them to ``tables/claims.{csv,md,tex}``.
+
+    Args:
+        output_dir: the folder of the study: ``results/study``.
+    Returns:
+        The table: as data one row per claim and basis with the columns of ``Claim``, ``command`` and
+        ``overall`` (the verdict on the claim); as shown one row per claim.  None, and nothing written, where no
+        notebook has measured a claim.
+    """
+    found: list[tuple[Claim, str]] = []
+    for path in sorted((output_dir / "records").glob("*.json")):
+        record = read_json(path)
+        own = record.get("numbers", {}).get("claims") or []
+        found += [(claim, command_of(record)) for claim in settle(map(Claim.from_record, own))]
+    if not found:
+        return None
+    found += [(claim, "") for claim in untested()]
+    overall = {claim.key: claim.verdict for claim, _ in reversed(found)}  # the first one of a key
+    overall |= {claim.key: claim.verdict for claim, _ in found if claim.basis == ALL}
+    data = pd.DataFrame(claim.to_record() | {"overall": overall[claim.key], "command": c} for claim, c in found)
+    table = Table(data, _shown(found, overall), CAPTION)
+    write_table(table, output_dir / "tables" / "claims")
+    return table
+
+
+def _shown(found: Sequence[tuple[Claim, str]], overall: Mapping[str, str]) -> pd.DataFrame:
+    """One row per claim, its bases side by side."""
+    by_key: dict[str, dict[str, Claim]] = {}
+    commands = {}
+    for claim, command in found:
+        by_key.setdefault(claim.key, {})[claim.basis] = claim
+        commands[claim.key] = command
+    rows = []
+    for key, own in by_key.items():
+        first = own.get(ALL, next(iter(own.values())))
+        measured = first.value if first.basis in (ALL, UNDEGRADED, COPIES) else f"{first.value} ({first.basis})"
+        rows.append({
+            "claim": first.claim,
+            "paper": f"{first.source}: {first.paper}" if first.paper else first.source,
+            "measured (all queries)": measured,
+            "undegraded queries": own[UNDEGRADED].value if UNDEGRADED in own else "–",
+            "degradation-free copies": own[COPIES].value if COPIES in own else "–",
+            "setting": first.setting or "–",
+            "verdict": overall[key],
+            "command": f"`{commands[key]}`" if commands[key] else "–",
+        })  # fmt: skip
+    return pd.DataFrame(rows)

@@ -1,0 +1,166 @@
+"""Figures of Table 1: every method's accuracy beside the published one, and how each of them learnt."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from amfir_lib.figures.style import (
+    GREY,
+    ONE_COLUMN,
+    PAPER,
+    SPARE,
+    TWO_COLUMNS,
+    Look,
+    PrintFigure,
+    as_percent,
+    check_columns,
+    styled,
+)
+
+SHOT_MARKERS = ("o", "s", "^", "D", "v", "P")
+ROW = 0.155  # inches
+GROUP_COLOURS = ("#D55E00", "#0072B2", "#000000", "#777777")  # appearance, motion, both, further rows
+HIGHLIGHT = "#009E73"
+
+
+@styled
+def accuracy_dots(frame: pd.DataFrame, *, chance: float | None = 0.2, highlight: str = "AMFIR") -> Figure:
+    """A row for each method, grouped by what it reads; a panel for each data set, a marker for each number of shots.
+
+    Args:
+        frame: columns ``dataset, n_shot, label, heading, accuracy, half_width`` in the order of the rows, shares in
+            [0, 1] (half_width NaN where there is no interval); an optional column ``paper`` holds published
+            accuracies, drawn hollow.
+        chance: share of the thin grey line; None for none.
+        highlight: the label drawn in a colour of its own.
+    Returns:
+        The figure, 7 in wide (3.4 in for one data set).
+    Raises:
+        ShapeError: no rows, or a column is missing. BadParameter: shares beyond 1.
+    """
+    check_columns(frame, ("dataset", "n_shot", "label", "heading", "accuracy", "half_width"), figure="accuracy_dots")
+    if "paper" not in frame:
+        frame = frame.assign(paper=np.nan)
+    frame = frame.assign(**{c: as_percent(frame[c].astype(float), name=c) for c in ("accuracy", "half_width", "paper")})
+    datasets, shots = list(dict.fromkeys(frame["dataset"])), sorted(frame["n_shot"].unique())
+    rows = frame.drop_duplicates("label")[["label", "heading"]]
+    places, headings, colours = _places(rows)
+    height = max(list(places.values())) + 1.2
+    width = ONE_COLUMN if len(datasets) == 1 else TWO_COLUMNS
+    figure = PrintFigure(figsize=(width, 0.75 + ROW * height), layout="constrained")
+    panels = figure.subplots(1, len(datasets), squeeze=False, sharey=True, sharex=True)[0]
+    for dataset, axes in zip(datasets, panels, strict=True):
+        own = frame[frame["dataset"] == dataset]
+        for marker, shot in zip(SHOT_MARKERS, shots, strict=False):
+            for row in own[own["n_shot"] == shot].itertuples():
+                colour = HIGHLIGHT if row.label.startswith(highlight) else colours[row.heading]
+                y = places[row.label]
+                axes.errorbar(
+                    row.accuracy, y, xerr=np.nan_to_num(row.half_width), fmt=marker, color=colour, markersize=3.2,
+                    elinewidth=0.9, zorder=3,
+                )  # fmt: skip
+                if np.isfinite(row.paper):
+                    axes.plot(row.paper, y, marker, color=GREY, markerfacecolor="white", markersize=3.2, zorder=2)
+        axes.set_title(dataset)
+        axes.grid(visible=True, axis="x")
+        axes.grid(visible=False, axis="y")
+        axes.tick_params(axis="y", length=0)
+        for y in places.values():
+            axes.axhline(y, color="#EEEEEE", linewidth=0.5, zorder=0)
+        if chance is not None:
+            axes.axvline(100 * chance, color=GREY, linewidth=0.8, zorder=1)
+    _name_rows(panels[0], places, headings)
+    panels[0].set_ylim(height, -1)
+    panels[0].set_xlim(None, 100)
+    figure.supxlabel("accuracy (%)", fontsize=8)
+    handles = [
+        panels[0].plot([], [], marker, color="black", linestyle="", markersize=3.2, label=f"{shot}-shot")[0]
+        for marker, shot in zip(SHOT_MARKERS, shots, strict=False)
+    ]
+    if frame["paper"].notna().any():
+        name = f"{PAPER}, real data"
+        handles += panels[0].plot([], [], "o", color=GREY, markerfacecolor="white", markersize=3.2, label=name)
+    if chance is not None:
+        handles += panels[0].plot([], [], color=GREY, linewidth=0.8, label="chance")
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
+    return figure
+
+
+def _places(rows: pd.DataFrame) -> tuple[dict[str, float], dict[str, float], dict[str, str]]:
+    """y of each method and of each heading, and the colour of each heading."""
+    places, headings, y = {}, {}, -1.0
+    for row in rows.itertuples():
+        if row.heading not in headings:
+            headings[row.heading] = y = y + 1.0 + 0.4 * bool(places)
+        places[row.label] = y = y + 1.0
+    colours = dict(zip(headings, _colours(headings), strict=True))
+    return places, headings, colours
+
+
+def _colours(headings: dict[str, float]) -> list[str]:
+    known = {"Flow": GROUP_COLOURS[1], "Multimodal": GROUP_COLOURS[2], "not in the paper's table": GROUP_COLOURS[3]}
+    return [known.get(name, GROUP_COLOURS[0]) for name in headings]
+
+
+def _name_rows(axes: Axes, places: dict[str, float], headings: dict[str, float]) -> None:
+    """Methods as tick labels, headings in bold."""
+    axes.set_yticks([*places.values(), *headings.values()], [*places, *headings])
+    texts = axes.get_yticklabels()
+    for text in texts[len(places) :]:
+        text.set_fontweight("bold")
+
+
+@styled
+def learning_grid(frame: pd.DataFrame, selected: pd.DataFrame, *, chance: float | None = None) -> Figure:
+    """Validation accuracy over training, one small panel a method and one line a data set.
+
+    A dot marks the state that was kept (median over seeds); a curve that still rises at the end would show a method
+    that was cut off.
+
+    Args:
+        frame: columns ``dataset, step, seed, series, value``, shares; from ``tables.curve_frame``.
+        selected: columns ``dataset, series, step``: the step whose state was kept.
+        chance: share of a thin grey line; None for none.
+    Returns:
+        The figure, 7 in wide, panels on common axes.
+    Raises:
+        ShapeError: no rows, or a column is missing. BadParameter: shares beyond 1.
+    """
+    check_columns(frame, ("dataset", "step", "seed", "series", "value"), figure="learning_grid")
+    frame = frame.assign(value=as_percent(frame["value"], name="value"))
+    names, datasets = list(dict.fromkeys(frame["series"])), list(dict.fromkeys(frame["dataset"]))
+    looks = {name: Look(name, *_line(number)) for number, name in enumerate(datasets)}
+    columns = min(4, len(names))
+    n_rows = -(-len(names) // columns)
+    figure = PrintFigure(figsize=(TWO_COLUMNS, 0.45 + 1.25 * n_rows), layout="constrained")
+    panels = figure.subplots(n_rows, columns, squeeze=False, sharex=True, sharey=True).ravel().tolist()
+    for spare in panels[len(names) :]:
+        spare.set_axis_off()
+    for number, (name, axes) in enumerate(zip(names, panels, strict=False)):
+        for dataset, look in looks.items():
+            own = frame[(frame["series"] == name) & (frame["dataset"] == dataset)].groupby("step")["value"]
+            line = own.agg(["mean", "min", "max"])
+            axes.plot(line.index, line["mean"], color=look.colour, linestyle=look.line, linewidth=1, label=dataset)
+            axes.fill_between(line.index, line["min"], line["max"], color=look.colour, alpha=0.15, linewidth=0)
+            kept = selected[(selected["series"] == name) & (selected["dataset"] == dataset)]["step"]
+            if len(kept) and len(line):
+                step = line.index[np.abs(line.index - kept.median()).argmin()]
+                axes.plot(step, line.loc[step, "mean"], look.marker, color=look.colour, markersize=3, zorder=3)
+        axes.set_title(name, pad=2)
+        if chance is not None:
+            axes.axhline(100 * chance, color=GREY, linewidth=0.8, zorder=1)
+        axes.tick_params(labelbottom=number >= len(names) - columns)
+    figure.supxlabel("training step", fontsize=8)
+    figure.supylabel("validation accuracy (%)", fontsize=8)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+    return figure
+
+
+def _line(number: int) -> tuple[str, str, str]:
+    """Colour, marker and line style of a data set: colours that no method of these panels has to share."""
+    look = (Look("", "#000000", "o"), *SPARE[1:4])[number % 4]
+    return look.colour, look.marker, look.line

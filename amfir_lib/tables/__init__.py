@@ -1,0 +1,34 @@
+"""From the results of runs to tidy tables.
+
+``grouping`` puts results together by data set and test cell (``group``); ``accuracy`` and ``pooled`` compare series,
+cell by cell and over all cells; ``reliability`` looks at single modalities, ``training`` at what came before; ``shown``
+renders numbers for reading; ``table1`` (its ``rows``), ``bases`` and ``cost`` lay out the paper's Table 1.
+"""
+
+from amfir_lib.evaluation import FUSED
+from amfir_lib.tables.accuracy import accuracy_table, paired_table, stream_table, verdict
+from amfir_lib.tables.bases import bases_table
+from amfir_lib.tables.cost import cost_table, shown_costs
+from amfir_lib.tables.group import ALL, UNDEGRADED, Group
+from amfir_lib.tables.grouping import grouped, method_title
+from amfir_lib.tables.pooled import PooledDifference, pooled_difference
+from amfir_lib.tables.reliability import calibration_table, selection_table
+from amfir_lib.tables.rows import by_method, labels, ordered_methods
+from amfir_lib.tables.shown import percent, shown_accuracies, shown_differences
+from amfir_lib.tables.table1 import (
+    caption_of_paired,
+    caption_of_table1,
+    shown_table1,
+    shown_table1_paired,
+    table1_frame,
+    table1_paired,
+)
+from amfir_lib.tables.training import budget, curve_frame, kept_states, run_facts
+
+__all__ = [
+    "ALL", "FUSED", "UNDEGRADED", "Group", "PooledDifference", "accuracy_table", "bases_table", "budget", "by_method",
+    "calibration_table", "caption_of_paired", "caption_of_table1", "cost_table", "curve_frame", "grouped",
+    "kept_states", "labels", "method_title", "ordered_methods", "paired_table", "percent", "pooled_difference",
+    "run_facts", "selection_table", "shown_accuracies", "shown_costs", "shown_differences", "shown_table1",
+    "shown_table1_paired", "stream_table", "table1_frame", "table1_paired", "verdict",
+]  # fmt: skip

@@ -1,0 +1,51 @@
+"""The same methods with and without degradation, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from amfir_lib.experiments import RunResult
+from amfir_lib.exports import Table
+from amfir_lib.tables.accuracy import accuracy_table
+from amfir_lib.tables.group import ALL, UNDEGRADED
+from amfir_lib.tables.rows import by_method, labels
+from amfir_lib.tables.shown import percent
+
+COPIES = "degradation-free copies"
+CAPTION = (
+    "Test accuracy in %; ± is the 95 % class-jackknife interval. Undegraded queries: those whose own clip is not "
+    "degraded, with the supports as they are. Degradation-free copies: the same clips rendered without any "
+    "degradation; training, validation and test on them."
+)
+
+
+def bases_table(results: Sequence[RunResult], copies: Sequence[RunResult] = (), *, methods: Sequence[str]) -> Table:
+    """Accuracies on all queries, on undegraded queries and on degradation-free copies.
+
+    Args:
+        results: runs on the benchmarks.
+        copies: runs on data sets called like a benchmark with "-clean" after it.
+        methods: which to show, in order.
+    Returns:
+        One row per data set, shots and method; as data one row per basis, too, with the columns of ``accuracy_table``,
+        ``basis`` and ``label``.  A basis that the data do not have is a dash.
+    """
+    titles = labels(results)
+    parts = [
+        accuracy_table(results, series=by_method).assign(basis=ALL),
+        accuracy_table(results, series=by_method, basis=UNDEGRADED).assign(basis=UNDEGRADED),
+        accuracy_table(copies, series=by_method).assign(basis=COPIES),
+    ]
+    data = pd.concat([part for part in parts if "method" in part], ignore_index=True)
+    data["dataset"] = data["dataset"].str.removesuffix("-clean")
+    data = data[data["method"].isin(methods)].assign(label=data["method"].map(titles))
+    cells = data.assign(cell=[percent(a, h) for a, h in zip(data["accuracy"], data["half_width"], strict=True)])
+    texts = cells.set_index(["dataset", "n_shot", "method", "basis"])["cell"]
+    rows = []
+    for dataset, n_shot in dict.fromkeys(zip(data["dataset"], data["n_shot"], strict=True)):
+        for method in methods:
+            row = {"data set": dataset, "shots": n_shot, "method": titles[method]}
+            rows.append(row | {b: texts.get((dataset, n_shot, method, b), "–") for b in (ALL, UNDEGRADED, COPIES)})
+    return Table(data, pd.DataFrame(rows), CAPTION)

@@ -1,0 +1,45 @@
+"""Tables as they are to be read: per cent with one decimal, the interval beside the mean."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from amfir_lib.exports import Table
+
+
+def percent(share: float, half_width: float | None = None, *, signed: bool = False) -> str:
+    """``52.4 ± 1.9`` or ``+2.1 ± 0.8``, in per cent with one decimal; an en dash for what does not exist."""
+    if share is None or not np.isfinite(share):
+        return "–"
+    value = round(100 * share, 1) + 0.0  # + 0.0: a difference that rounds to zero has no sign
+    text = f"{value:+.1f}" if signed and value else f"{value:.1f}"
+    text = text.replace("-", "−")
+    return f"{text} ± {100 * half_width:.1f}" if half_width is not None and np.isfinite(half_width) else text
+
+
+def shown_accuracies(frame: pd.DataFrame, *, caption: str, row: str = "method") -> Table:
+    """Accuracies as they are to be read: one row per method, one column per data set and number of shots."""
+    cells = frame.assign(cell=[percent(a, h) for a, h in zip(frame["accuracy"], frame["half_width"], strict=True)])
+    wide = cells.pivot(index=row, columns=["dataset", "n_shot"], values="cell").fillna("–")
+    wide = wide.reindex(list(dict.fromkeys(frame[row])))[
+        list(dict.fromkeys(zip(frame["dataset"], frame["n_shot"], strict=True)))
+    ]
+    return Table(frame, wide.set_axis([f"{name} {shot}-shot" for name, shot in wide.columns], axis=1), caption)
+
+
+def shown_differences(frame: pd.DataFrame, *, caption: str) -> Table:
+    """Paired differences as they are to be read."""
+    shown = pd.DataFrame(
+        {
+            "data set": frame["dataset"],
+            "shots": frame["n_shot"],
+            "comparison": frame["comparison"],
+            "difference": [
+                percent(d, h, signed=True) for d, h in zip(frame["difference"], frame["half_width"], strict=True)
+            ],
+            "p (Holm)": [f"{p:.3f}" if np.isfinite(p) else "–" for p in frame["p_holm"]],
+            "verdict": frame["verdict"],
+        }
+    )
+    return Table(frame, shown, caption)
