@@ -105,14 +105,14 @@ def check_shares(
     command = (
         f"./run_all.sh --dataset {report['name']} --data-root {report['root']} --min-found {int(100 * worst) / 100:g}"
     )
-    absent = [label for label in low["label"] if label in nearest]
-    if absent:
-        one = absent[0]
-        near = ", ".join(f'"{name}"' for name in nearest[one]) or "none is similar"
-        others = f" and {len(absent) - 1} other classes have" if len(absent) > 1 else " has"
+    absent = sorted((label for label in low["label"] if label in nearest), key=lambda label: not nearest[label])
+    if absent:  # those with a similar folder first: most likely it has to be renamed
+        phrases = [f'"{label}" (nearest folders: {_quoted(nearest[label])})' for label in absent[:SHOWN]]
+        more = f" and {len(absent) - SHOWN} more" if len(absent) > SHOWN else ""
         raise DataNotFound(
-            f'class "{one}" of {report["title"]}{others} no video under {report["root"]} (nearest folders: {near}). '
-            f"Rename the folder or add the videos, listed in {report['file']}; or go on without: {command}"
+            f"{len(absent)} of {len(classes)} classes of {report['title']} have no video under {report['root']}: "
+            f"{', '.join(phrases)}{more}. Rename the folders or add the videos, listed in {report['file']}; or go on "
+            f"without these classes: {command}"
         )
     first = low.iloc[int((low["used"] / low["expected"].clip(lower=1)).to_numpy().argmin())]
     raise TooFewVideos(
@@ -120,6 +120,10 @@ def check_shares(
         f'the least "{first["label"]}" with {first["used"]} of {first["expected"]}. Get the missing ones, listed in '
         f"{report['file']}, or accept what is there: {command}"
     )
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names) or "none is similar"
 
 
 def preparation_table(report: Mapping[str, Any]) -> Table:

@@ -5,7 +5,7 @@ storage    type and channels     bytes a pixel   what is lost
 =========  ====================  ==============  =============================================================
 float      float32, (x, y)       8               nothing
 uint8      uint8, (x, y)         2               clipped to -20 .. 20 px; at most 0.08 px of each component
-colour     uint8, (R, G, B)      3               lengths over 20 px; about 0.1 px (hue is direction, see ``flow``)
+colour     uint8, (R, G, B)      3               lengths over 20 px; at most 0.1 px (hue is direction, see ``flow``)
 =========  ====================  ==============  =============================================================
 
 A clip of 8 fields of 224 px takes 3.2 MB, 0.8 MB and 1.2 MB.

@@ -102,7 +102,7 @@ def from_classes(
     expected = published_class_sizes(benchmark.name)
     if not benchmark.per_class:
         return Selection(wanted, expected, split_of, "all videos of the published classes")
-    how = f"{benchmark.per_class} of each class, drawn with seed {seed}"
+    how = f"up to {benchmark.per_class} of each class, drawn with seed {seed}"
     published = f"the published ones are in {where_to_get_lists(benchmark.name)}"
     return Selection(wanted, expected, split_of, f"{how}; {published}", f"{NOT_PUBLISHED}: {how}")
 
