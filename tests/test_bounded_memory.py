@@ -7,6 +7,7 @@ bound is 8 MB more for 100 times the clips, whose features alone take 41 MB; the
 from __future__ import annotations
 
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -38,7 +39,7 @@ def many_clips(root, n_clips):
 @pytest.fixture
 def no_decoding(monkeypatch):
     def picture(path, streams, **_):
-        return {"rgb": np.full((8, 8, 8, 3), int(path.stem[1:]) % 251, np.uint8)}
+        return {"rgb": np.full((8, 8, 8, 3), int(Path(path).stem[1:]) % 251, np.uint8)}
 
     monkeypatch.setattr(shards, "read_streams", picture)
 

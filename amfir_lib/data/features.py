@@ -135,12 +135,8 @@ def _compute(
             f'clip "{short["clip_id"].iloc[0]}" of {dataset.name} has {short["n_frames"].iloc[0]} frames but '
             f"{settings['n_segments']} segments need {max(settings['n_segments'], 2)}. Drop it, or lower n_segments."
         )
-    clips: list[Clip] = [
-        (clip_id, dataset.clip_path(row), int(n_frames))
-        for row, (clip_id, n_frames) in enumerate(
-            zip(dataset.manifest["clip_id"], dataset.manifest["n_frames"], strict=True)
-        )
-    ]
+    root, columns = Path(dataset.root), (dataset.manifest[name] for name in ("clip_id", "path", "n_frames"))
+    clips: list[Clip] = [(name, str(root / path), int(count)) for name, path, count in zip(*columns, strict=True)]
     shards = []
     starts = range(0, len(clips), shard_clips)
     for number, start in enumerate(starts):
