@@ -122,6 +122,11 @@ def check_shares(
     )
 
 
+def report_summary(report: Mapping[str, Any]) -> dict[str, Any]:
+    """What a record keeps of the report: no path of this machine, and no list of thousands of videos."""
+    return {key: report[key] for key in ("selection", "note", "layout", "groups", "splits", "left_out")}
+
+
 def _quoted(names: Sequence[str]) -> str:
     return ", ".join(f'"{name}"' for name in names) or "none is similar"
 

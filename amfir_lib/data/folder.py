@@ -101,7 +101,8 @@ def load_folder(
     found = probe_clips(
         root, list(clips["path"]), cache_file=folder / "probes.json", n_jobs=n_jobs, description=f"clips of {root.name}"
     )
-    unreadable = {path: found[path]["error"] for path in clips["path"] if "error" in found[path]}
+    errors = {path: found[path]["error"] for path in clips["path"] if "error" in found[path]}
+    unreadable = {path: error.replace(f"{root}{os.sep}", "") for path, error in errors.items()}
     too_short = [p for p in clips["path"] if p not in unreadable and found[p]["n_frames"] < min_frames]
     usable = clips[~clips["path"].isin([*unreadable, *too_short])]
     lengths = [found[path]["n_frames"] for path in usable["path"]] or [0]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from amfir_lib.data.benchmark_report import preparation_table
+from amfir_lib.data.benchmark_report import preparation_table, report_summary
 from amfir_lib.data.clip_inputs import clip_inputs
 from amfir_lib.data.manifest import SPLITS, Dataset
 from amfir_lib.data.preparation import preparation_folder
@@ -20,7 +20,7 @@ from amfir_lib.storage import read_json
 
 __all__ = [
     "count_clips", "counts_table", "degraded_shares", "flow_statistics", "flow_table", "folder_report",
-    "folder_sentence", "preparation_table", "shares_table",
+    "folder_sentence", "preparation_table", "report_summary", "shares_table",
 ]  # fmt: skip
 FLOW_SIZE, FLOW_BOUND = 112, 20.0  # px, as in the feature store: side of the square, and where vectors are clipped
 

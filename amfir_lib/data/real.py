@@ -130,7 +130,8 @@ def _prepare(
     there = wanted[wanted["path"] != ""]
     found = probe_clips(root, list(there["path"]), cache_file=folder / "probes.json", n_jobs=n_jobs,
                         description=f"clips of {benchmark.name}")  # fmt: skip
-    unreadable = [path for path in there["path"] if "error" in found[path]]
+    errors = [(path, found[path]["error"]) for path in there["path"] if "error" in found[path]]
+    unreadable = [path for path, _ in errors]
     too_short = [path for path in there["path"] if found[path].get("n_frames", min_frames) < min_frames]
     classes = class_table(wanted, selection.expected, unreadable, too_short)
     left_out = list(classes.loc[classes["used"] < MIN_CLIPS, "label"])
@@ -140,7 +141,8 @@ def _prepare(
         "note": selection.note, "groups": benchmark.groups, "min_frames": min_frames,
         "layout": describe_layout([clip for clip in clips if clip.path in chosen], selection.split_of, label_files),
         "splits": split_table(classes, published_videos(benchmark.name)).to_dict("records"), "left_out": left_out,
-        "missing": _missing(wanted, classes), "unreadable": [found[path]["error"] for path in unreadable],
+        "missing": _missing(wanted, classes),
+        "unreadable": [error.replace(f"{root}{os.sep}", "") for _, error in errors],
         "too_short": [f"{path} ({found[path]['n_frames']})" for path in too_short],
         "file": str(folder / "preparation_report.json"),
     }  # fmt: skip
