@@ -42,6 +42,8 @@ def build_parser() -> Parser:
     parser.add_argument("--dataset")
     parser.add_argument("--data-root")
     parser.add_argument("--group-pattern")
+    parser.add_argument("--video-list")
+    parser.add_argument("--min-found")
     parser.add_argument("--weights-dir")
     parser.add_argument("--seeds", type=int)
     parser.add_argument("--device")
@@ -130,18 +132,21 @@ def compute_environment(options: argparse.Namespace) -> dict[str, str]:
     Raises:
         BadParameter: a device or number of jobs that cannot be.
     """
-    from amfir_lib.config import check_device, check_jobs
+    from amfir_lib.config import check_device, check_jobs, check_share
 
     environment = {}
     for name, value in (
         ("AMFIR_CACHE_DIR", options.cache_dir),
         ("AMFIR_RESULTS_DIR", options.results_dir),
         ("AMFIR_WEIGHTS_DIR", options.weights_dir),
+        ("AMFIR_VIDEO_LIST", options.video_list),
     ):
         if value:
             environment[name] = os.path.abspath(os.path.expanduser(value))
     if options.device:
         environment["AMFIR_DEVICE"] = check_device(options.device)
+    if options.min_found:
+        environment["AMFIR_MIN_FOUND"] = str(check_share(options.min_found))
     if options.jobs:
         environment["AMFIR_JOBS"] = str(check_jobs(options.jobs))
     return environment

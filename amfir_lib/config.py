@@ -2,7 +2,8 @@
 
 What to compute comes from the parameters cell of the notebook; where and how comes from environment variables that the
 command line sets (``AMFIR_CACHE_DIR``, ``AMFIR_RESULTS_DIR``, ``AMFIR_DEVICE``, ``AMFIR_JOBS``, ``AMFIR_WEIGHTS_DIR``,
-``AMFIR_VARIANT``) and that never enter the key of a run.
+``AMFIR_VIDEO_LIST``, ``AMFIR_MIN_FOUND``, ``AMFIR_VARIANT``) and that never enter the key of a run; what is prepared
+from a video list does, through the digest of the data.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from amfir_lib.errors import BadParameter, unknown_name
 from amfir_lib.profiles import PROFILES, Profile
 
 SYNTHETIC_BENCHMARKS = ("synth-kinetics", "synth-ssv2", "synth-hmdb51", "synth-ucf101")
-DATASETS = (*SYNTHETIC_BENCHMARKS, "folder")
+REAL_BENCHMARKS = ("kinetics100", "ssv2_small", "ssv2_full", "hmdb51", "ucf101")
+DATASETS = (*SYNTHETIC_BENCHMARKS, *REAL_BENCHMARKS, "folder")
 COMMON_PARAMETERS = ("profile", "dataset", "data_root", "group_pattern", "n_seeds", "seed")
 DEVICES = "auto, cpu, cuda or cuda:N"
 
@@ -31,7 +33,7 @@ class Config:
         profile: the sizes of this run.
         study: sub-folder of the results: the profile's name, or the data set's.
         datasets: names of the data sets to work on.
-        data_root: folder of the user's own clips, or None.
+        data_root: folder of the user's own clips, or of a real benchmark, or None.
         group_pattern: regular expression that finds the group in a file name, or None.
         n_seeds: number of training seeds.
         seed: first seed.
@@ -40,6 +42,8 @@ class Config:
         device: ``auto``, ``cpu`` or ``cuda:N``, as asked for; see ``resolve_device``.
         jobs: worker processes.
         weights_dir: folder of downloaded backbone weights, or None.
+        video_list: published video list of a real benchmark, or None to look for it in the data root.
+        min_found: smallest accepted share of the videos of each class of a real benchmark, or None for the default.
         variant: name of a re-run with changed parameters, kept beside the baseline; empty for the baseline itself.
         options: the parameters that only this notebook has.
     """
@@ -56,6 +60,8 @@ class Config:
     device: str
     jobs: int
     weights_dir: Path | None = None
+    video_list: Path | None = None
+    min_found: float | None = None
     variant: str = ""
     options: dict[str, Any] = field(default_factory=dict)
 
@@ -64,6 +70,12 @@ class Config:
         """The folder that receives tables/, figures/, notebooks/ and records/ of this run."""
         base = self.results_dir / self.study
         return base / "variants" / self.variant if self.variant else base
+
+    @property
+    def data_choices(self) -> dict[str, str]:
+        """What else decides which videos are used; empty unless it was given."""
+        given = {"video_list": self.video_list, "min_found": self.min_found}
+        return {name: str(value) for name, value in given.items() if value is not None}
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -87,7 +99,7 @@ class Config:
             environ: environment variables; default: those of the process.
         Raises:
             UnknownName: no such profile or data set; the nearest one is suggested.
-            BadParameter: a value out of its range, or ``dataset = "folder"`` without ``data_root``.
+            BadParameter: a value out of its range, or a data set of real clips without ``data_root``.
         """
         values = {name: value for name, value in parameters.items() if _is_parameter(name, value)}
         environ = os.environ if environ is None else environ
@@ -112,6 +124,8 @@ class Config:
             device=check_device(environ.get("AMFIR_DEVICE") or "auto"),
             jobs=check_jobs(environ.get("AMFIR_JOBS") or n_cores()),
             weights_dir=_folder(environ.get("AMFIR_WEIGHTS_DIR"), None),
+            video_list=_folder(environ.get("AMFIR_VIDEO_LIST"), None),
+            min_found=check_share(environ["AMFIR_MIN_FOUND"]) if environ.get("AMFIR_MIN_FOUND") else None,
             variant=environ.get("AMFIR_VARIANT", ""),
             options={name: value for name, value in values.items() if name not in COMMON_PARAMETERS},
         )
@@ -177,6 +191,17 @@ def check_jobs(jobs: str | int) -> int:
     return int(jobs)
 
 
+def check_share(share: str | float) -> float:
+    """Return ``--min-found`` as a number between 0 and 1."""
+    try:
+        value = float(share)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise BadParameter(f'The share of videos (--min-found) is "{share}", but must lie between 0 and 1, like 0.8.')
+    return value
+
+
 def _is_parameter(name: str, value: Any) -> bool:
     if name.startswith("_") or name in ("In", "Out"):
         return False
@@ -188,10 +213,15 @@ def _is_parameter(name: str, value: Any) -> bool:
 
 
 def _data_root(dataset: str, text: str) -> Path | None:
-    if dataset == "folder" and not text:
-        raise BadParameter('The data set "folder" needs the folder of your clips: add --data-root DIR (or data_root).')
-    if text and dataset != "folder":
-        raise BadParameter(f'data_root is "{text}", but no data set reads it: add --dataset folder.')
+    reads_it = dataset == "folder" or dataset in REAL_BENCHMARKS
+    if reads_it and not text:
+        raise BadParameter(
+            f'The data set "{dataset}" needs the folder of the clips: add --data-root DIR (or data_root).'
+        )
+    if text and not reads_it:
+        raise BadParameter(
+            f'data_root is "{text}", but no data set reads it: add --dataset folder, or {", ".join(REAL_BENCHMARKS)}.'
+        )
     return _folder(text, None)
 
 

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from amfir_lib.backbones.pretraining import Pretraining, pretrained_backbones
-from amfir_lib.config import Config
+from amfir_lib.config import REAL_BENCHMARKS, Config
 from amfir_lib.data.catalogue import FOLDER, load_dataset
 from amfir_lib.data.features import extract_stores
 from amfir_lib.data.manifest import Dataset
@@ -43,6 +43,9 @@ def open_dataset(config: Config, name: str, **options: Any) -> Dataset:
     options = given | options
     if name == FOLDER:
         options = {"data_root": config.data_root, "group_pattern": config.group_pattern} | options
+    elif name in REAL_BENCHMARKS:
+        real = {"data_root": config.data_root, "video_list": config.video_list, "min_found": config.min_found}
+        options = real | options
     else:
         profile = config.profile
         options = {"clips_per_class": profile.clips_per_class, "class_counts": profile.class_counts.get(name)} | options

@@ -199,7 +199,7 @@ def _fingerprint(task: Task) -> dict[str, Any]:
         needed[name] = digest_of(_lasting_exports(entry["exports"])) if entry else ""
     return ledger.fingerprint(
         task.notebook,
-        parameters=task.parameters,
+        parameters=task.parameters | task.config.data_choices,
         library=ledger.library_digests(),
         data_root=task.config.data_root,
         needed=needed,

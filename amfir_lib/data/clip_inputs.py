@@ -38,7 +38,7 @@ def decoder_version() -> dict[str, str]:
     return {"name": "opencv-ffmpeg", "opencv": cv2.__version__, "avcodec": codec.group(1) if codec else "unknown"}
 
 
-def _resize(image: np.ndarray, size: int) -> np.ndarray:
+def resize_square(image: np.ndarray, size: int) -> np.ndarray:
     """Resize a square image: averaging areas when it shrinks, linear when it grows."""
     if image.shape[0] == size:
         return image
@@ -80,13 +80,13 @@ def read_streams(
     frames = dict(zip(needed, centre_square(read_frames(path, needed)), strict=True))
     result: dict[str, np.ndarray] = {}
     if "rgb" in streams:
-        result["rgb"] = np.stack([_resize(frames[int(i)], sizes["rgb"]) for i in instants])
+        result["rgb"] = np.stack([resize_square(frames[int(i)], sizes["rgb"]) for i in instants])
     if "flow" in streams:
-        small = {i: _resize(frames[i], flow_size) for i in {i for pair in pairs for i in pair}}
+        small = {i: resize_square(frames[i], flow_size) for i in {i for pair in pairs for i in pair}}
         fields = {pair: dense_flow(*(small[i] for i in pair), algorithm=flow_algorithm) for pair in sorted(pairs)}
         clipped = {pair: np.clip(field, -flow_bound, flow_bound) for pair, field in fields.items()}
         means = [np.mean([clipped[pair] for pair in window], axis=0) for window in windows]
-        result["flow"] = np.stack([_resize(mean, sizes["flow"]) for mean in means])
+        result["flow"] = np.stack([resize_square(mean, sizes["flow"]) for mean in means])
     return result
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from amfir_lib.data import clip_inputs as inputs_module
 from amfir_lib.data import flow as flow_module
+from amfir_lib.data import frame_folders as frames_module
 from amfir_lib.data import video as video_module
 from amfir_lib.data.clip_inputs import STREAMS, ClipInputs, clip_inputs, decoder_version
 from amfir_lib.data.flow import check_flow_algorithm, flow_parameters
@@ -31,8 +32,11 @@ BYTES_PER_VALUE = 2
 
 def store_path(dataset: Dataset, modality: str, backbone: Any, *, cache_dir: Path | str) -> Path:
     """The file in the cache that holds the features of a data set in one modality."""
-    # the name of a synthetic root ends in a digest, so copies with another degradation do not share a file
-    folder = Path(cache_dir) / "features" / f"{dataset.root.name}-{len(dataset)}-clips"
+    # the name of a synthetic root ends in a digest, so copies with another degradation do not share a file; the roots
+    # of two real data sets may both be called "videos"
+    name = dataset.root.name
+    name = name if name.startswith(dataset.name) else f"{dataset.name}-{name}"
+    folder = Path(cache_dir) / "features" / f"{name}-{len(dataset)}-clips"
     return folder / f"{modality}-{backbone.name}-p{backbone.n_patches}.safetensors"
 
 
@@ -59,7 +63,7 @@ def _expected(dataset: Dataset, modality: str, backbone: Any, settings: Mapping[
         "n_segments": settings["n_segments"],
         "sampling": "segment centres, central square",
         "shape": [len(dataset), settings["n_segments"], backbone.n_patches, backbone.dim],
-        "code": digest_of_source(video_module, flow_module, inputs_module),
+        "code": digest_of_source(video_module, frames_module, flow_module, inputs_module),
     }
 
 
@@ -131,12 +135,8 @@ def _compute(
             f'clip "{short["clip_id"].iloc[0]}" of {dataset.name} has {short["n_frames"].iloc[0]} frames but '
             f"{settings['n_segments']} segments need {max(settings['n_segments'], 2)}. Drop it, or lower n_segments."
         )
-    clips: list[Clip] = [
-        (clip_id, dataset.clip_path(row), int(n_frames))
-        for row, (clip_id, n_frames) in enumerate(
-            zip(dataset.manifest["clip_id"], dataset.manifest["n_frames"], strict=True)
-        )
-    ]
+    root, columns = Path(dataset.root), (dataset.manifest[name] for name in ("clip_id", "path", "n_frames"))
+    clips: list[Clip] = [(name, str(root / path), int(count)) for name, path, count in zip(*columns, strict=True)]
     shards = []
     starts = range(0, len(clips), shard_clips)
     for number, start in enumerate(starts):

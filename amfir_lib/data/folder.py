@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,9 +14,9 @@ import pandas as pd
 from amfir_lib.data.class_split import ClassSplit, check_classes, draw_class_fold, draw_class_split, read_class_split
 from amfir_lib.data.listing import find_clips, groups_from_names, read_clips_file
 from amfir_lib.data.manifest import SPLITS, Dataset, write_manifest
-from amfir_lib.data.preparation import probe_clips, report_lines
+from amfir_lib.data.preparation import preparation_folder, probe_clips, report_lines
 from amfir_lib.errors import BadParameter, TooFewVideos
-from amfir_lib.storage import digest_of, write_json
+from amfir_lib.storage import write_json
 
 CLIPS_FILE, SPLIT_FILE = "clips.csv", "split.yaml"
 MIN_CLIPS = 2  # a support and a query
@@ -97,11 +97,12 @@ def load_folder(
         seed=seed,
     )  # fmt: skip
     min_frames = max(n_segments, 2)
-    folder = Path(cache_dir) / "folders" / f"{root.name}-{digest_of(str(root))[:8]}"
+    folder = preparation_folder(cache_dir, root)
     found = probe_clips(
         root, list(clips["path"]), cache_file=folder / "probes.json", n_jobs=n_jobs, description=f"clips of {root.name}"
     )
-    unreadable = {path: found[path]["error"] for path in clips["path"] if "error" in found[path]}
+    errors = {path: found[path]["error"] for path in clips["path"] if "error" in found[path]}
+    unreadable = {path: error.replace(f"{root}{os.sep}", "") for path, error in errors.items()}
     too_short = [p for p in clips["path"] if p not in unreadable and found[p]["n_frames"] < min_frames]
     usable = clips[~clips["path"].isin([*unreadable, *too_short])]
     lengths = [found[path]["n_frames"] for path in usable["path"]] or [0]
@@ -116,7 +117,7 @@ def load_folder(
     write_json(folder / "preparation_report.json", report)
     print("\n".join(report_lines(report)))
     _check_enough(clips, usable, report, max_skipped_share=max_skipped_share)
-    manifest = _as_manifest(usable, found, chosen)
+    manifest = manifest_of_clips(usable, found, chosen.split_of)
     write_manifest(folder / "manifest.csv", manifest)
     settings = chosen.settings
     return Dataset(
@@ -167,15 +168,23 @@ def _check_enough(
         )
 
 
-def _as_manifest(clips: pd.DataFrame, found: dict[str, dict[str, Any]], split: ClassSplit) -> pd.DataFrame:
-    """The manifest of the usable clips; a clip's id is its path without the suffix where that is unique."""
+def manifest_of_clips(
+    clips: pd.DataFrame, found: dict[str, dict[str, Any]], split_of: Mapping[str, str]
+) -> pd.DataFrame:
+    """The manifest of usable clips; a clip's id is its path without the suffix where that is unique.
+
+    Args:
+        clips: columns ``path, label, group``.
+        found: path -> what decoding found, see :func:`amfir_lib.data.preparation.probe_clips`.
+        split_of: class name -> split.
+    """
     stems = [str(PurePosixPath(path).with_suffix("")) for path in clips["path"]]
     repeated = {stem for stem, count in Counter(stems).items() if count > 1}
     ids = [path if stem in repeated else stem for path, stem in zip(clips["path"], stems, strict=True)]
     info = pd.DataFrame([found[path] for path in clips["path"]])
     manifest = pd.DataFrame({
         "clip_id": ids, "path": list(clips["path"]), "label": list(clips["label"]),
-        "split": [split.split_of[label] for label in clips["label"]], "group": list(clips["group"]),
+        "split": [split_of[label] for label in clips["label"]], "group": list(clips["group"]),
     })  # fmt: skip
     manifest = pd.concat([manifest, info], axis=1)
     return manifest.sort_values("clip_id").reset_index(drop=True)

@@ -9,12 +9,19 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
+from amfir_lib.data.frame_folders import is_frame_folder
 from amfir_lib.data.video import VIDEO_SUFFIXES
 from amfir_lib.errors import BadParameter, DataNotFound, ManifestError
 
 
+def _is_video(file: Path) -> bool:
+    return file.suffix.lower() in VIDEO_SUFFIXES
+
+
 def find_clips(root: Path) -> pd.DataFrame:
     """List the video files ``class_name/clip.ext`` of a folder, sorted by path; hidden files are left out.
+
+    A folder of numbered images, ``class_name/clip/00001.jpg``, is a clip, too.
 
     Returns:
         Columns ``path`` (with forward slashes), ``label``.
@@ -28,7 +35,7 @@ def find_clips(root: Path) -> pd.DataFrame:
         for folder in root.iterdir()
         if folder.is_dir() and not folder.name.startswith(".")
         for file in folder.iterdir()
-        if file.suffix.lower() in VIDEO_SUFFIXES and not file.name.startswith(".")
+        if not file.name.startswith(".") and (is_frame_folder(file) if file.is_dir() else _is_video(file))
     )
     if not paths:
         raise DataNotFound(

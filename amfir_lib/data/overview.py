@@ -10,12 +10,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from amfir_lib.data.benchmark_report import preparation_table, report_summary
 from amfir_lib.data.clip_inputs import clip_inputs
 from amfir_lib.data.manifest import SPLITS, Dataset
+from amfir_lib.data.preparation import preparation_folder
 from amfir_lib.exports import Table
 from amfir_lib.parallel import map_parallel
-from amfir_lib.storage import digest_of, read_json
+from amfir_lib.storage import read_json
 
+__all__ = [
+    "count_clips", "counts_table", "degraded_shares", "flow_statistics", "flow_table", "folder_report",
+    "folder_sentence", "preparation_table", "report_summary", "shares_table",
+]  # fmt: skip
 FLOW_SIZE, FLOW_BOUND = 112, 20.0  # px, as in the feature store: side of the square, and where vectors are clipped
 
 
@@ -110,10 +116,15 @@ def flow_table(statistics: pd.DataFrame) -> Table:
     return Table(statistics, shown, caption)
 
 
-def folder_report(data_root: Path, *, cache_dir: Path) -> dict[str, Any]:
-    """What ``load_folder`` found when it prepared the folder: counts, groups, split, and every clip that it skipped."""
-    folder = Path(cache_dir) / "folders" / f"{data_root.name}-{digest_of(str(data_root))[:8]}"
-    return read_json(folder / "preparation_report.json")
+def folder_report(data_root: Path, *, cache_dir: Path, name: str = "") -> dict[str, Any]:
+    """What was found when a data root was prepared: counts, groups, split, and every clip that was skipped.
+
+    Args:
+        data_root: the folder of the clips.
+        cache_dir: the cache folder.
+        name: of the benchmark that was read from it; empty for a folder of the user's own clips.
+    """
+    return read_json(preparation_folder(cache_dir, data_root, name=name) / "preparation_report.json")
 
 
 def folder_sentence(report: dict[str, Any]) -> str:

@@ -7,15 +7,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from amfir_lib.data.frame_folders import digest_of_frames, stamp_of_frames
 from amfir_lib.data.video import probe_video
 from amfir_lib.disk import full_disk_explained
 from amfir_lib.errors import AmfirError
 from amfir_lib.parallel import iterate_parallel
-from amfir_lib.storage import digest_of_file, read_json, write_json
+from amfir_lib.storage import digest_of, digest_of_file, read_json, write_json
 
-SAVE_EVERY = 250  # clips between two savings of what is known
+SAVE_EVERY = 250  # clips between two savings of what is known; more for a large data set, which is a large file
+SAVINGS = 50  # at most about so many of them
 BYTES_PER_CLIP = 250  # of the file that remembers it
 SHOWN_PER_REASON = 5
+
+
+def preparation_folder(cache_dir: Path | str, root: Path, *, name: str = "") -> Path:
+    """The folder of the cache that holds what is known of a prepared data root.
+
+    Args:
+        cache_dir: the cache folder.
+        root: the data root, absolute.
+        name: of the benchmark that is read from it; empty for a folder of the user's own clips.
+    """
+    prefix = f"{name}-" if name else ""
+    return Path(cache_dir) / "folders" / f"{prefix}{root.name}-{digest_of(str(root))[:8]}"
 
 
 @dataclass(frozen=True)
@@ -37,7 +51,7 @@ def _probe(item: _Probe) -> dict[str, Any]:
         info = probe_video(file)
         return {
             "n_frames": info.n_frames, "fps": info.fps, "height": info.height, "width": info.width,
-            "file_digest": digest_of_file(file),
+            "file_digest": digest_of_frames(file) if file.is_dir() else digest_of_file(file),
         }  # fmt: skip
     except (AmfirError, OSError) as error:
         return {"error": str(error)}
@@ -46,6 +60,8 @@ def _probe(item: _Probe) -> dict[str, Any]:
 def _stamp(file: Path) -> list[int]:
     """Size and time of last change of a file: another stamp, another look."""
     try:
+        if file.is_dir():
+            return stamp_of_frames(file)
         status = file.stat()
         return [status.st_size, status.st_mtime_ns]
     except OSError:
@@ -60,7 +76,7 @@ def probe_clips(
     Args:
         root: folder that the paths start from.
         paths: clips.
-        cache_file: JSON file that remembers what was found; written every 250 clips, so an interruption loses little.
+        cache_file: JSON file that remembers what was found; written now and then, so that an interruption loses little.
         n_jobs: number of processes.
         description: for the progress bar.
     Returns:
@@ -83,11 +99,12 @@ def probe_clips(
     if not missing:
         return found
     items = [_Probe(root, path) for path in missing]
+    every = max(SAVE_EVERY, len(missing) // SAVINGS)
     results = iterate_parallel(_probe, items, n_jobs=n_jobs, description=description)
     try:
         for number, (path, result) in enumerate(zip(missing, results, strict=True), start=1):
             found[path] = result
-            if number % SAVE_EVERY == 0:
+            if number % every == 0:
                 save()
     finally:
         save()

@@ -14,7 +14,7 @@ from amfir_lib.data.store import FeatureStore, open_store, write_store
 from amfir_lib.errors import DataNotFound, NonFiniteFeatures, ShapeError, StoreError
 from amfir_lib.storage import digest_of
 
-Clip = tuple[str, Path, int]  # clip id, file, number of frames
+Clip = tuple[str, str, int]  # clip id, file (as text: a hundred thousand paths would be heavy), number of frames
 BATCH_CLIPS = 16  # clips held in memory as images at a time, per worker
 
 

@@ -1,7 +1,7 @@
 """Video files: what is in them is found by decoding, never read from the header.
 
 Decoding goes through OpenCV's FFmpeg, frame after frame from the start.  Seeking is not used: it lands on the wrong
-frame in files with unusual time stamps.
+frame in files with unusual time stamps.  A folder of numbered images is read like a video.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 import cv2
 import numpy as np
 
+from amfir_lib.data.frame_folders import iterate_frames, probe_frames
 from amfir_lib.errors import BadParameter, DataNotFound, ShapeError, UnreadableVideo
 from amfir_lib.storage import atomic_write
 
@@ -41,8 +42,6 @@ def _open(path: Path) -> cv2.VideoCapture:
     """Open a video for sequential decoding in one thread."""
     if not path.exists():
         raise DataNotFound(f"There is no video {path}. Check the path, or remove its line from the manifest.")
-    if path.is_dir():
-        raise UnreadableVideo(f"{path} is a folder, not a video. {REMEDY}.")
     if path.stat().st_size == 0:
         raise UnreadableVideo(f"{path} is empty (0 bytes). {REMEDY}.")
     capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
@@ -59,6 +58,9 @@ def _decode(path: Path, wanted: set[int] | None) -> Iterator[tuple[int, np.ndarr
 
     ``wanted=None`` converts every frame; otherwise decoding ends after the last wanted frame.
     """
+    if path.is_dir():
+        yield from iterate_frames(path, wanted)
+        return
     last = None if wanted is None else max(wanted, default=-1)
     capture = _open(path)
     try:
@@ -81,7 +83,7 @@ def read_frames(path: Path | str, indices: Sequence[int] | np.ndarray | None = N
     """Decode a video, or the chosen frames of it.
 
     Args:
-        path: the video file.
+        path: the video file, or a folder of numbered images.
         indices: frame numbers from 0, in any order, repeats allowed; None reads all frames.
     Returns:
         uint8 [F, H, W, 3], RGB.  A grey video has three equal channels; frames of a file whose size changes on the
@@ -117,13 +119,17 @@ def read_frames(path: Path | str, indices: Sequence[int] | np.ndarray | None = N
 def probe_video(path: Path | str) -> VideoInfo:
     """Count the frames of a video by decoding all of them, and measure the first one.
 
-    A truncated file counts the frames that can still be decoded.  The frame rate is the container's word.
+    A truncated file counts the frames that can still be decoded.  The frame rate is the container's word; a folder of
+    images has none.
 
     Raises:
         DataNotFound: there is no such file.
         UnreadableVideo: the file is empty, not a video, or no frame of it can be decoded.
     """
     path = Path(path)
+    if path.is_dir():
+        n_frames, height, width = probe_frames(path)
+        return VideoInfo(n_frames, 0.0, height, width)
     capture = _open(path)
     try:
         decoded, frame = capture.read()
