@@ -172,9 +172,9 @@ class I3D(FrozenBackbone):
         odd_frames = n_frames < 16 or (n_frames > WINDOW and n_frames % HOP)
         if n_patches not in PATCH_COUNTS or input_size < 32 or odd_frames or not flow_range > 0:
             raise BadParameter(
-                f"n_patches = {n_patches}, input_size = {input_size}, n_frames = {n_frames}, flow_range = {flow_range}: "
-                f"{NAME} needs n_patches of 1 or 16, an input_size of 32 or more, n_frames of 16 to {WINDOW} or a "
-                f"multiple of {HOP} above, and a positive flow_range."
+                f"n_patches = {n_patches}, input_size = {input_size}, n_frames = {n_frames}, flow_range = "
+                f"{flow_range}: {NAME} needs n_patches of 1 or 16, an input_size of 32 or more, n_frames of 16 to "
+                f"{WINDOW} or a multiple of {HOP} above, and a positive flow_range."
             )
         self.modality, self.input_size, self.dense_frames, self.n_patches = modality, input_size, n_frames, n_patches
         self.device, self.path = device, None
