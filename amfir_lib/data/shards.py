@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 
 from amfir_lib.data.clip_inputs import read_streams
+from amfir_lib.data.dense_inputs import read_dense_streams
 from amfir_lib.data.store import FeatureStore, open_store, write_store
 from amfir_lib.errors import DataNotFound, NonFiniteFeatures, ShapeError, StoreError
 from amfir_lib.storage import digest_of
 
 Clip = tuple[str, str, int]  # clip id, file (as text: a hundred thousand paths would be heavy), number of frames
 BATCH_CLIPS = 16  # clips held in memory as images at a time, per worker
+BATCH_BYTES = 128_000_000  # and fewer of them where clips are large
+BYTES_PER_PIXEL = {"rgb": 3, "flow": 8}
 
 
 @dataclass(frozen=True)
@@ -70,14 +73,30 @@ def _check_batch(target: Target, values: np.ndarray, clips: list[Clip]) -> np.nd
     return values
 
 
+def dense_frames(backbone: Any) -> int | None:
+    """Frames that a backbone wants of each clip; None for one that sees the T instants, as most do."""
+    return getattr(backbone, "dense_frames", None)
+
+
+def clips_per_batch(backbones: list[Any], *, n_segments: int) -> int:
+    """How many clips are held in memory as images at a time; it bounds the memory of a worker, whatever the shard."""
+    clip_bytes = sum(
+        (dense_frames(one) or n_segments) * one.input_size**2 * BYTES_PER_PIXEL[one.modality] for one in backbones
+    )
+    return max(1, min(BATCH_CLIPS, BATCH_BYTES // clip_bytes))
+
+
 def extract_shard(shard: Shard) -> None:
     """Worker: decode the clips of a shard once, compute what is missing, and write it."""
-    streams = {target.backbone.modality for target in shard.targets}
-    sizes = {target.backbone.modality: target.backbone.input_size for target in shard.targets}
+    backbones = [target.backbone for target in shard.targets]
+    counts = {backbone.modality: dense_frames(backbone) for backbone in backbones}
+    sizes = {backbone.modality: backbone.input_size for backbone in backbones}
+    read = read_dense_streams if any(counts.values()) else read_streams
     parts: dict[str, list[np.ndarray]] = {target.modality: [] for target in shard.targets}
-    for start in range(0, len(shard.clips), BATCH_CLIPS):
-        clips = shard.clips[start : start + BATCH_CLIPS]
-        inputs = [read_streams(path, streams, sizes=sizes, n_frames=n, **shard.settings) for _, path, n in clips]
+    step = clips_per_batch(backbones, n_segments=shard.settings["n_segments"])
+    for start in range(0, len(shard.clips), step):
+        clips = shard.clips[start : start + step]
+        inputs = [read(path, counts, sizes=sizes, n_frames=n, **shard.settings) for _, path, n in clips]
         for target in shard.targets:
             batch = np.stack([one[target.backbone.modality] for one in inputs])
             parts[target.modality].append(_check_batch(target, target.backbone.features(batch), clips))

@@ -1,0 +1,99 @@
+"""Backbones by name: ``compact``, ``resnet50``, ..., or two of them as ``appearance+motion``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from amfir_lib.errors import BadParameter, unknown_name
+
+NAMES = ("compact", "efficientnet_lite0", "resnet18", "resnet50", "i3d")
+AUTO = "auto"
+STREAMS = ("rgb", "flow")  # of "appearance+motion", in order
+PUBLISHED_SIDE = 224  # px, at which the published weights of ResNet and I3D were trained
+RESNET_FLOW_SHARE = 1 / 28  # of the side: 8 px of a 224-px square, 4 px of one of 112, are the end of the drawn scale
+I3D_FLOW_SHARE = 20 / 224  # of the side: the bound of the flow that I3D was trained on
+
+
+def names_of_streams(backbone: str) -> tuple[str, str]:
+    """The appearance and the motion backbone that a name stands for; one name stands for both.
+
+    Raises:
+        UnknownName: a part that does not exist; the nearest is suggested.
+        BadParameter: more than two parts.
+    """
+    parts = tuple(backbone.split("+"))
+    if len(parts) > 2:
+        raise BadParameter(
+            f'backbone is "{backbone}", but an experiment has two streams: write one name for both, or '
+            '"appearance+motion" such as resnet50+i3d.'
+        )
+    for part in parts:
+        if part not in NAMES:
+            raise unknown_name("backbone", part, (*NAMES, AUTO, "appearance+motion, such as resnet50+i3d"))
+    return parts[0], parts[-1]
+
+
+def input_size_of(name: str, *, synthetic: bool, input_size: int = 0) -> int:
+    """Side in px of what a backbone sees: its own, or 224 for the published networks (112 for rendered clips).
+
+    Args:
+        name: of ``NAMES``.
+        synthetic: whether the clips are rendered; those are 112 px, so that larger inputs hold nothing more.
+        input_size: what the user asks for; 0 for the default.  ``compact`` has a fixed size.
+    """
+    if name == "compact":
+        return 64
+    if input_size:
+        return input_size
+    return 112 if synthetic or name == "efficientnet_lite0" else PUBLISHED_SIDE
+
+
+def open_backbone(
+    name: str,
+    stream: str,
+    *,
+    compact: Callable[[], dict[str, Any]],
+    input_size: int,
+    flow_size: int,
+    weights: str = "pretrained",
+    weights_dir: Path | None = None,
+    n_patches: int = 0,
+    device: str = "cpu",
+) -> Any:
+    """One backbone for one stream.
+
+    Args:
+        name: of ``NAMES``.
+        stream: "rgb" or "flow".
+        compact: gives the compact backbones of both streams; called only where they are asked for.
+        input_size: S in px.
+        flow_size: side of the square on which flow is computed; the scale of the flow follows from it.
+        weights: "pretrained" or "random".
+        weights_dir: folder of published weights.
+        n_patches: 1 or 16; 0 for the backbone's own.
+        device: where the network runs.
+    Raises:
+        BackboneUnavailable: the weights are not there; says which file is expected where.
+        BadParameter: a value that this backbone does not have.
+    """
+    own = {"n_patches": n_patches} if n_patches else {}
+    if name == "compact":
+        if weights != "pretrained":
+            raise BadParameter(f'weights is "{weights}", but compact is trained by the study itself. Leave it out.')
+        return compact()[stream]
+    if name == "efficientnet_lite0":
+        from amfir_lib.backbones.efficientnet_lite import EfficientNetLite
+
+        if weights != "pretrained":
+            raise BadParameter(f'weights is "{weights}", but {name} comes with its weights. Leave it out.')
+        return EfficientNetLite(stream, input_size=input_size, device=device, **own)
+    common = {"weights": weights, "weights_dir": weights_dir, "input_size": input_size, "device": device} | own
+    if name == "i3d":
+        from amfir_lib.backbones.i3d import I3D
+
+        return I3D(stream, flow_range=I3D_FLOW_SHARE * flow_size, **common)
+    from amfir_lib.backbones.resnet import ResNet
+
+    return ResNet(name, stream, flow_range=RESNET_FLOW_SHARE * flow_size, **common)

@@ -1,0 +1,127 @@
+"""Published weights: found on disk, fetched where that is possible, checked, and read without running code."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import shutil
+import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from amfir_lib.errors import BackboneUnavailable
+from amfir_lib.storage import atomic_write
+
+TIMEOUT_S = 20  # without an answer for so long, the machine counts as offline
+
+
+@dataclass(frozen=True)
+class PublishedFile:
+    """A weights file as its authors publish it.
+
+    Attributes:
+        name: of the file.
+        url: where it is; with a ``sha256`` it is fetched from there, without one only named.
+        sha256: first digits of the digest of its bytes; empty where the authors state none.
+    """
+
+    name: str
+    url: str = ""
+    sha256: str = ""
+
+    def __str__(self) -> str:
+        checksum = f", SHA-256 beginning with {self.sha256}" if self.sha256 else ""
+        return f"{self.name}{checksum}" + (f" ({self.url})" if self.url else "")
+
+
+def download_folder() -> Path:
+    """Where PyTorch itself keeps the weights that it downloads; nothing is fetched twice."""
+    return Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def find_weights(
+    backbone: str,
+    files: Sequence[PublishedFile],
+    *,
+    weights_dir: Path | str | None = None,
+    open_url: Callable[..., Any] = urllib.request.urlopen,
+) -> Path:
+    """The first of some files that is in ``weights_dir`` or among PyTorch's downloads; else the first is fetched.
+
+    Args:
+        backbone: whose weights they are, for the message.
+        files: in order of preference.
+        weights_dir: folder that the user named; a download goes there too.
+        open_url: how an address is opened.
+    Returns:
+        The file, with the digest that its authors state.
+    Raises:
+        BackboneUnavailable: none is there and the first cannot be fetched, or a file has another digest; says which
+            file is expected, where, and with which digest.
+    """
+    folders = [Path(weights_dir)] if weights_dir is not None else []
+    folders.append(download_folder())
+    for file in files:
+        for folder in folders:
+            if (folder / file.name).is_file():
+                return _checked(folder / file.name, file)
+    reason = "it is published without a digest, so it is not fetched by itself"
+    if files[0].url and files[0].sha256:
+        try:
+            return _fetch(folders[0] / files[0].name, files[0], open_url)
+        except BackboneUnavailable:
+            raise
+        except Exception as error:  # no name server, a proxy, a time-out, a full disk: each library has its own
+            reason = f"it cannot be fetched here ({type(error).__name__}: {error})"
+    where = " or ".join(str(folder) for folder in folders)
+    raise BackboneUnavailable(
+        f"the weights of {backbone} are not in {where}, and {reason}: put {files[0]} there or into the folder "
+        "that --weights-dir names, or ask for untrained ones with -p weights=random."
+    )
+
+
+def _checked(path: Path, file: PublishedFile) -> Path:
+    with open(path, "rb") as handle:
+        digest = hashlib.file_digest(handle, "sha256").hexdigest()
+    if not digest.startswith(file.sha256):
+        raise BackboneUnavailable(
+            f"{path} is not the published file: its SHA-256 begins with {digest[:8]}, not {file.sha256}. Remove it, "
+            f"and fetch it again from {file.url}."
+        )
+    return path
+
+
+def _fetch(path: Path, file: PublishedFile, open_url: Callable[..., Any]) -> Path:
+    print(f"Fetching {file.url} to {path.parent}.")
+    with atomic_write(path) as temporary:
+        with open_url(file.url, timeout=TIMEOUT_S) as answer, open(temporary, "wb") as handle:
+            shutil.copyfileobj(answer, handle)
+        _checked(temporary, file)
+    return path
+
+
+def load_state(path: Path | str) -> dict[str, Tensor]:
+    """Read a state dict and nothing else: a pickle that holds code is refused, not run.
+
+    Returns:
+        name -> tensor on the CPU.
+    Raises:
+        BackboneUnavailable: the file holds code or other objects, is damaged, or is no dict of tensors.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise BackboneUnavailable(
+            f"{path} was not read, because it holds more than weights or is no weights file at all: loading it could "
+            "run code. Use the published state dict."
+        ) from error
+    except (OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
+        raise BackboneUnavailable(f"{path} cannot be read as weights ({error}). Copy the file again.") from error
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()) or not state:
+        raise BackboneUnavailable(f"{path} holds no state dict (names with tensors). Use the published state dict.")
+    return dict(state)

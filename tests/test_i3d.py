@@ -1,0 +1,166 @@
+"""I3D as a backbone.  Small inputs: 32 px.  Exact on one machine unless said; float16 keeps three digits."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from toy_weights import public_i3d_state
+
+from amfir_lib.backbones import weights_files
+from amfir_lib.backbones.i3d import I3D, I3DStream, check_state
+from amfir_lib.errors import BackboneUnavailable, BadParameter, ShapeError, UnknownName
+
+
+@pytest.fixture(autouse=True)
+def own_surroundings(tmp_path, monkeypatch):
+    """No downloads of the user, and a random state of its own for networks that a test builds."""
+    monkeypatch.setattr(weights_files, "download_folder", lambda: tmp_path / "downloads")
+    with torch.random.fork_rng(devices=[]):
+        yield
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """A folder with a flow file of the kind that is published, old format, no counters of batches."""
+    folder = tmp_path_factory.mktemp("weights")
+    torch.save(public_i3d_state(), folder / "flow_imagenet.pt", _use_new_zipfile_serialization=False)
+    return folder
+
+
+def flow_clips(n=2, frames=16, size=32):
+    return np.random.default_rng(0).normal(0, 4, (n, frames, size, size, 2)).astype(np.float32)
+
+
+def test_a_state_dict_in_the_public_naming_loads_without_renaming(published):
+    backbone = I3D("flow", weights_dir=published, input_size=32, n_frames=16)
+    state, own = public_i3d_state(), backbone.trainable().net.state_dict()
+    assert own.keys() - state.keys() == {name for name in own if name.endswith("num_batches_tracked")}
+    assert state.keys() - own.keys() == {"logits.conv3d.weight", "logits.conv3d.bias"}
+    for name in own.keys() & state.keys():
+        assert torch.equal(own[name], state[name]), name
+    values = backbone.features(flow_clips())
+    assert values.shape == (2, 8, 1, 1024) and values.dtype == np.float16 and np.isfinite(values).all()
+
+
+@pytest.mark.parametrize(("n_classes", "words"), [(400, "trained on Kinetics-400"), (157, "Charades"), (12, "")])
+def test_the_number_of_classes_tells_the_corpus_and_its_leakage(tmp_path, n_classes, words):
+    torch.save(public_i3d_state(n_classes=n_classes, counters=True), tmp_path / "flow_charades.pt")
+    backbone = I3D("flow", weights_dir=tmp_path, input_size=32, n_frames=16)
+    assert words in backbone.leakage and bool(backbone.leakage) == bool(words) == ("leakage" in str(backbone.notes))
+
+
+def test_the_kinetics_file_goes_before_the_suspected_charades_file(published, tmp_path):
+    torch.save(public_i3d_state(n_classes=157), tmp_path / "flow_charades.pt")
+    assert I3D("flow", weights_dir=tmp_path, input_size=32).path.name == "flow_charades.pt"
+    (tmp_path / "flow_imagenet.pt").write_bytes((published / "flow_imagenet.pt").read_bytes())
+    assert I3D("flow", weights_dir=tmp_path, input_size=32).path.name == "flow_imagenet.pt"
+
+
+def changed(name, value=None):
+    """A public state dict with one tensor replaced, or left out."""
+    state = public_i3d_state() | {name: value}
+    return {key: value for key, value in state.items() if value is not None}
+
+
+@pytest.mark.parametrize(
+    ("state", "sentence"),
+    [
+        (
+            lambda: public_i3d_state(3),
+            r"holds the rgb network of I3D \(3 input channels\), but the flow stream needs 2",
+        ),
+        (lambda: changed("Mixed_4c.b1b.bn.weight"), 'lacks 1 of 285 tensors, among them "Mixed_4c.b1b.bn.weight"'),
+        (lambda: {"fc.weight": torch.ones(1)}, "is no I3D: it lacks 285 of 285 tensors"),
+        (lambda: changed("extra", torch.ones(1)), 'holds "extra", which I3D does not have'),
+        (lambda: changed("Mixed_3b.b0.bn.bias", torch.ones(3)), r"has shape \(3,\) instead of \(64,\)"),
+        (lambda: changed("Mixed_3b.b0.bn.bias", torch.full((64,), torch.nan)), "NaN or infinity in"),
+    ],
+)
+def test_a_wrong_state_dict_is_refused_with_one_sentence(state, sentence):
+    with pytest.raises(BackboneUnavailable, match=f"^a.pt .*{sentence}.*"):
+        check_state(state(), "flow", "a.pt")
+
+
+def test_a_pickle_with_code_and_a_missing_file_are_refused(tmp_path):
+    with pytest.raises(BackboneUnavailable, match=r"flow_imagenet\.pt .*there or into the folder that --weights-dir"):
+        I3D("flow", weights_dir=tmp_path)
+    torch.save({"a": print}, tmp_path / "flow_imagenet.pt")
+    with pytest.raises(BackboneUnavailable, match="was not read, because it holds more than weights"):
+        I3D("flow", weights_dir=tmp_path)
+
+
+def test_a_clip_has_the_same_features_in_any_batch_and_after_pickling(published):
+    backbone = I3D("flow", weights_dir=published, input_size=32, n_frames=16)
+    there = pickle.loads(pickle.dumps(backbone))
+    np.testing.assert_array_equal(there.features(flow_clips()[1:]), backbone.features(flow_clips())[1:])
+    assert len(pickle.dumps(backbone)) < 5000  # the weights do not travel
+
+
+def test_digests_tell_weights_and_settings_apart(published):
+    backbones = [
+        I3D("flow", weights_dir=published), I3D("flow", weights="random"), I3D("rgb", weights="random"),
+        I3D("flow", weights="random", n_frames=32), I3D("flow", weights="random", flow_range=10.0),
+    ]  # fmt: skip
+    assert len({one.digest for one in backbones}) == 5
+    assert I3D("flow", weights="random").digest == backbones[1].digest
+    assert backbones[1].name == "i3d-random" and "are random (untrained)" in backbones[1].notes[0]
+
+
+def test_outputs_are_resampled_to_the_instants_in_order_of_time():
+    backbone = I3D("flow", weights="random", input_size=32, n_frames=16)
+    stream = backbone.trainable().eval()
+    series = torch.arange(4.0)[None, None, :, None, None].expand(1, 1024, 4, 1, 1)
+    stream.net.forward = lambda x: series
+    with torch.inference_mode():
+        found = stream(torch.zeros(1, 32, 32, 32, 2))[0, :, 0, 0].tolist()
+    assert found == [0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3]  # centres of 8 parts on a line through 4 centres
+
+
+def test_windows_over_a_long_clip_are_averaged_where_they_overlap():
+    stream = I3DStream("flow", n_segments=12)
+    starts = []
+
+    def network(x):
+        starts.append(int(x[0, 0, 0, 0, 0].mul(20).round()))
+        return torch.full((1, 1024, 8, 1, 1), float(len(starts)))
+
+    stream.net.forward = network
+    clip = torch.arange(96.0).clamp(max=20)[None, :, None, None, None].expand(1, 96, 32, 32, 2)
+    found = stream(clip)[0, :, 0, 0].tolist()
+    assert starts == [0, 20] and found == [1] * 4 + [1.5] * 4 + [2] * 4
+
+
+def test_flow_is_bounded_to_the_range_of_the_training_and_rgb_too():
+    for modality, clip, expected in (
+        ("flow", torch.tensor([0.0, 10.0, -99.0, 20.0])[:, None, None, None].expand(4, 32, 32, 2), [0, 0.5, -1, 1]),
+        ("rgb", torch.tensor([0, 51, 204, 255], dtype=torch.uint8)[:, None, None, None].expand(4, 32, 32, 3),
+         [-1, -0.6, 0.6, 1]),
+    ):  # fmt: skip
+        stream, seen = I3DStream(modality), []
+        stream.net.forward = lambda x, seen=seen: seen.append(x) or torch.zeros(1, 1024, 1, 1, 1)
+        stream(clip[None])
+        assert seen[0].shape[:3] == (1, clip.shape[-1], 4)
+        np.testing.assert_allclose(seen[0][0, 0, :, 0, 0].tolist(), expected, atol=1e-6)
+
+
+def test_16_patches_are_the_maxima_of_a_grid():
+    stream = I3DStream("rgb", n_patches=16, n_segments=1)
+    maps = torch.rand(1, 1024, 1, 8, 8)
+    stream.net.forward = lambda x: maps
+    found = stream(torch.zeros(1, 16, 32, 32, 3))
+    assert found.shape == (1, 1, 16, 1024)
+    assert torch.equal(found[0, 0, 6], maps[0, :, 0, 2:4, 4:6].amax((-2, -1)))  # second row, third column
+
+
+def test_parameters_and_clips_that_do_not_fit_are_refused():
+    with pytest.raises(BadParameter, match="n_frames = 8"):
+        I3D("flow", weights="random", n_frames=8)
+    with pytest.raises(BadParameter, match="n_frames = 72"):
+        I3D("flow", weights="random", n_frames=72)
+    with pytest.raises(UnknownName, match='"depth" is not a known stream'):
+        I3D("depth")
+    with pytest.raises(ShapeError, match=r"i3d-random for flow needs float32 \[B, 64, 224, 224, 2\]"):
+        I3D("flow", weights="random").features(flow_clips())

@@ -1,0 +1,125 @@
+"""Backbones by name, from a notebook's parameters to the networks.  All comparisons are exact."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from toy_clips import toy_dataset, write_class_folders
+from toy_weights import public_i3d_state
+
+from amfir_lib import materials
+from amfir_lib.backbones import weights_files
+from amfir_lib.backbones.opening import input_size_of, names_of_streams
+from amfir_lib.config import Config
+from amfir_lib.errors import BackboneUnavailable, BadParameter, UnknownName
+
+
+@pytest.fixture(autouse=True)
+def no_downloads(tmp_path, monkeypatch):
+    def offline(*_, **__):
+        raise OSError("no network")
+
+    monkeypatch.setattr(weights_files, "download_folder", lambda: tmp_path / "downloads")
+    monkeypatch.setattr(weights_files.find_weights, "__kwdefaults__", {"weights_dir": None, "open_url": offline})
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    root = tmp_path_factory.mktemp("clips") / "five"
+    write_class_folders(root)
+    return root
+
+
+def config_of(clips, tmp_path, environ=(), **parameters):
+    values = {"profile": "smoke", "dataset": "folder", "data_root": str(clips)} | parameters
+    environ = {"AMFIR_CACHE_DIR": str(tmp_path), "AMFIR_JOBS": "1", "AMFIR_DEVICE": "cpu"} | dict(environ)
+    return Config.from_notebook(values, environ=environ)
+
+
+def opened(config, clips, tmp_path, **options):
+    return materials.open_backbones(config, materials.open_dataset(config, "folder"), **options)
+
+
+def test_one_name_stands_for_both_streams_and_two_for_appearance_and_motion():
+    assert names_of_streams("resnet50+i3d") == ("resnet50", "i3d")
+    assert names_of_streams("i3d") == ("i3d", "i3d")
+    with pytest.raises(BadParameter, match="two streams"):
+        names_of_streams("resnet50+i3d+compact")
+    with pytest.raises(UnknownName, match='"resnet" is not a known backbone.*did you mean "resnet'):
+        names_of_streams("resnet+i3d")
+    with pytest.raises(UnknownName, match="resnet50[+]i3d"):
+        names_of_streams("vit")
+
+
+def test_published_networks_see_224_px_and_rendered_clips_their_own_112():
+    sizes = [input_size_of(name, synthetic=False) for name in ("compact", "efficientnet_lite0", "resnet18", "i3d")]
+    assert sizes == [64, 112, 224, 224]
+    assert input_size_of("i3d", synthetic=True) == 112 and input_size_of("i3d", synthetic=True, input_size=64) == 64
+    assert input_size_of("compact", synthetic=False, input_size=224) == 64
+
+
+def test_a_mixed_pair_reads_each_stream_at_its_size_and_says_that_weights_are_random(clips, tmp_path, capsys):
+    config = config_of(clips, tmp_path, weights="random", appearance="depth")
+    backbones = opened(config, clips, tmp_path, backbone="resnet18+i3d")
+    assert {m: one.name for m, one in backbones.items()} == {"depth": "resnet18-random", "flow": "i3d-random"}
+    assert backbones["depth"].modality == "rgb" and backbones["flow"].dense_frames == 64
+    assert [one.input_size for one in backbones.values()] == [224, 224]
+    assert backbones["flow"].settings["flow_range"] == pytest.approx(20)
+    assert capsys.readouterr().out.count("are random (untrained)") == 2
+
+
+def test_the_scale_of_flow_follows_the_square_on_which_it_is_computed(clips, tmp_path):
+    config = config_of(clips, tmp_path, weights="random", input_size=112)
+    dataset = materials.open_dataset(config, "folder")
+    assert materials.flow_size_of(config, dataset, backbone="resnet18") == 112
+    backbones = materials.open_backbones(config, dataset, backbone="resnet18+i3d")
+    assert backbones["flow"].settings["flow_range"] == pytest.approx(10)
+    drawn = materials.open_backbones(config, dataset, backbone="resnet18")["flow"]
+    assert drawn.settings["flow_range"] == pytest.approx(4) and drawn.n_patches == 16
+    large = config_of(clips, tmp_path)
+    assert materials.flow_size_of(large, dataset, backbone="resnet50+i3d") == 224
+    assert materials.flow_size_of(large, dataset) == materials.flow_size_of(large, dataset, backbone="compact") == 112
+
+
+def test_the_paper_profile_opens_the_papers_backbones_from_the_weights_folder(clips, tmp_path):
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    environ = {"AMFIR_WEIGHTS_DIR": str(folder)}
+    config = config_of(clips, tmp_path, environ, profile="paper")
+    with pytest.raises(BackboneUnavailable, match=r"resnet50-0676ba61\.pth"):
+        opened(config, clips, tmp_path)
+    torch.save(public_i3d_state(), folder / "flow_imagenet.pt")
+    flow = opened(config_of(clips, tmp_path, environ), clips, tmp_path, backbone="efficientnet_lite0+i3d")["flow"]
+    assert flow.path == folder / "flow_imagenet.pt" and "Kinetics-400" in flow.leakage
+
+
+def test_backbones_with_weights_of_their_own_take_no_random_ones(clips, tmp_path):
+    with pytest.raises(BadParameter, match="compact is trained by the study itself"):
+        opened(config_of(clips, tmp_path, weights="random"), clips, tmp_path, backbone="compact")
+    with pytest.raises(UnknownName, match='"none" is not a known kind of weights'):
+        opened(config_of(clips, tmp_path, weights="none"), clips, tmp_path, backbone="resnet18")
+
+
+def test_notes_of_the_backbones_reach_the_tables_and_bad_features_are_warned_about(
+    clips, tmp_path, capsys, monkeypatch
+):
+    config = config_of(clips, tmp_path, weights="random", input_size=32, n_patches=1)
+    material = materials.prepare(config, "folder", backbone="resnet18")
+    notes = materials.notes_of(material)
+    assert len(notes) == 2 and all("random (untrained)" in note for note in notes)
+    assert material.stores["flow"].metadata["flow"]["size"] == 112
+    capsys.readouterr()
+    monkeypatch.setattr("amfir_lib.backbones.probe.LOWEST_VARIATION", 5.0)
+    materials.prepare(config, "folder", backbone="resnet18")
+    assert "Warning: The flow features of five from resnet18-random hardly vary" in capsys.readouterr().out
+
+
+def test_an_unknown_backbone_is_refused_before_clips_are_read(clips, tmp_path, monkeypatch):
+    monkeypatch.setattr(materials, "open_dataset", lambda *_, **__: pytest.fail("clips were read"))
+    with pytest.raises(UnknownName, match='did you mean "resnet18"'):
+        materials.prepare(config_of(clips, tmp_path), "folder", backbone="resnet8")
+
+
+def test_notes_of_a_store_without_any_are_empty(tmp_path):
+    dataset = toy_dataset(tmp_path / "toy")
+    assert materials.notes_of(materials.Material(dataset, {})) == []
