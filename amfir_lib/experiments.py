@@ -331,9 +331,10 @@ def _execute(run: Run, *, cells: tuple[TestCell, ...], cache_dir: Path, device: 
     for cell in cells:
         path = _test_path(folder, cell)
         if not path.exists():
-            results = evaluate(method, table, cell.episodes(table))
+            drawn = cell.episodes(table)
+            results = evaluate(method, table, drawn)
             with atomic_write(path) as temporary:
-                np.savez_compressed(temporary, **results.to_arrays())
+                np.savez_compressed(temporary, classes=drawn.classes.astype(np.int16), **results.to_arrays())
 
 
 class _Hidden:
@@ -409,7 +410,7 @@ def load_result(run: Run, cells: Sequence[TestCell], cache_dir: Path) -> RunResu
     tests = {}
     for cell in cells:
         with np.load(_test_path(folder, cell)) as arrays:
-            tests[cell] = QueryResults.from_arrays(dict(arrays))
+            tests[cell] = QueryResults.from_arrays({name: arrays[name] for name in arrays if name != "classes"})
     frames = [_read_csv(folder / f"{name}.csv") for name in ("history", "validation")]
     return RunResult(run, read_json(folder / "record.json"), *frames, tests, folder)
 
@@ -418,6 +419,10 @@ def _read_csv(path: Path) -> pd.DataFrame:
     return pd.read_csv(path) if path.stat().st_size > 1 else pd.DataFrame()
 
 
+def cell_name(cell: TestCell) -> str:
+    """What the cache calls the results of a cell: ``test-5way-1shot-5query-1000episodes-0``."""
+    return f"{cell.split}-{cell.n_way}way-{cell.n_shot}shot-{cell.n_query}query-{cell.n_episodes}episodes-{cell.seed}"
+
+
 def _test_path(folder: Path, cell: TestCell) -> Path:
-    name = f"{cell.split}-{cell.n_way}way-{cell.n_shot}shot-{cell.n_query}query-{cell.n_episodes}episodes-{cell.seed}"
-    return folder / f"{name}.npz"
+    return folder / f"{cell_name(cell)}.npz"

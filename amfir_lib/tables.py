@@ -13,7 +13,7 @@ import pandas as pd
 
 from amfir_lib.episodes import Episodes
 from amfir_lib.evaluation import FUSED, QueryResults, selection_quality
-from amfir_lib.experiments import RunResult, TestCell
+from amfir_lib.experiments import RunResult, TestCell, cell_name
 from amfir_lib.exports import Table
 from amfir_lib.methods import METHODS
 from amfir_lib.statistics import Interval, class_jackknife, holm, paired_difference
@@ -258,13 +258,14 @@ def shown_differences(frame: pd.DataFrame, *, caption: str) -> Table:
 
 
 def run_facts(results: Iterable[RunResult], *, series: Namer = method_title) -> list[dict[str, object]]:
-    """What a reviewer asks of each run: its key, seed, parameters, validation accuracy, best step and seconds."""
+    """What a reviewer asks of each run: its key, seed, tests, parameters, validation accuracy, best step, seconds."""
     return [
         {
             "dataset": result.run.material.dataset.name,
             "series": series(result),
             "seed": result.run.seed,
             "key": result.record["key"],
+            "tests": [cell_name(cell) for cell in result.tests],
             "parameters": result.record["parameters"],
             "val_accuracy": result.record["val_accuracy"],
             "best_step": result.record["best_step"],
