@@ -10,10 +10,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from amfir_lib import __version__, paths
 from amfir_lib.errors import AmfirError, BadParameter, DataNotFound, UnknownName, UnknownParameter, unknown_name
+
+if TYPE_CHECKING:
+    from amfir_lib.running.planning import Request
 
 COMMANDS = ("run", "test", "lab", "doctor", "check", "cache", "clean")
 USAGE_ERRORS = (BadParameter, UnknownName, UnknownParameter, DataNotFound)
@@ -55,7 +58,8 @@ def build_parser() -> Parser:
     parser.add_argument("--results-dir")
     parser.add_argument("--notebooks-dir", default=str(paths.NOTEBOOKS), help=argparse.SUPPRESS)
     parser.add_argument("--timeout", type=float)
-    for flag in ("--list", "--dry-run", "--force", "--cache", "--variants", "--yes"):
+    parser.add_argument("--set", dest="facts", action="append", default=[], metavar="NAME=VALUE")
+    for flag in ("--list", "--dry-run", "--force", "--cold", "--exact", "--cache", "--variants", "--stale", "--yes"):
         parser.add_argument(flag, action="store_true")
     return parser
 
@@ -102,7 +106,7 @@ def _dispatch(command: str, options: argparse.Namespace) -> int:
         return 0
     if options.help is not None:
         return _help(options)
-    _refuse_later_features(command, options)
+    _refuse_what_does_not_fit(command, options)
     environment = compute_environment(options)
     if command == "doctor":
         from amfir_lib.doctor import examine
@@ -110,20 +114,24 @@ def _dispatch(command: str, options: argparse.Namespace) -> int:
         return examine(environment)
     if command in ("cache", "clean"):
         return _housekeeping(command, options, environment)
-    return _run(options, environment)
+    return _check(options, environment) if command == "check" else _run(options, environment)
 
 
-def _refuse_later_features(command: str, options: argparse.Namespace) -> None:
+def _refuse_what_does_not_fit(command: str, options: argparse.Namespace) -> None:
     later = "comes with a later version"
-    if command == "check":
-        raise BadParameter(f'"check" {later}; run with --results-dir DIR and compare the tables until then.')
     if options.backend != "loky" or options.scheduler:
         what = "--scheduler" if options.scheduler else f"--backend {options.backend}"
         raise BadParameter(f"{what} {later}; leave it out to use the cores of this machine (--jobs N).")
     if options.devices != 1:
         raise BadParameter(f"--devices {options.devices} {later}; use --device cuda:N to choose one GPU.")
-    if command != "clean" and (options.cache or options.variants or options.yes):
-        raise BadParameter("--cache, --variants and --yes belong to the command clean: ./run_all.sh clean --cache")
+    if command != "clean" and (options.cache or options.variants or options.stale or options.yes):
+        raise BadParameter(
+            "--cache, --variants, --stale and --yes belong to the command clean: ./run_all.sh clean --cache"
+        )
+    if command == "check" and (options.dry_run or options.list):
+        raise BadParameter("--dry-run and --list belong to a run, not to check: ./run_all.sh --dry-run")
+    if command != "check" and (options.cold or options.exact):
+        raise BadParameter("--cold and --exact belong to the command check: ./run_all.sh check --cold")
 
 
 def compute_environment(options: argparse.Namespace) -> dict[str, str]:
@@ -154,19 +162,36 @@ def compute_environment(options: argparse.Namespace) -> dict[str, str]:
 
 def _run(options: argparse.Namespace, environment: dict[str, str]) -> int:
     from amfir_lib import runner
-    from amfir_lib.config import check_profile, resolve_device
-    from amfir_lib.running.notebooks import find_notebooks
 
-    notebooks = Path(options.notebooks_dir)
-    if options.list:
-        return _list(find_notebooks(notebooks))
+    request = _request(options, environment)
+    return _list(request) if options.list else runner.run(request)
+
+
+def _check(options: argparse.Namespace, environment: dict[str, str]) -> int:
+    from amfir_lib.checking.regenerate import check
+
+    named = bool(options.results_dir or os.environ.get("AMFIR_RESULTS_DIR"))
+    return check(
+        _request(options, environment), cold=options.cold or options.force, exact=options.exact, as_it_is=named
+    )
+
+
+def _request(options: argparse.Namespace, environment: dict[str, str]) -> Request:
+    """The options as the runner wants them.
+
+    Raises:
+        BadParameter, UnknownName: an option that cannot be.
+    """
+    from amfir_lib.config import check_profile, resolve_device
+    from amfir_lib.running.planning import Request, check_facts, parse_assignments
+
     if options.profile:
         check_profile(options.profile)
     if options.seeds is not None and options.seeds < 1:
         raise BadParameter(f"--seeds is {options.seeds}, but must be at least 1.")
     if options.device and options.device.startswith("cuda"):
         resolve_device(options.device)
-    overrides = runner.parse_assignments(options.parameters)
+    overrides = parse_assignments(options.parameters)
     baseline = {
         "profile": options.profile,
         "dataset": options.dataset,
@@ -177,17 +202,17 @@ def _run(options: argparse.Namespace, environment: dict[str, str]) -> int:
     baseline |= {name: overrides.pop(name) for name in ("profile", "dataset") if name in overrides}
     if options.seeds is not None:
         overrides["n_seeds"] = str(options.seeds)
-    request = runner.Request(
+    return Request(
         baseline=baseline,
+        facts=check_facts(parse_assignments(options.facts, option="--set"), baseline.get("dataset", "")),
         overrides=overrides,
         only=tuple(name for text in options.only for name in text.split(",") if name.strip()),
         environment=environment,
         force=options.force,
         dry_run=options.dry_run,
         timeout_s=options.timeout,
-        notebooks=notebooks,
+        notebooks=Path(options.notebooks_dir),
     )
-    return runner.run(request)
 
 
 def _from_repository(folder: str) -> str:
@@ -196,12 +221,12 @@ def _from_repository(folder: str) -> str:
     return folder if os.path.isabs(folder) else os.path.relpath(os.path.abspath(folder), paths.REPOSITORY)
 
 
-def _list(found: dict[str, Path]) -> int:
-    import nbformat
+def _list(request: Request) -> int:
+    from amfir_lib.running.listing import describe
+    from amfir_lib.running.planning import plan
 
-    for name, path in found.items():
-        first = next((cell.source for cell in nbformat.read(path, as_version=4).cells if cell.source.strip()), "")
-        print(f"{name:<28} {first.splitlines()[0].lstrip('# ') if first else ''}")
+    tasks = plan(request)
+    print(*describe([task.notebook for task in tasks], tasks[0].config.output_dir), sep="\n")
     return 0
 
 
@@ -209,12 +234,12 @@ def _help(options: argparse.Namespace) -> int:
     if not options.help:
         print(build_parser().format_help(), end="")
         return 0
+    from amfir_lib.running.listing import parameter_line
     from amfir_lib.running.notebooks import find_notebooks, read_notebook, select_notebooks
 
     for path in select_notebooks(find_notebooks(Path(options.notebooks_dir)), [options.help]):
         print(f"Parameters of {path.stem} (change one with -p NAME=VALUE):")
-        for parameter in read_notebook(path).parameters.values():
-            print(f"  {parameter.name}: {parameter.kind} = {parameter.default!r}   {parameter.comment}".rstrip())
+        print(*(f"  {parameter_line(parameter)}" for parameter in read_notebook(path).parameters.values()), sep="\n")
     return 0
 
 
@@ -225,12 +250,13 @@ def _housekeeping(command: str, options: argparse.Namespace, environment: dict[s
     config = Config.from_notebook({}, environ=os.environ | environment)
     if command == "cache":
         return housekeeping.show_cache(config.cache_dir, config.results_dir)
-    everything = not (options.cache or options.variants)
+    everything = not (options.cache or options.variants or options.stale)
     return housekeeping.clean(
         config.cache_dir,
         config.results_dir,
         cache=options.cache or everything,
         variants=options.variants or everything,
+        stale=options.stale,
         yes=options.yes,
     )
 

@@ -33,13 +33,3 @@ def degradation_free(config: Config, name: str, *, backbone: str = "auto") -> Ma
     """
     material = materials.prepare(config, name, backbone=backbone, degradation="none")
     return replace(material, dataset=replace(material.dataset, name=f"{name}-clean"))
-
-
-def materials_of(config: Config, name: str, *, backbone: str = "auto") -> list[Material]:
-    """The materials of a data set: its class folds where it has some, else one."""
-    prepare_all = getattr(materials, "prepare_all", None)
-    return (
-        prepare_all(config, name, backbone=backbone)
-        if prepare_all
-        else [materials.prepare(config, name, backbone=backbone)]
-    )

@@ -19,11 +19,11 @@ from amfir_lib.evaluation import evaluate
 from amfir_lib.feature_table import FeatureTable
 from amfir_lib.methods import uses_patches
 from amfir_lib.parallel import map_parallel
-from amfir_lib.run_store import RunResult, is_done, load_method, load_result, test_path, train_run
+from amfir_lib.run_store import RunResult, cell_name, is_done, load_method, load_result, test_path, train_run
 from amfir_lib.runs import Material, Run, Series, TestCell, name_of
 from amfir_lib.storage import atomic_write, read_json
 
-__all__ = ["Material", "Run", "RunResult", "Series", "TestCell", "name_of", "run_all", "why_computed"]
+__all__ = ["Material", "Run", "RunResult", "Series", "TestCell", "cell_name", "name_of", "run_all", "why_computed"]
 
 
 def run_all(
@@ -99,9 +99,10 @@ def _execute(run: Run, *, cells: tuple[TestCell, ...], cache_dir: Path, device: 
     for cell in cells:
         path = test_path(folder, cell)
         if not path.exists():
-            results = evaluate(method, table, cell.episodes(table))
+            drawn = cell.episodes(table)
+            results = evaluate(method, table, drawn)
             with atomic_write(path) as temporary:
-                np.savez_compressed(temporary, **results.to_arrays())
+                np.savez_compressed(temporary, classes=drawn.classes.astype(np.int16), **results.to_arrays())
 
 
 class _Hidden:

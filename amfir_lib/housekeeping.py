@@ -41,7 +41,18 @@ def show_cache(cache_dir: Path, results_dir: Path) -> int:
     return 0
 
 
-def clean(cache_dir: Path, results_dir: Path, *, cache: bool, variants: bool, yes: bool) -> int:
+def _stale_folders(cache_dir: Path, results_dir: Path) -> dict[Path, str]:
+    """Folders of the cache that are of no use any more -> why."""
+    from amfir_lib.stale import stale_runs  # here, because it imports torch
+
+    checked = cache_dir / "check"
+    found = {checked: "the study that the last check regenerated"} if checked.exists() else {}
+    return found | stale_runs(cache_dir, [results_dir])
+
+
+def clean(
+    cache_dir: Path, results_dir: Path, *, cache: bool, variants: bool, stale: bool = False, yes: bool = False
+) -> int:
     """Say what would be removed and how much it is, ask, and remove it.
 
     Args:
@@ -49,21 +60,27 @@ def clean(cache_dir: Path, results_dir: Path, *, cache: bool, variants: bool, ye
         results_dir: folder of the studies.
         cache: remove the cache.
         variants: remove the re-runs with changed parameters.
+        stale: remove only what is of no use any more: runs of code that has changed, and what the last check made.
         yes: do not ask.
     Returns:
         Exit status: 0, or 1 when the answer was no.
     Raises:
         BadParameter: the cache folder is not one that this study made.
     """
-    folders = [cache_dir] if cache and cache_dir.exists() else []
-    if folders and not (cache_dir / TAG).exists():
+    if (cache or stale) and cache_dir.exists() and not (cache_dir / TAG).exists():
         raise BadParameter(f"{cache_dir} holds no {TAG}, so it may not be our cache. If it is, remove it by hand.")
+    folders = [cache_dir] if cache and cache_dir.exists() else []
     folders += find_variants(results_dir) if variants else []
-    if not folders:
+    outdated = _stale_folders(cache_dir, results_dir) if stale and not cache else {}
+    if not folders and not outdated:
         print("There is nothing to remove.")
         return 0
     for folder in folders:
         print(f"{folder}: {format_bytes(size_of(folder))}")
+    for reason in sorted(set(outdated.values())):
+        own = [folder for folder, other in outdated.items() if other == reason]
+        print(f"{len(own)} of {cache_dir}, {format_bytes(sum(map(size_of, own)))}: {reason}")
+    folders += outdated
     if not yes:
         if not sys.stdin.isatty():
             print("Nothing was removed: add --yes to remove these without being asked.")

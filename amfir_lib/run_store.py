@@ -109,7 +109,7 @@ def load_result(run: Run, cells: Sequence[TestCell], cache_dir: Path) -> RunResu
     tests = {}
     for cell in cells:
         with np.load(test_path(folder, cell)) as arrays:
-            tests[cell] = QueryResults.from_arrays(dict(arrays))
+            tests[cell] = QueryResults.from_arrays({name: arrays[name] for name in arrays if name != "classes"})
     frames = [_read_csv(folder / f"{name}.csv") for name in ("history", "validation")]
     return RunResult(run, read_json(folder / "record.json"), *frames, tests, folder)
 
@@ -118,7 +118,11 @@ def _read_csv(path: Path) -> pd.DataFrame:
     return pd.read_csv(path) if path.stat().st_size > 1 else pd.DataFrame()
 
 
+def cell_name(cell: TestCell) -> str:
+    """What the cache calls the results of a cell: ``test-5way-1shot-5query-1000episodes-0``."""
+    return f"{cell.split}-{cell.n_way}way-{cell.n_shot}shot-{cell.n_query}query-{cell.n_episodes}episodes-{cell.seed}"
+
+
 def test_path(folder: Path, cell: TestCell) -> Path:
     """The file of a run's results on one cell."""
-    name = f"{cell.split}-{cell.n_way}way-{cell.n_shot}shot-{cell.n_query}query-{cell.n_episodes}episodes-{cell.seed}"
-    return folder / f"{name}.npz"
+    return folder / f"{cell_name(cell)}.npz"

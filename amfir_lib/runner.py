@@ -10,77 +10,35 @@ A notebook declares in its metadata what the runner needs to know (all entries m
 
 It is **done** when its process ended with status 0, every code cell was executed, the declared exports exist with the
 digests that its record names, and the record was written last.  A done notebook is noted in the ledger of the cache
-folder and not run again until something that it depends on changes; the reason is printed.  Exit status of a run:
+folder and not run again until something that it depends on changes; the reason is printed.  What follows the notebooks
+(guide, claims, README, the difference of a variant to its baseline) is in ``running.closing``.  Exit status of a run:
 0 all done, 1 at least one failed, 2 the request itself was wrong (no kernel was started), 130 interrupted.
 """
 
 from __future__ import annotations
 
-import os
-import re
 import signal
 import sys
 import time
 from collections.abc import Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 from amfir_lib import paths
-from amfir_lib.config import Config
-from amfir_lib.errors import BadParameter, DataNotFound, UnknownParameter
 from amfir_lib.housekeeping import tag_cache
-from amfir_lib.running import ledger
+from amfir_lib.running import closing, ledger
 from amfir_lib.running.display import Display, format_bytes, format_seconds
 from amfir_lib.running.lock import folder_lock
-from amfir_lib.running.notebooks import Notebook, find_notebooks, read_notebook, select_notebooks
-from amfir_lib.running.parameters import check_values
+from amfir_lib.running.planning import Request, Task, facts_not_taken, parse_assignments, plan, variant_name
 from amfir_lib.running.supervise import log_path, run_notebook
 from amfir_lib.running.verify import record_path
 from amfir_lib.storage import digest_of, read_json
 
+__all__ = ["INTERRUPTED", "Line", "Request", "Task", "parse_assignments", "plan", "run", "variant_name"]
+
 INTERRUPTED = 130
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the user asked for; None and empty mean "as usual".
-
-    Attributes:
-        baseline: parameters that choose the study itself: profile, dataset, data_root, group_pattern.
-        overrides: parameters that make it a variant (``-p``, ``--seeds``), values as text or typed.
-        only: names or numbers of notebooks.
-        environment: the ``AMFIR_*`` variables, where and how to compute.
-        force: run what is up to date, too.
-        dry_run: only say what would run, and why.
-        timeout_s: replaces the limit of every notebook.
-        notebooks: folder of the notebooks.
-    """
-
-    baseline: dict[str, Any] = field(default_factory=dict)
-    overrides: dict[str, Any] = field(default_factory=dict)
-    only: tuple[str, ...] = ()
-    environment: dict[str, str] = field(default_factory=dict)
-    force: bool = False
-    dry_run: bool = False
-    timeout_s: float | None = None
-    notebooks: Path = paths.NOTEBOOKS
-
-
-@dataclass(frozen=True)
-class Task:
-    """One notebook with everything checked that can be checked before a kernel starts."""
-
-    notebook: Notebook
-    given: dict[str, Any]
-    config: Config
-    environment: dict[str, str]
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """All parameters, defaults included."""
-        return {name: parameter.default for name, parameter in self.notebook.parameters.items()} | self.given
 
 
 @dataclass(frozen=True)
@@ -107,10 +65,10 @@ def run(request: Request, stream: TextIO | None = None) -> int:
     stream = stream or sys.stdout
     tasks = plan(request)
     display = Display(stream, len(tasks))
+    for sentence in facts_not_taken(tasks, request):
+        display.line(sentence)
     if request.dry_run:
-        for task in tasks:
-            why = _reasons(task, request)
-            display.skip(task.notebook.name, f"would run because {'; '.join(why)}" if why else "up to date")
+        _say_what_would_run(tasks, request, display)
         return 0
     output_dir, cache_dir = tasks[0].config.output_dir, tasks[0].config.cache_dir
     tag_cache(cache_dir)
@@ -124,68 +82,29 @@ def run(request: Request, stream: TextIO | None = None) -> int:
             display.line("Interrupted. What is finished is kept; run the same command again to go on.")
             return INTERRUPTED
     _summary(display, tasks, lines, time.monotonic() - started)
-    if tasks[0].config.results_dir == paths.RESULTS:
-        from amfir_lib import readme  # here, because it imports all that the notebooks do
-
-        if renewed := readme.update():
-            display.line(f"README.md: renewed from the results: {', '.join(renewed)}.")
-    return 1 if any(line.result in ("failed", "not run") for line in lines) else 0
+    failed = [line.notebook for line in lines if line.result in ("failed", "not run")]
+    for sentence in closing.close(tasks[0].config, failed, notebooks=request.notebooks, command=request.command):
+        display.line(sentence)
+    return 1 if failed else 0
 
 
-def plan(request: Request) -> list[Task]:
-    """Check names, parameters and configuration of everything that was asked for; no kernel is started.
-
-    Raises:
-        UnknownName, UnknownParameter, BadParameter, DataNotFound: with the nearest name or a remedy.
-    """
-    selected = select_notebooks(find_notebooks(request.notebooks), request.only)
-    notebooks = [read_notebook(path) for path in selected]
-    environment = request.environment | {"AMFIR_VARIANT": variant_name(request.overrides)}
-    tasks = []
-    for notebook in notebooks:
-        wanted = request.baseline | request.overrides
-        try:
-            checked = check_values(notebook.name, notebook.parameters, wanted)
-        except UnknownParameter as error:
-            others = [other.name for other in notebooks if wanted.keys() <= other.parameters.keys()]
-            hint = f" Only these have it: --only {','.join(others)}" if others else ""
-            raise UnknownParameter(f"{error}{hint}") from None
-        given = {name: value for name, value in checked.items() if value != notebook.parameters[name].default}
-        defaults = {name: parameter.default for name, parameter in notebook.parameters.items()}
-        config = Config.from_notebook(defaults | given, environ=os.environ | environment)
-        if config.data_root is not None and not config.data_root.is_dir():
-            raise DataNotFound(f"There is no folder {config.data_root}; --data-root must be the folder of your clips.")
-        tasks.append(Task(notebook, given, config, _for_kernel(environment, config)))
-    return tasks
-
-
-def variant_name(overrides: Mapping[str, Any]) -> str:
-    """Folder name of a re-run with changed parameters: ``n_ways=5,10``; empty without changes."""
-    name = ",".join(f"{key}={overrides[key]}" for key in sorted(overrides))
-    safe = re.sub(r"[^A-Za-z0-9_.=,+-]", "", name)
-    return safe if safe == name and len(safe) <= 80 else f"{safe[:80]}-{digest_of(dict(overrides))[:8]}"
-
-
-def parse_assignments(texts: list[str]) -> dict[str, str]:
-    """``["n_way=5"]`` -> ``{"n_way": "5"}``.
-
-    Raises:
-        BadParameter: no equals sign, or a name given twice.
-    """
-    assignments: dict[str, str] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name.isidentifier():
-            raise BadParameter(f'"-p {text}" is not of the form -p NAME=VALUE.')
-        if name in assignments:
-            raise BadParameter(f"-p {name} is given twice; which of the two values is meant?")
-        assignments[name] = value
-    return assignments
-
-
-def _for_kernel(environment: Mapping[str, str], config: Config) -> dict[str, str]:
-    """The variables of the kernel, with folders made absolute: its working folder is another one."""
-    return dict(environment) | {"AMFIR_CACHE_DIR": str(config.cache_dir), "AMFIR_RESULTS_DIR": str(config.results_dir)}
+def _say_what_would_run(tasks: list[Task], request: Request, display: Display) -> None:
+    """One line per notebook with the reason, then how many and how long they took last time."""
+    seconds, unknown, n_wanted = 0.0, 0, 0
+    for task in tasks:
+        why = _reasons(task, request)
+        display.skip(task.notebook.name, f"would run because {'; '.join(why)}" if why else "up to date")
+        if why:
+            n_wanted += 1
+            took = closing.measured_seconds(task.config, task.notebook.name)
+            seconds, unknown = seconds + (took or 0.0), unknown + (took is None)
+    where = paths.for_display(tasks[0].config.output_dir)
+    if n_wanted == 0:
+        display.line(f"Nothing would run: all {len(tasks)} notebooks are up to date. Results: {where}")
+        return
+    took = f"; their last records say {format_seconds(seconds)}" if seconds else ""
+    took += f" ({unknown} of them without a record)" if seconds and unknown else ""
+    display.line(f"{n_wanted} of {len(tasks)} notebooks would run{took}. Results: {where}")
 
 
 def _entry_path(task: Task, name: str) -> Path:

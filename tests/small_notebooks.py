@@ -16,6 +16,22 @@ run = records.start("{name}", config)
 """
 FINISH = 'run.finish(tables={{"{name}": pd.DataFrame({{"n_way": [n_way]}})}}, numbers={{"n_way": n_way}})'
 
+# Writes table and record by itself, without the seconds that importing torch takes.
+QUICK_FINISH = """
+from pathlib import Path
+import hashlib, json, os
+folder = Path(os.environ["AMFIR_RESULTS_DIR"]) / "smoke"
+if os.environ["AMFIR_VARIANT"]:
+    folder = folder / "variants" / os.environ["AMFIR_VARIANT"]
+(folder / "tables").mkdir(parents=True, exist_ok=True)
+(folder / "records").mkdir(exist_ok=True)
+(folder / "tables" / "{name}.csv").write_text(f"n_way\\n{{n_way}}\\n")
+digest = hashlib.sha256((folder / "tables" / "{name}.csv").read_bytes()).hexdigest()[:16]
+record = dict(status="done", exports={{"tables/{name}.csv": digest}})
+(folder / "records" / "{name}.json").unlink(missing_ok=True)
+(folder / "records" / "{name}.json").write_text(json.dumps(record))
+"""
+
 
 def write_notebook(
     folder: Path,

@@ -18,28 +18,13 @@ from pathlib import Path
 import nbformat
 import psutil
 import pytest
-from small_notebooks import write_notebook
+from small_notebooks import QUICK_FINISH, write_notebook
 
 from amfir_lib import paths, runner
 from amfir_lib.errors import BadParameter, CacheLocked, DataNotFound, UnknownName, UnknownParameter
 from amfir_lib.running import ledger, supervise
 from amfir_lib.running.lock import folder_lock
 from amfir_lib.running.notebooks import read_notebook
-
-DUMMY_FINISH = """
-from pathlib import Path
-import hashlib, json, os
-folder = Path(os.environ["AMFIR_RESULTS_DIR"]) / "smoke"
-if os.environ["AMFIR_VARIANT"]:
-    folder = folder / "variants" / os.environ["AMFIR_VARIANT"]
-(folder / "tables").mkdir(parents=True, exist_ok=True)
-(folder / "records").mkdir(exist_ok=True)
-(folder / "tables" / "{name}.csv").write_text(f"n_way\\n{{n_way}}\\n")
-digest = hashlib.sha256((folder / "tables" / "{name}.csv").read_bytes()).hexdigest()[:16]
-record = dict(status="done", exports={{"tables/{name}.csv": digest}})
-(folder / "records" / "{name}.json").unlink(missing_ok=True)
-(folder / "records" / "{name}.json").write_text(json.dumps(record))
-"""
 
 
 class Study:
@@ -53,7 +38,7 @@ class Study:
     def add(self, name: str, *cells: str, quick: bool = True, **options: object) -> Path:
         """Add a notebook; a quick one writes its record by itself, without the seconds that importing torch takes."""
         if quick:
-            cells = (*cells, DUMMY_FINISH.format(name=name)) if options.pop("finish", True) else cells
+            cells = (*cells, QUICK_FINISH.format(name=name)) if options.pop("finish", True) else cells
             options = {"makes": [f"tables/{name}.csv"], "start": False, "finish": False} | options
         return write_notebook(self.notebooks, name, *cells, **options)
 

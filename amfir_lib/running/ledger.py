@@ -18,7 +18,10 @@ from amfir_lib.running.notebooks import Notebook
 from amfir_lib.storage import digest_of, digest_of_file, read_json, write_json
 
 # The plumbing around a notebook: it decides what runs, not what comes out.
-PLUMBING = ("running/", "__main__.py", "cli.py", "doctor.py", "environment.py", "housekeeping.py", "runner.py", "usage")
+PLUMBING = (
+    "running/", "checking/", "report/", "__main__.py", "ablations.py", "cli.py", "doctor.py", "environment.py", "guide.py",
+    "housekeeping.py", "readme.py", "runner.py", "stale.py", "usage", "variants.py",
+)  # fmt: skip
 SHOWN_FILES = 3
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from amfir_lib.experiments import RunResult
+from amfir_lib.experiments import RunResult, cell_name
 from amfir_lib.tables.grouping import Namer, method_title
 from amfir_lib.tables.rows import labels
 
@@ -63,13 +63,14 @@ def budget(results: Iterable[RunResult]) -> str:
 
 
 def run_facts(results: Iterable[RunResult], *, series: Namer = method_title) -> list[dict[str, object]]:
-    """What a reviewer asks of each run: its key, seed, parameters, validation accuracy, best step and seconds."""
+    """What a reviewer asks of each run: its key, seed, tests, parameters, validation accuracy, best step, seconds."""
     return [
         {
             "dataset": result.run.material.dataset.name,
             "series": series(result),
             "seed": result.run.seed,
             "key": result.record["key"],
+            "tests": [cell_name(cell) for cell in result.tests],
             "parameters": result.record["parameters"],
             "val_accuracy": result.record["val_accuracy"],
             "best_step": result.record["best_step"],

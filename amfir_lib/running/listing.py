@@ -1,0 +1,85 @@
+"""What ``--list`` prints: each notebook with its title, its time, what it makes and its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import nbformat
+
+from amfir_lib.running.display import format_seconds
+from amfir_lib.running.notebooks import Notebook
+from amfir_lib.running.parameters import Parameter
+from amfir_lib.running.verify import record_path
+from amfir_lib.storage import read_json
+
+
+def describe(notebooks: Sequence[Notebook], output_dir: Path) -> Iterator[str]:
+    """The lines of the list; parameters that all notebooks have alike stand once, at the end.
+
+    Args:
+        notebooks: in running order.
+        output_dir: folder of the study, whose records tell the times.
+    """
+    shared = _shared(notebooks)
+    for notebook in notebooks:
+        own = [p for p in notebook.parameters.values() if p.name not in shared]
+        yield f"{notebook.name}  {title_of(notebook)}"
+        yield f"    time        {_time(notebook, output_dir)}"
+        for kind in ("figures", "tables"):
+            names = dict.fromkeys(Path(made).stem for made in notebook.makes if made.startswith(f"{kind}/"))
+            if names:
+                yield f"    {kind:<10}  {', '.join(names)}"
+        if notebook.needs:
+            yield f"    needs       {', '.join(notebook.needs)}"
+        yield from _parameters(own, "parameters")
+        yield ""
+    if shared:
+        yield from _parameters(list(shared.values()), "parameters of all of them")
+        yield ""
+    yield "Change a parameter with -p NAME=VALUE; what a notebook computes then goes to variants/, beside the baseline."
+
+
+def title_of(notebook: Notebook) -> str:
+    """The first line of a notebook, without its mark-up."""
+    cells = nbformat.read(notebook.path, as_version=4).cells
+    first = next((cell.source for cell in cells if cell.source.strip()), "")
+    return first.splitlines()[0].lstrip("# ") if first else ""
+
+
+def parameter_line(parameter: Parameter) -> str:
+    """``kd_lambda: float = 1.0   weight of distillation``."""
+    return f"{parameter.name}: {parameter.kind} = {parameter.default!r}   {parameter.comment}".rstrip()
+
+
+def _shared(notebooks: Sequence[Notebook]) -> dict[str, Parameter]:
+    """Name -> parameter with the same type and default in every notebook; none if there is but one notebook."""
+    if len(notebooks) < 2:
+        return {}
+    first, *others = notebooks
+    return {
+        name: parameter
+        for name, parameter in first.parameters.items()
+        if all(
+            name in other.parameters
+            and (other.parameters[name].kind, other.parameters[name].default) == (parameter.kind, parameter.default)
+            for other in others
+        )
+    }
+
+
+def _parameters(parameters: Sequence[Parameter], heading: str) -> Iterator[str]:
+    if parameters:
+        yield f"    {heading}"
+    yield from (f"        {parameter_line(parameter)}" for parameter in parameters)
+
+
+def _time(notebook: Notebook, output_dir: Path) -> str:
+    path = record_path(output_dir, notebook.name)
+    record = read_json(path) if path.exists() else {}
+    if "seconds" not in record:
+        return f"not measured yet (no record in {output_dir.name})"
+    machine = record.get("environment", {})
+    where = f" on {machine['cores']} cores ({machine['device']})" if machine else ""
+    memory = f", {record['peak_memory_bytes'] / 1e9:.1f} GB" if record.get("peak_memory_bytes") else ""
+    return f"{format_seconds(record['seconds'])}{where}{memory}, by its record in {output_dir.name}"
