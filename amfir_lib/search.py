@@ -1,10 +1,10 @@
 """The hyper-parameter search: ``python -m amfir_lib.search [METHOD ...]``.
 
 Every trained method gets the same six trials, three learning rates times two initial temperatures, with one seed and
-the study's own number of steps.  Each trial is judged by its mean over the validation classes of two benchmarks, one led
-by appearance and one by motion: what is best for one alone can leave a method half-trained on the other.  The table of
-all trials is ``amfir_lib/methods/tuned.csv``; the study reads the chosen rows of it (``methods.tuned``) and does not
-search again.  A method whose search is repeated replaces its rows; the other rows stay.
+the study's own number of steps.  Each trial is judged by its mean over the validation classes of two benchmarks, one
+led by appearance and one by motion: what is best for one alone can leave a method half-trained on the other.  The
+table of all trials is ``amfir_lib/methods/tuned.csv``; the study reads the chosen rows of it (``methods.tuned``) and
+does not search again.  A method whose search is repeated replaces its rows; the other rows stay.
 """
 
 from __future__ import annotations

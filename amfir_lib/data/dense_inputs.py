@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from amfir_lib.data.clip_inputs import _resize, centre_square
+from amfir_lib.data.clip_inputs import centre_square, resize_square
 from amfir_lib.data.flow import dense_flow, flow_windows
 from amfir_lib.data.video import count_frames, read_frames, sample_instants
 from amfir_lib.errors import BadParameter
@@ -85,11 +85,11 @@ def read_dense_streams(
     frames = dict(zip(needed, centre_square(read_frames(path, needed)), strict=True))
     result: dict[str, np.ndarray] = {}
     if "rgb" in counts:
-        result["rgb"] = np.stack([_resize(frames[int(i)], sizes["rgb"]) for i in instants["rgb"]])
+        result["rgb"] = np.stack([resize_square(frames[int(i)], sizes["rgb"]) for i in instants["rgb"]])
     if "flow" in counts:
-        small = {i: _resize(frames[i], flow_size) for i in {i for pair in pairs for i in pair}}
+        small = {i: resize_square(frames[i], flow_size) for i in {i for pair in pairs for i in pair}}
         fields = {pair: dense_flow(*(small[i] for i in pair), algorithm=flow_algorithm) for pair in pairs}
         clipped = {pair: np.clip(field, -flow_bound, flow_bound) for pair, field in fields.items()}
         means = [np.mean([clipped[pair] for pair in window], axis=0) for window in windows]
-        result["flow"] = np.stack([_resize(mean, sizes["flow"]) for mean in means])
+        result["flow"] = np.stack([resize_square(mean, sizes["flow"]) for mean in means])
     return result
