@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import pandas as pd
 
 from amfir_lib.ablation_tables import Bases
@@ -19,7 +20,7 @@ from amfir_lib.ablations import (
     one_sided,
     published_ablation,
 )
-from amfir_lib.claim_rows import claim_row, listed, verdict_above_zero
+from amfir_lib.claim_rows import by_place, claim_row, listed, verdict_above_zero
 from amfir_lib.leave_out import Point, independent_difference
 from amfir_lib.statistics import Interval
 from amfir_lib.tables import percent
@@ -80,7 +81,7 @@ def _ami_claims(found: Bases, configurations: Sequence[Configuration]) -> list[d
             if None in pair:
                 continue
             costs = [point.interval(point.difference(FULL, NO_AMI)) for point in pair]
-            gaps[f"{shot}-shot"] = None if None in costs else independent_difference(*costs)
+            gaps["", f"{shot}-shot"] = None if None in costs else independent_difference(*costs)
         if gaps:
             rows.append(
                 claim_row(
@@ -100,7 +101,7 @@ def _ami_claims(found: Bases, configurations: Sequence[Configuration]) -> list[d
 
 def strategy_claims(found: Bases) -> list[dict[str, str]]:
     """The claims about who teaches whom: bidirectional above each one-sided strategy, each of those above none."""
-    one_way = [n for n in next(iter(found.values()))[0].accuracy if n not in (MUTUAL, NO_DISTILLATION, CONTROL)]
+    one_way = [n for n in next(iter(found.values()))[0].series if n not in (MUTUAL, NO_DISTILLATION, CONTROL)]
     statements = (
         ("bidirectional_above_unidirectional", "Bidirectional distillation is better than one-sided distillation",
          [(MUTUAL, name) for name in one_way]),
@@ -131,35 +132,35 @@ def strategy_claims(found: Bases) -> list[dict[str, str]]:
 
 
 def ablation_sentences(frame: pd.DataFrame) -> str:
-    """What the paired differences say, one paragraph a data set: each cost on all queries, with its verdict.
+    """What the paired differences to the full method say, one paragraph a data set.
 
     Args:
         frame: from ``ablation_tables.differences`` with the full method as reference.
     """
-    words = {"better": "costs", "worse": "gains", "undecided": "changes nothing that can be shown"}
-    return _paragraphs(
-        frame, lambda row: f"{row['other']} {words[row['verdict']]} ({_gain(row)})", "Against full AMFIR"
-    )
+    return _paragraphs(frame, "points that full AMFIR is ahead", better="what costs accuracy", worse="what gains some")
 
 
 def strategy_sentences(frame: pd.DataFrame) -> str:
     """As ``ablation_sentences``, for bidirectional minus the other strategies."""
-    words = {"better": "beats", "worse": "loses to", "undecided": "is not shown to differ from"}
-    return _paragraphs(
-        frame, lambda row: f"it {words[row['verdict']]} {row['other']} ({_gain(row)})", "bidirectional minus the other"
-    )
+    return _paragraphs(frame, "points that bidirectional is ahead", better="it beats", worse="it loses to")
 
 
-def _paragraphs(frame: pd.DataFrame, say: Callable[[pd.Series], str], start: str) -> str:
-    paragraphs = []
+def _paragraphs(frame: pd.DataFrame, unit: str, *, better: str, worse: str) -> str:
+    words = {"better": better, "worse": worse, "undecided": "no difference is shown to"}
     first = frame["basis"].iloc[0]
+    paragraphs = []
     for dataset, part in frame.groupby("dataset", sort=False):
         lines = []
         for n_shot, own in part[part["basis"] == first].groupby("n_shot", sort=False):
-            lines.append(f"{n_shot}-shot: " + ", ".join(say(row) for _, row in own.iterrows()))
-        text = f"**{dataset}** ({start}, points, {first}): " + "; ".join(lines) + "."
-        moved = _moved(part, first)
-        paragraphs.append(f"{text} {moved}" if moved else text)
+            said = [
+                f"{words[verdict]} "
+                + ", ".join(f"{row['other']} ({_gain(row)})" for _, row in own[own["verdict"] == verdict].iterrows())
+                for verdict in words
+                if (own["verdict"] == verdict).any()
+            ]
+            lines.append(f"{n_shot}-shot, {'; '.join(said)}")
+        text = f"**{dataset}** ({unit}, {first}). " + ". ".join(lines) + "."
+        paragraphs.append(f"{text} {_moved(part, first)}".rstrip())
     return "\n\n".join(paragraphs)
 
 
@@ -181,9 +182,9 @@ def _gain(row: pd.Series) -> str:
     return percent(row["difference"], row["half_width"], signed=True)
 
 
-def _over(part: Sequence[Point], values: Callable[[Point], object]) -> dict[str, Interval | None]:
-    """Data set and shot -> interval."""
-    return {f"{point.dataset} {point.cell.n_shot}-shot": point.interval(values(point)) for point in part}
+def _over(part: Sequence[Point], values: Callable[[Point], np.ndarray]) -> dict[tuple[str, str], Interval | None]:
+    """(data set, shots) -> interval."""
+    return {(point.dataset, f"{point.cell.n_shot}-shot"): point.interval(values(point)) for point in part}
 
 
 def _published_costs(part: Sequence[Point], configurations: Sequence[Configuration], name: str) -> str:
@@ -193,8 +194,8 @@ def _published_costs(part: Sequence[Point], configurations: Sequence[Configurati
     for point in part:
         full, without = (published_ablation(point.dataset, point.cell.n_shot, marks[n]) for n in (FULL, name))
         if full == full and without == without:
-            costs[f"{point.dataset} {point.cell.n_shot}-shot"] = percent(full - without, signed=True)
-    return "; ".join(f"{place} {cost}" for place, cost in costs.items())
+            costs[point.dataset, f"{point.cell.n_shot}-shot"] = percent(full - without, signed=True)
+    return by_place(costs)
 
 
 def _shots(part: Sequence[Point]) -> str:

@@ -24,19 +24,30 @@ def verdict_above_zero(parts: Sequence[Interval | None]) -> str:
     return HOLDS if all(part is not None and part.low > 0 for part in parts) else UNDECIDED
 
 
-def shown(interval: Interval | None, *, unit: str = "", scale: float = 100.0, decimals: int = 1) -> str:
+def shown(interval: Interval | None, *, scale: float = 100.0, decimals: int = 1) -> str:
     """``+2.1 ± 0.8``: signed, in points unless another scale is given; without ± where there is no interval."""
     if interval is None:
         return "–"
-    text = f"{round(scale * interval.mean, decimals) + 0.0:+.{decimals}f}"
+    value = round(scale * interval.mean, decimals) + 0.0
+    text = (
+        f"{value:+.{decimals}f}" if value else f"{value:.{decimals}f}"
+    )  # a difference that rounds to zero has no sign
     if np.isfinite(interval.half_width):
         text += f" ± {scale * interval.half_width:.{decimals}f}"
-    return f"{text} {unit}".strip().replace("-", "−")
+    return text.replace("-", "−")
 
 
-def listed(parts: Mapping[str, Interval | None], **style: object) -> str:
-    """``name +2.1 ± 0.8; name −0.3 ± 1.0``."""
-    return "; ".join(f"{name} {shown(interval, **style)}" for name, interval in parts.items())
+def listed(parts: Mapping[tuple[str, str], Interval | None], **style: float) -> str:
+    """Place and detail -> interval, as ``synth-ssv2 1-shot +2.1 ± 0.8, 5-shot +0.3 ± 1.0; synth-kinetics ...``."""
+    return by_place({key: shown(interval, **style) for key, interval in parts.items()})
+
+
+def by_place(parts: Mapping[tuple[str, str], str]) -> str:
+    """As ``listed``, for texts."""
+    lines: dict[str, list[str]] = {}
+    for (place, detail), text in parts.items():
+        lines.setdefault(place, []).append(f"{detail} {text}".strip())
+    return "; ".join(f"{place} {', '.join(texts)}".strip() for place, texts in lines.items())
 
 
 def claim_row(

@@ -53,12 +53,12 @@ def free_energy_claims(
     by_seed = shapes(curves, results, series=series)
     own, control = by_seed[by_seed["series"] == reference], by_seed[by_seed["series"] == without]
 
-    def over_sets(values: Callable[[pd.DataFrame], pd.Series]) -> dict[str, Interval]:
-        return {name: interval_over_seeds(values(part)) for name, part in own.groupby("dataset", sort=False)}
+    def over_sets(values: Callable[[pd.DataFrame], pd.Series]) -> dict[tuple[str, str], Interval]:
+        return {(name, ""): interval_over_seeds(values(part)) for name, part in own.groupby("dataset", sort=False)}
 
     def row(key: str, statement: str, parts: Mapping, value: str, verdict: str, paper: str = "") -> dict[str, str]:
         n_seeds = int(own.groupby("dataset").size().min())
-        setting = f"{', '.join(parts)}; {n_seeds} training seed(s), interval over seeds only"
+        setting = f"{', '.join(name for name, _ in parts)}; {n_seeds} training seed(s), interval over seeds only"
         return claim_row(
             key, statement, source="Sec. 4.2, Fig. 2", setting=setting, basis=BASIS, value=value, verdict=verdict,
             notebook=NOTEBOOK, paper=paper,
@@ -87,7 +87,7 @@ def free_energy_claims(
     if len(control):
         paired = own.merge(control, on=["dataset", "seed"], suffixes=("", "_without"))
         lower = {
-            name: interval_over_seeds(part["settled_without"] - part["settled"])
+            (name, ""): interval_over_seeds(part["settled_without"] - part["settled"])
             for name, part in paired.groupby("dataset", sort=False)
         }
         rows.append(

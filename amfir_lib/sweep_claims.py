@@ -9,7 +9,7 @@ import pandas as pd
 
 from amfir_lib.claim_rows import FAILS, HOLDS, UNDECIDED, UNTESTED, claim_row, listed, shown, verdict_above_zero
 from amfir_lib.errors import ShapeError
-from amfir_lib.leave_out import Point, interval_of
+from amfir_lib.leave_out import Point
 from amfir_lib.statistics import Interval
 from amfir_lib.sweep_tables import NEXT_BEST, SWEPT, lead_over_next_best
 from amfir_lib.tables import percent
@@ -38,7 +38,7 @@ def shot_claims(found: Sides, reference: str) -> list[dict[str, str]]:
             start = line[0]
             for point in line[1:] if start.cell.n_shot == 1 else ():
                 gain = _contrast(start, point, lambda one: lead_over_next_best(one, reference))
-                gaps[f"{place} 1-shot minus {point.cell.n_shot}-shot"] = gain
+                gaps[place, f"1-shot minus {point.cell.n_shot}-shot"] = gain
         rows.append(
             claim_row(
                 "lead_largest_at_1_shot",
@@ -65,7 +65,7 @@ def way_claims(found: Sides, reference: str) -> list[dict[str, str]]:
     for basis, part in found.items():
         last = {place: line[-1] for place, line in _lines(part, "n_way").items()}
         leads = {
-            f"{place} {point.cell.n_way}-way": point.interval(lead_over_next_best(point, reference))
+            (place, f"{point.cell.n_way}-way"): point.interval(lead_over_next_best(point, reference))
             for place, point in last.items()
         }
         most = min(point.cell.n_way for point in last.values())
@@ -89,7 +89,7 @@ def way_claims(found: Sides, reference: str) -> list[dict[str, str]]:
 def _leads_everywhere(part: Sequence[Point], reference: str, swept: str, basis: str) -> dict[str, str]:
     """AMFIR is better than every other method at every point."""
     leads = {
-        f"{place} {_name(point, swept)}": point.interval(lead_over_next_best(point, reference))
+        (place, _name(point, swept)): point.interval(lead_over_next_best(point, reference))
         for place, line in _lines(part, swept).items()
         for point in line
     }
@@ -187,18 +187,18 @@ def _lines(part: Sequence[Point], swept: str) -> dict[str, list[Point]]:
     return {place: sorted(line, key=lambda point: getattr(point.cell, swept)) for place, line in lines.items()}
 
 
-def _contrast(a: Point, b: Point, values: Callable[[Point], np.ndarray]) -> Interval:
-    """Interval of values(a) - values(b) for two cells over the same classes.
+def _contrast(a: Point, b: Point, values: Callable[[Point], np.ndarray]) -> Interval | None:
+    """Interval of values(a) - values(b) for two cells over the same classes; None where one of them has none.
 
     Raises:
         ShapeError: their classes differ.
     """
-    if not np.array_equal(a.class_names, b.class_names):
+    if not all(np.array_equal(one, other) for one, other in zip(a.classes, b.classes, strict=True)):
         raise ShapeError(
-            f"{a.dataset}: {len(a.class_names)} and {len(b.class_names)} test classes occur in the episodes of two "
-            "points, so that leaving one out means two things. Raise n_test_episodes."
+            f"{a.dataset}: the episodes of two points hold different test classes, so that leaving one out means two "
+            "things. Raise n_test_episodes."
         )
-    return interval_of(values(a) - values(b))
+    return a.interval(values(a) - values(b)) if b.has_interval else None
 
 
 def _name(point: Point, swept: str) -> str:

@@ -23,7 +23,6 @@ def sweep_frames(
     series: Callable[[RunResult], str],
     *,
     leads: Sequence[str],
-    first: int | None = None,
 ) -> tuple[list[Point], pd.DataFrame, pd.DataFrame]:
     """Accuracies at every point, and AMFIR's paired lead.
 
@@ -31,7 +30,6 @@ def sweep_frames(
         results: runs with tests.
         series: names the series of a run.
         leads: titles of methods that the lead is taken over, beside the next best of all.
-        first: only the first episodes.
     Returns:
         The points; accuracies (``leave_out.accuracy_frame`` and ``key``, the method's registry name); leads (columns
         of ``difference_frame``; the rows "next best" take the best other method of each point, chosen anew whenever a
@@ -39,7 +37,7 @@ def sweep_frames(
     """
     results = list(results)
     keys = {series(result): result.run.method for result in results}
-    found = points(results, series=series, first=first)
+    found = points(results, series=series)
     reference = next(title for title, key in keys.items() if key == "amfir")
     accuracy = accuracy_frame(found)
     lead = [difference_frame(found, reference, others=[one for one in leads if one != reference])]
@@ -53,42 +51,34 @@ def sweep_frames(
 
 def lead_over_next_best(point: Point, reference: str) -> np.ndarray:
     """(1 + C,) ``reference`` minus the best other series, which is found anew without each class."""
-    others = [point.means(name) for name in point.accuracy if name != reference]
+    others = [point.means(name) for name in point.series if name != reference]
     return point.means(reference) - np.max(others, axis=0)
 
 
 def _next_best_row(point: Point, reference: str) -> dict[str, object]:
     values = lead_over_next_best(point, reference)
-    others = {name: float(point.means(name)[0]) for name in point.accuracy if name != reference}
-    return {
-        "dataset": point.dataset, "n_way": point.cell.n_way, "n_shot": point.cell.n_shot, "other": NEXT_BEST,
-        "comparison": f"{reference} − {NEXT_BEST}", "difference": float(values[0]), "p_holm": np.nan,
-        "n_classes": len(point.class_names), "verdict": "", "next_best": max(others, key=others.get),
-    } | interval_columns(point.interval(values))  # fmt: skip
+    others = {name: float(point.means(name)[0]) for name in point.series if name != reference}
+    row = {"other": NEXT_BEST, "comparison": f"{reference} − {NEXT_BEST}", "difference": float(values[0])}
+    row |= {"n_classes": len(values) - 1, "p_holm": np.nan, "verdict": "", "next_best": max(others, key=others.get)}
+    return point.where() | row | interval_columns(point.interval(values))
 
 
-def episodes_frame(results: Iterable[RunResult], series: Callable[[RunResult], str]) -> pd.DataFrame:
+def episodes_frame(found: Sequence[Point], reference: str) -> pd.DataFrame:
     """How the two intervals of AMFIR's accuracy depend on the number of episodes, at the first point of each data set.
 
     The first episodes of a list do not depend on how many follow, so shorter lists are prefixes.
 
+    Args:
+        found: points of ``sweep_frames``.
+        reference: title of AMFIR.
     Returns:
         Columns ``dataset, n_way, n_shot, n_episodes, accuracy, half_width, conventional_half_width, n_classes``.
     """
-    results = [result for result in results if result.run.method == "amfir"]
-    whole = {point.dataset: point for point in reversed(points(results, series=series))}
-    rows = []
-    for n_episodes in sorted({point.cell.n_episodes // part for point in whole.values() for part in (10, 5, 2, 1)}):
-        frame = accuracy_frame(
-            [
-                point
-                for point in points(results, series=series, first=n_episodes)
-                if point.cell == whole[point.dataset].cell and n_episodes <= point.cell.n_episodes
-            ]
-        )
-        rows.append(frame.assign(n_episodes=n_episodes))
+    whole = {point.dataset: point for point in reversed(found)}
+    parts = [point.first(max(2, point.cell.n_episodes // share)) for point in whole.values() for share in (10, 5, 2, 1)]
+    frame = accuracy_frame(parts)
     columns = ["dataset", "n_way", "n_shot", "n_episodes", "accuracy", "half_width", "conventional_half_width"]
-    return pd.concat(rows).sort_values(["dataset", "n_episodes"])[[*columns, "n_classes"]].reset_index(drop=True)
+    return frame.loc[frame["method"] == reference, [*columns, "n_classes"]].reset_index(drop=True)
 
 
 def published_points(figure: str, datasets: Iterable[str]) -> pd.DataFrame:
