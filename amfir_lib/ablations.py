@@ -1,103 +1,192 @@
-"""The ablations that anyone can run with one command: what is changed, where, and what to look at.
+"""What Table 2 and Figure 4 switch off: configurations of AMFIR, and who teaches whom.
 
-Parameters of notebooks are listed by hand; every option of AMFIR that stands among the decisions comes from there, so
-that no open choice is without its command.
+Neither is defined beyond its name in the paper (decision E7), so each name has its readings here.
 """
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-from amfir_lib.decisions import DECISIONS
-from amfir_lib.methods import METHODS
-from amfir_lib.running.notebooks import Notebook
+import numpy as np
+import pandas as pd
 
-OPTIONS = "method_options"  # parameter of the notebooks that hands any option on to the method
-METHOD = "amfir"
-PAIRED = "AMFIR in `variant_difference`"
+from amfir_lib.errors import BadParameter, unknown_name
+from amfir_lib.experiments import Series, TestCell
+from amfir_lib.paper import published
+
+FULL, NO_AMD, NO_AMI = "AMFIR", "no AMD", "no AMI"
+MUTUAL, NO_DISTILLATION, CONTROL = "bidirectional", "no distillation", "both, all queries"
+READINGS = {"a": "(a)", "b": "(b)", "c": "(c)"}
+AMI_OFF = ("equal", "first", "second", "hard")
+PAPERS_NAMES = {
+    "synth-kinetics": "Kinetics", "synth-ssv2": "SSv2", "synth-hmdb51": "HMDB51", "synth-ucf101": "UCF101"
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Ablation:
-    """One thing to change.
+class Configuration:
+    """One row of Table 2.
 
     Attributes:
-        name: what is varied, in words.
-        notebook: in which notebook.
-        parameter: which parameter of it.
-        values: as typed after ``-p NAME=``; the first stands in the command.
-        compare: where the effect shows.
-        decision: id of the decision that it questions, or "".
+        name: in tables and figures.
+        rd, fd, amd, ami: the check marks: appearance-dominant group, motion-dominant group, distillation, adaptive
+            fusion.
+        reading: of what is switched off: "a", "b" or "c"; "" where there is one only.
+        options: of the method ``amfir``.
     """
 
     name: str
-    notebook: str
-    parameter: str
-    values: tuple[str, ...]
-    compare: str = PAIRED
-    decision: str = ""
+    rd: bool = True
+    fd: bool = True
+    amd: bool = True
+    ami: bool = True
+    reading: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def assignments(self) -> tuple[str, ...]:
-        """What follows ``-p``, one per value."""
-        return tuple(f"{self.parameter}={value}" for value in self.values)
+    def series(self) -> Series:
+        """The runs of this row."""
+        return Series(self.name, "amfir", self.options)
 
-    def options(self) -> str:
-        """The end of the command."""
-        return f"--only {self.notebook} -p {shlex.quote(self.assignments[0])}"
-
-
-NOTEBOOK_PARAMETERS = (
-    Ablation("λ, the weight of distillation (Eq. 9)", "02_training", "kd_lambda", ("0.5", "2.0", "0.0"), decision="C9"),
-    Ablation("λ, in every configuration of Table 2", "05_table2_ablation", "distill_weight", ("0.5", "2.0"),
-             decision="C9"),
-    Ablation("score that forms the groups (Eq. 1)", "02_training", "score",
-             ("helmholtz", "neg_certainty", "entropy", "random", "oracle"), decision="A1"),
-    Ablation("score, in every configuration of Table 2", "05_table2_ablation", "score",
-             ("helmholtz", "neg_certainty", "random", "oracle"), decision="A1"),
-    Ablation("fusion weights at meta-test (Eq. 8)", "02_training", "ami_weight",
-             ("equal", "free_energy", "hard", "first", "second"), decision="D4"),
-    Ablation("length of the training", "02_training", "train_steps", ("800", "200"),
-             "all trained methods in `variant_difference`; `learning_curves`: is anything cut off early?"),
-    Ablation("number of training seeds", "02_training", "n_seeds", ("5", "10"),
-             "`seed_sd` in `accuracy`; `variant_difference`: how far the mean of three seeds was off"),
-    Ablation("backbone", "02_training", "backbone", ("efficientnet_lite0", "compact"),
-             "all methods in `variant_difference`, nearest mean first"),
-    Ablation("flow algorithm", "02_training", "flow_algorithm", ("farneback", "tvl1"),
-             "ProtoNet-F and AMFIR in `variant_difference`", decision="B8"),
-    Ablation("ways", "02_training", "n_way", ("10", "8"),
-             "`accuracy` and `paired` of the variant; other episodes, so nothing can be paired with 5-way"),
-    Ablation("shots in training, matched to the test", "06_shot_sweep", "train_shots", ("1", "5"),
-             "the same shots in `variant_difference`", decision="E14"),
-)  # fmt: skip
+    @property
+    def marks(self) -> dict[str, bool]:
+        """The check marks by the names of the paper's columns."""
+        return {"asi_rd": self.rd, "asi_fd": self.fd, "amd": self.amd, "ami": self.ami}
 
 
-def ablations() -> tuple[Ablation, ...]:
-    """All rows: parameters of notebooks, then every decided option of AMFIR that is not one of those."""
-    named = {row.parameter for row in NOTEBOOK_PARAMETERS}
-    known = {*METHODS[METHOD].options.__dataclass_fields__, "preset"}
-    by_option = [
-        Ablation(
-            f"`{one.option}` ({one.where})",
-            "05_table2_ablation",
-            OPTIONS,
-            tuple(f"{{{one.option}: {_yaml(value)}}}" for value in one.alternatives),
-            decision=one.id,
-        )
-        for one in DECISIONS
-        if one.option in known - named and one.alternatives
+def stream_label(modality: str) -> str:
+    """``RGB``, ``flow``, ``depth``: a modality as it stands in names."""
+    return {"rgb": "RGB"}.get(modality, modality)
+
+
+def table2_configurations(
+    modalities: Sequence[str],
+    *,
+    distill_weight: float = 1.0,
+    score: str = "centred",
+    ami_off: str = "equal",
+    readings: Sequence[str] = ("a", "b"),
+) -> list[Configuration]:
+    """The rows of Table 2, the paper's order, one-sided dominance once for each reading.
+
+    Reading (a): the group of the disabled side is empty, so one modality teaches its own group and the other nobody.
+    Reading (b): all queries are forced into the group of the enabled side, which teaches all of them.
+    Reading (c): as (b), and that modality alone decides at meta-test.
+
+    Args:
+        modalities: appearance, motion.
+        distill_weight: lambda of Eq. 9, for all rows.
+        score: reading of the free energy, for all rows.
+        ami_off: fusion weights of "no AMI"; one of ``AMI_OFF``.
+        readings: which of "a", "b", "c".
+    Raises:
+        UnknownName: no such reading or weights. BadParameter: no reading, or one twice.
+    """
+    if ami_off not in AMI_OFF:
+        raise unknown_name("fusion without AMI (ami_off)", ami_off, AMI_OFF)
+    if not readings or len(set(readings)) < len(readings):
+        raise BadParameter(f"readings is {list(readings)}, but must name some of {', '.join(READINGS)}, each once.")
+    for reading in readings:
+        if reading not in READINGS:
+            raise unknown_name("reading of one-sided dominance", reading, READINGS)
+    own = {"kd_lambda": distill_weight, "score": score}
+    appearance, motion = modalities
+    rows = []
+    for teacher, side, whole, position in (
+        (motion, "fd_only", "t_flow", "second"),
+        (appearance, "rd_only", "t_rgb", "first"),
+    ):
+        for reading in readings:
+            options = own | {"kd_strategy": side if reading == "a" else whole}
+            if reading == "c":
+                options["ami_weight"] = position
+            rows.append(
+                Configuration(
+                    f"{stream_label(teacher)}-dominant only {READINGS[reading]}",
+                    rd=teacher == appearance,
+                    fd=teacher == motion,
+                    reading=reading,
+                    options=options,
+                )  # fmt: skip
+            )
+    return [
+        *rows,
+        Configuration(NO_AMD, amd=False, options=own | {"kd_strategy": "none"}),
+        Configuration(NO_AMI, ami=False, options=own | {"ami_weight": ami_off}),
+        Configuration(FULL, options=own),
     ]
-    return (*NOTEBOOK_PARAMETERS, *by_option)
 
 
-def available(rows: tuple[Ablation, ...], notebooks: Mapping[str, Notebook]) -> tuple[Ablation, ...]:
-    """Those whose notebook is there and declares the parameter."""
-    return tuple(
-        row for row in rows if row.notebook in notebooks and row.parameter in notebooks[row.notebook].parameters
-    )
+def one_sided(configurations: Sequence[Configuration], *, reading: str) -> list[Configuration]:
+    """The two rows with one group only, in one reading: motion-dominant, appearance-dominant."""
+    return [one for one in configurations if one.reading == reading and one.rd != one.fd]
 
 
-def _yaml(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def distillation_strategies(
+    modalities: Sequence[str], *, kd_lambda: float = 1.0, score: str = "centred", control: bool = True
+) -> list[Series]:
+    """The strategies of Figure 4.
+
+    T-RGB and T-Flow: the appearance (motion) stream teaches all queries and learns nothing from the other.
+    Bidirectional is AMFIR: each teaches its own group.  The control has both teach all queries, because the
+    one-sided strategies differ from AMFIR in two things: in direction and in scope.
+
+    Args:
+        modalities: appearance, motion.
+        kd_lambda: lambda of Eq. 9.
+        score: reading of the free energy.
+        control: add "both, all queries".
+    """
+    own = {"kd_lambda": kd_lambda, "score": score}
+    appearance, motion = (stream_label(m) for m in modalities)
+    chosen = {
+        NO_DISTILLATION: {"kd_strategy": "none"},
+        f"T-{appearance}": {"kd_strategy": "t_rgb"},
+        f"T-{motion.capitalize()}": {"kd_strategy": "t_flow"},
+        MUTUAL: {},
+        CONTROL: {"kd_scope": "all"},
+    }
+    return [Series(name, "amfir", own | options) for name, options in chosen.items() if control or name != CONTROL]
+
+
+def published_ablation(dataset: str, n_shot: int, marks: Mapping[str, bool]) -> float:
+    """The accuracy that the paper's Table 2 prints for these check marks, in [0, 1]; NaN where it has none."""
+    table = published("table2")
+    same = (table["dataset"] == PAPERS_NAMES.get(dataset, "")) & (table["shot"] == n_shot)
+    for column, value in marks.items():
+        same &= table[column] == int(value)
+    return float(table.loc[same, "accuracy"].iloc[0]) / 100 if same.any() else np.nan
+
+
+def published_frame(datasets: Sequence[str], cell: TestCell) -> pd.DataFrame:
+    """What the paper prints for the strategies of Figure 4 at these ways and shots.
+
+    Its text prints the bidirectional accuracy alone.  "No distillation" is taken from the row without AMD of its
+    Table 2, which should be the same thing.
+
+    Returns:
+        Columns ``dataset, method, value``; accuracies in [0, 1].
+    """
+    numbers = published("text_numbers")
+    numbers = numbers[(numbers["figure"] == "fig4") & (numbers["setting"] == f"{cell.n_way}-way {cell.n_shot}-shot")]
+    numbers = numbers[numbers["method"].str.contains("bidirectional")].set_index("dataset")["value"]
+    without = Configuration(NO_AMD, amd=False).marks
+    rows = []
+    for dataset in datasets:
+        rows.append((dataset, MUTUAL, float(numbers.get(PAPERS_NAMES.get(dataset, ""), np.nan)) / 100))
+        table2 = published_ablation(dataset, cell.n_shot, without) if cell.n_way == 5 else np.nan
+        rows.append((dataset, NO_DISTILLATION, table2))
+    return pd.DataFrame(rows, columns=["dataset", "method", "value"]).dropna(ignore_index=True)
+
+
+def with_published(frame: pd.DataFrame, configurations: Sequence[Configuration]) -> pd.DataFrame:
+    """Accuracies with the check marks, the reading and the paper's accuracy (column ``paper``) of each row."""
+    by_name = {one.name: one for one in configurations}
+    rows = []
+    for row in frame.to_dict("records"):
+        one = by_name[row["method"]]
+        paper = published_ablation(row["dataset"], row["n_shot"], one.marks) if row["n_way"] == 5 else np.nan
+        rows.append(row | one.marks | {"reading": one.reading, "paper": paper})
+    return pd.DataFrame(rows)

@@ -108,6 +108,9 @@ DECISIONS: tuple[Decision, ...] = (
              "kd_strategy", "bidirectional", ("none", "t_rgb", "t_flow", "rd_only", "fd_only"), "t_rgb and t_flow: one "
              "modality teaches all queries (Fig. 4); rd_only and fd_only: one teaches its group, the other group is "
              "empty (Table 2)"),
+    Decision("E10", "Fig. 5", "whether models are trained again for each number of classes is unsaid",
+             "", "trained with the profile's ways, tested with more", (), "a method that must be told beforehand how "
+             "many classes there will be is of less use, and a sweep then costs evaluation alone"),
     Decision("E12", "Fig. 2", "which samples, modality and aggregation the plotted F has is unsaid", "",
              "mean over queries, modalities and shots of fixed validation episodes, beside each modality", (),
              "fixed episodes: the curve moves because the model does"),

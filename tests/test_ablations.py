@@ -1,0 +1,173 @@
+"""Table 2 and Figure 4: what is switched off, what the paper prints for it, and verdicts that follow the numbers."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from toy_points import named, toy_material, toy_result
+
+from amfir_lib.ablation_claims import ablation_sentences, strategy_claims, strategy_sentences, table2_claims
+from amfir_lib.ablation_tables import (
+    accuracies,
+    bases,
+    differences,
+    shown_bases,
+    shown_claims,
+    shown_table2,
+    with_published_differences,
+)
+from amfir_lib.ablations import (
+    FULL,
+    MUTUAL,
+    NO_AMI,
+    distillation_strategies,
+    one_sided,
+    published_ablation,
+    published_frame,
+    table2_configurations,
+    with_published,
+)
+from amfir_lib.claim_rows import FAILS, HOLDS, UNDECIDED, UNTESTED, listed, shown, verdict_above_zero
+from amfir_lib.errors import BadParameter, UnknownName
+from amfir_lib.experiments import TestCell
+from amfir_lib.methods import resolve_options
+from amfir_lib.paper import published
+from amfir_lib.statistics import Interval
+
+CELL = TestCell(n_way=5, n_shot=1, n_query=4, n_episodes=150)
+ROWS = table2_configurations(("rgb", "flow"))
+
+
+def interval(mean, half_width):
+    return Interval(mean, half_width, half_width / 2, 10, np.nan)
+
+
+def results_of(shares, *, names=("synth-kinetics", "synth-ssv2")):
+    materials = [toy_material(name) for name in names]
+    return [toy_result(m, name, share, [CELL]) for m in materials for name, share in shares.items()]
+
+
+def test_the_check_marks_are_those_of_the_papers_table():
+    printed = published("table2")[["row", "asi_rd", "asi_fd", "amd", "ami"]].drop_duplicates()
+    ours = table2_configurations(("rgb", "flow"), readings=["a"])
+    assert [tuple(map(int, one.marks.values())) for one in ours] == [tuple(row[1:]) for row in printed.to_numpy()]
+    assert [one.name for one in ours[:2]] == ["flow-dominant only (a)", "RGB-dominant only (a)"]
+
+
+def test_each_row_switches_off_what_it_says():
+    options = {one.name: resolve_options("amfir", one.options) for one in ROWS}
+    assert options["flow-dominant only (a)"].kd_strategy == "fd_only"
+    assert options["RGB-dominant only (a)"].kd_strategy == "rd_only"
+    assert options["flow-dominant only (b)"].kd_strategy == "t_flow"
+    assert options["RGB-dominant only (b)"].kd_strategy == "t_rgb"
+    assert options["no AMD"].kd_strategy == "none"
+    assert options[NO_AMI].ami_weight == "equal"
+    assert options[FULL] == resolve_options("amfir", {})
+
+
+def test_the_third_reading_lets_the_dominant_modality_decide_alone():
+    (motion, appearance) = one_sided(table2_configurations(("depth", "flow"), readings=["c"]), reading="c")
+    assert motion.options["ami_weight"] == "second" and appearance.options["ami_weight"] == "first"
+    assert appearance.name == "depth-dominant only (c)"
+
+
+def test_the_weight_of_distillation_holds_for_every_row():
+    rows = table2_configurations(("rgb", "flow"), distill_weight=0.5, score="entropy", ami_off="hard")
+    assert all(one.options["kd_lambda"] == 0.5 and one.options["score"] == "entropy" for one in rows)
+    assert {one.name: one for one in rows}[NO_AMI].options["ami_weight"] == "hard"
+
+
+def test_unknown_readings_and_weights_are_refused():
+    with pytest.raises(UnknownName, match="reading of one-sided dominance"):
+        table2_configurations(("rgb", "flow"), readings=["d"])
+    with pytest.raises(BadParameter, match="each once"):
+        table2_configurations(("rgb", "flow"), readings=["a", "a"])
+    with pytest.raises(UnknownName, match="ami_off"):
+        table2_configurations(("rgb", "flow"), ami_off="certainty")
+
+
+def test_the_strategies_of_figure_4_teach_all_queries_one_way():
+    found = {one.name: resolve_options("amfir", one.options) for one in distillation_strategies(("rgb", "flow"))}
+    assert list(found) == ["no distillation", "T-RGB", "T-Flow", "bidirectional", "both, all queries"]
+    assert [one.kd_strategy for one in found.values()] == ["none", "t_rgb", "t_flow", "bidirectional", "bidirectional"]
+    assert found["both, all queries"].kd_scope == "all"
+    assert len(distillation_strategies(("depth", "flow"), control=False)) == 4
+
+
+def test_published_cells_are_found_by_their_check_marks():
+    marks = {one.name: one.marks for one in ROWS}
+    assert published_ablation("synth-kinetics", 5, marks[FULL]) == pytest.approx(0.9611)
+    assert published_ablation("synth-ssv2", 1, marks["flow-dominant only (b)"]) == pytest.approx(0.5803)
+    assert np.isnan(published_ablation("utd_mhad_depth", 1, marks[FULL]))
+    frame = published_frame(["synth-ssv2", "folder"], CELL).set_index("method")["value"]
+    assert frame.to_dict() == {"bidirectional": pytest.approx(0.706), "no distillation": pytest.approx(0.6181)}
+
+
+def test_a_claim_holds_where_every_interval_lies_above_zero():
+    assert verdict_above_zero([interval(0.02, 0.01), interval(0.03, 0.02)]) == HOLDS
+    assert verdict_above_zero([interval(0.02, 0.01), interval(0.01, 0.02)]) == UNDECIDED
+    assert verdict_above_zero([interval(0.02, 0.01), interval(-0.03, 0.02)]) == FAILS
+    assert verdict_above_zero([interval(0.02, 0.01), None]) == UNDECIDED
+    assert verdict_above_zero([]) == UNTESTED
+
+
+def test_measured_values_are_grouped_by_place():
+    parts = {("a", "1-shot"): interval(0.021, 0.008), ("a", "5-shot"): interval(-0.0001, 0.01), ("b", "1-shot"): None}
+    assert listed(parts) == "a 1-shot +2.1 ± 0.8, 5-shot 0.0 ± 1.0; b 1-shot –"
+    assert shown(interval(-3.97, np.nan), scale=1, decimals=2) == "−3.97"
+
+
+SHARES = {one.name: 0.5 for one in ROWS} | {FULL: 0.8, NO_AMI: 0.98}
+
+
+def test_component_claims_follow_the_paired_differences():
+    found = bases(results_of(SHARES), results_of(SHARES | {NO_AMI: 0.4}), series=named)
+    assert list(found) == ["all queries", "undegraded queries", "degradation-free copies"]
+    rows = pd.DataFrame(table2_claims(found, ROWS)).set_index(["key", "basis"])
+    assert rows.loc[("amd_helps", "all queries"), "verdict"] == HOLDS
+    assert rows.loc[("rgb_only_dominance_lowers", "undegraded queries"), "verdict"] == HOLDS
+    assert rows.loc[("ami_helps", "all queries"), "verdict"] == FAILS
+    assert rows.loc[("ami_helps", "degradation-free copies"), "verdict"] == HOLDS
+    assert rows.loc[("flow_only_dominance_lowers", "all queries"), "value"].startswith("(a) synth-kinetics 1-shot +")
+    assert "+18.8" in rows.loc[("flow_only_dominance_lowers", "all queries"), "paper"]
+    assert "the opposite" in rows.loc[("ami_counts_more_on_ssv2", "all queries"), "paper"]
+
+
+def test_ami_counting_more_on_one_set_is_a_difference_of_differences():
+    shares = {FULL: 0.9, NO_AMI: 0.9} | {one.name: 0.6 for one in ROWS if one.name not in (FULL, NO_AMI)}
+    results = results_of(shares, names=["synth-kinetics"]) + results_of(shares | {NO_AMI: 0.3}, names=["synth-ssv2"])
+    rows = {row["key"]: row for row in table2_claims(bases(results, [], series=named), ROWS)}
+    assert rows["ami_counts_more_on_ssv2"]["verdict"] == HOLDS
+    alone = results_of(shares, names=["synth-ssv2"])
+    assert "ami_counts_more_on_ssv2" not in {row["key"] for row in table2_claims(bases(alone, [], series=named), ROWS)}
+
+
+def test_strategy_claims_ask_for_every_direction():
+    shares = {"no distillation": 0.5, "T-RGB": 0.7, "T-Flow": 0.4, "bidirectional": 0.9, "both, all queries": 0.9}
+    found = bases(results_of(shares), [], series=named)
+    verdicts = {row["key"]: row["verdict"] for row in strategy_claims(found) if row["basis"] == "all queries"}
+    assert verdicts == {
+        "bidirectional_above_unidirectional": HOLDS,
+        "bidirectional_above_none": HOLDS,
+        "unidirectional_above_none": FAILS,  # T-Flow lies below
+    }
+    text = strategy_sentences(differences(found, MUTUAL))
+    assert "it beats no distillation (+" in text and "no difference is shown to both, all queries" in text
+
+
+def test_table_2_shows_check_marks_and_the_papers_number():
+    found = bases(results_of(SHARES), [], series=named)
+    table = shown_table2(with_published(accuracies(found), ROWS), ROWS, caption="")
+    assert list(table.shown["configuration"]) == [one.name for one in ROWS]
+    assert table.shown.loc[0, ["RD", "FD", "AMD", "AMI"]].tolist() == ["×", "✓", "✓", "✓"]
+    assert table.shown["synth-kinetics 1-shot, paper"].tolist()[-1] == "82.8"
+    assert len(table.data) == 2 * 2 * len(ROWS)  # bases and data sets
+
+
+def test_differences_carry_bases_and_the_papers_difference():
+    found = bases(results_of(SHARES), results_of(SHARES), series=named)
+    frame = with_published_differences(differences(found, FULL), ROWS)
+    shown_frame = shown_bases(frame, caption="").shown
+    assert shown_frame.loc[0, "paper"] == "+18.8" and shown_frame.loc[0, "verdict"] == "better"
+    assert {"all queries", "undegraded queries", "degradation-free copies"} <= set(shown_frame)
+    assert "On undegraded queries all verdicts stay" in ablation_sentences(frame)
+    assert "verdict" in shown_claims(table2_claims(found, ROWS)).shown
