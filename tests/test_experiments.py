@@ -37,7 +37,8 @@ def material(tmp_path_factory):
 def runs(material):
     return [
         Run(material, "amfir", OPTIONS, QUICK), Run(material, "amfir", OPTIONS, QUICK, seed=1),
-        Run(material, "protonet_lf", OPTIONS, QUICK), Run(material, "protonet", OPTIONS, QUICK),
+        Run(material, "protonet_lf", OPTIONS, QUICK),
+        Run(material, "protonet", OPTIONS, tuned.training("protonet", QUICK)),
         Run(material, "amfir", OPTIONS | {"kd_lambda": 0.0}, QUICK),
     ]  # fmt: skip
 
