@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -138,8 +140,9 @@ def test_the_gradient_of_a_step_is_that_of_the_mean_loss_of_its_episodes(place):
 
 
 def test_frozen_batch_norms_keep_statistics_scales_and_shifts(place):
+    training = replace(TRAINING, steps=1, validate_every=1)
     for frozen in (True, False):
-        job = job_of(place, freeze_batch_norm=frozen, clips_per_pass=2)
+        job = job_of(place, training=training, freeze_batch_norm=frozen, clips_per_pass=2)
         before = {n: v.clone() for n, v in job.streams["rgb"].state_dict().items()}
         train_end_to_end(job)
         after = job.streams["rgb"].state_dict()
@@ -214,8 +217,6 @@ def test_what_cannot_be_trained_is_refused(place):
     settings = EndToEnd()
     with pytest.raises(BadParameter, match="assembled from protonet, protonet_f"):
         build_job(replace(run, method="protonet_lf"), backbones, None, settings)
-    with pytest.raises(BadParameter, match="has no loss"):
-        build_job(replace(run, method="nearest_mean"), backbones, None, settings)
 
     class OnlyFrozen:
         name, modality, dim, input_size = "only-frozen", "rgb", 96, 64
@@ -239,6 +240,37 @@ def test_items_are_read_ahead_and_stay_in_order():
     assert list(prefetched(lambda i: i * i, range(5))) == [0, 1, 4, 9, 16] and list(prefetched(str, [])) == []
     with pytest.raises(ZeroDivisionError):
         list(prefetched(lambda i: 1 / i, [1, 0]))
+
+
+class ThreadRanks:
+    """Two threads that add up as two devices would."""
+
+    world_size = 2
+
+    def __init__(self, rank, shared):
+        self.global_rank, (self.barrier, self.values) = rank, shared
+
+    def all_reduce(self, value, *, reduce_op):
+        self.values[self.global_rank] = value.clone()
+        self.barrier.wait()
+        total = sum(self.values)
+        self.barrier.wait()
+        return total / 2 if reduce_op == "mean" else total
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_two_devices_take_the_steps_of_one(place, frozen):
+    training = replace(TRAINING, steps=3, validate_every=3)
+    jobs = [job_of(place, training=training, freeze_batch_norm=frozen) for _ in range(3)]
+    one = train_end_to_end(jobs.pop())
+    shared = threading.Barrier(2, timeout=60), [None, None]
+    with ThreadPoolExecutor(2) as pool:
+        waiting = [pool.submit(train_end_to_end, job, ranks=ThreadRanks(r, shared)) for r, job in enumerate(jobs)]
+        first, second = (future.result() for future in waiting)
+    assert first.history.equals(second.history)
+    np.testing.assert_allclose(first.history["loss"], one.history["loss"], rtol=1e-4 if frozen else 0.05)
+    for name, value in weights(first).items():
+        torch.testing.assert_close(weights(second)[name], value, rtol=0, atol=0)
 
 
 def test_several_devices_need_fabric_and_episodes_enough(place, monkeypatch):

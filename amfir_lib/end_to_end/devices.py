@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import copy
+import tempfile
 from functools import partial
+from pathlib import Path
 from typing import Any
+
+import pandas as pd
+import torch
 
 from amfir_lib.end_to_end.job import Job
 from amfir_lib.end_to_end.loop import TrainedEndToEnd, train_end_to_end
 from amfir_lib.errors import BackboneUnavailable, BadParameter
 
 INSTALL = "pip install lightning-fabric"
+FRAMES = ("history", "validation")  # of a TrainedEndToEnd
 
 
 def train_on_devices(job: Job, *, device: str = "cpu", n_devices: int = 1) -> TrainedEndToEnd:
@@ -40,9 +47,20 @@ def train_on_devices(job: Job, *, device: str = "cpu", n_devices: int = 1) -> Tr
         ) from error
     kind = device.partition(":")[0]
     fabric = Fabric(accelerator=kind, devices=n_devices, strategy="ddp_spawn")
-    return fabric.launch(partial(_train_rank, job=job))
+    with tempfile.TemporaryDirectory() as folder:  # weights travel better in a file than through a queue
+        path = Path(folder) / "trained.pt"
+        fabric.launch(partial(_train_rank, job=job, path=path))
+        found = torch.load(path, weights_only=True, map_location="cpu")
+    frames = {name: pd.DataFrame(found.pop(name)) for name in FRAMES}
+    return TrainedEndToEnd(**found, **frames)
 
 
-def _train_rank(fabric: Any, *, job: Job) -> TrainedEndToEnd:
-    """What each process does."""
-    return train_end_to_end(job, device=str(fabric.device), ranks=fabric)
+def _train_rank(fabric: Any, *, job: Job, path: Path) -> None:
+    """What each process does; the first one hands over what all have found."""
+    job.method, job.streams = copy.deepcopy((job.method, job.streams))  # spawned processes share the memory of weights
+    fabric.barrier()
+    trained = train_end_to_end(job, device=str(fabric.device), ranks=fabric)
+    if fabric.global_rank == 0:
+        rows = {name: getattr(trained, name).to_dict("records") for name in FRAMES}
+        torch.save(vars(trained) | rows, path)
+    fabric.barrier()
