@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import miniatures
 import numpy as np
 import pandas as pd
 import pytest
 from toy_clips import ToyBackbone
+from toy_tables import QUICK
 
+from amfir_lib.backbones.compact import CompactBackbone, CompactNet
 from amfir_lib.config import REAL_BENCHMARKS, Config
 from amfir_lib.data import overview
 from amfir_lib.data.benchmarks import BENCHMARKS, REAL_NAMES, published_class_sizes, published_videos
@@ -19,7 +22,9 @@ from amfir_lib.data.features import extract_stores
 from amfir_lib.data.manifest import SPLITS
 from amfir_lib.data.real import group_of
 from amfir_lib.errors import BadParameter, DataNotFound, ManifestError, TooFewVideos, UnknownParameter
+from amfir_lib.experiments import Material, Run, TestCell, run_all
 from amfir_lib.materials import open_dataset
+from amfir_lib.methods.base import seeded_init
 from amfir_lib.storage import read_json
 
 MAKERS = {
@@ -45,6 +50,12 @@ def copy_of(pristine, tmp_path):
 
 def load(name, root, cache, **options):
     return load_dataset(name, cache_dir=cache, data_root=root, **({"class_counts": "2/2/2", "min_found": 0} | options))
+
+
+def random_weights(stream):
+    with seeded_init(0, stream):
+        net = CompactNet(2 if stream == "flow" else 3)
+    return {name: values.clone() for name, values in net.state_dict().items()}
 
 
 def report_of(cache):
@@ -137,6 +148,18 @@ def test_groups_are_films_source_videos_and_youtube_ids(pristine, tmp_path):
 def test_loading_does_not_depend_on_workers_or_on_earlier_looks(pristine, tmp_path):
     digests = {load("hmdb51", pristine["hmdb51"][0], tmp_path / str(n), n_jobs=n).digest for n in (1, 2, 1)}
     assert len(digests) == 1
+
+
+@pytest.mark.parametrize("key", MAKERS)
+def test_a_method_learns_from_and_is_tested_on_every_miniature(pristine, tmp_path, key):
+    dataset = load(MAKERS[key][0], pristine[key][0], tmp_path)
+    backbones = {stream: CompactBackbone(stream, random_weights(stream)) for stream in ("rgb", "flow")}
+    stores = extract_stores(dataset, backbones, cache_dir=tmp_path, flow_size=32)
+    training = replace(QUICK, n_way=2, shots=(1,), n_query=1, steps=2, n_val_episodes=4, val_n_way=2)
+    run = Run(Material(dataset, stores), "amfir", {"width": 4}, training)
+    cell = TestCell(n_way=2, n_shot=1, n_query=1, n_episodes=10)
+    (result,) = run_all([run], [cell], cache_dir=tmp_path / "runs")
+    assert result.tests[cell].accuracy.shape == (10,)
 
 
 # ---------------------------------------------------------------------------------------------- which videos
