@@ -6,11 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from toy_results import CELL, EPISODES, N_CLASSES, TABLE, fold_of, result
 
 from amfir_lib.errors import BadParameter, UnknownName
 from amfir_lib.evaluation import QueryResults
 from amfir_lib.experiments import TestCell
-from amfir_lib.feature_table import FeatureTable
 from amfir_lib.statistics import Sample, class_jackknife, paired_difference, pooled_jackknife
 from amfir_lib.tables import (
     UNDEGRADED,
@@ -23,39 +23,6 @@ from amfir_lib.tables import (
     selection_table,
     verdict,
 )
-
-N_CLASSES, CLIPS = 12, 8
-CELL = TestCell(n_way=3, n_shot=1, n_query=2, n_episodes=40)
-TABLE = FeatureTable(
-    {},
-    labels=np.repeat(np.arange(N_CLASSES), CLIPS),
-    groups=np.arange(N_CLASSES * CLIPS),
-    splits=np.full(N_CLASSES * CLIPS, "test"),
-    class_names=[str(number) for number in range(N_CLASSES)],
-    degraded=np.tile(["rgb", "flow"], N_CLASSES * CLIPS // 2),
-)
-EPISODES = CELL.episodes(TABLE)
-
-
-def fold_of(number: int) -> FeatureTable:
-    """The same clips with one half of the classes in test and the other half in train."""
-    in_test = TABLE.labels // (N_CLASSES // 2) == number
-    return replace(TABLE, splits=np.where(in_test, "test", "train"))
-
-
-def result(method: str, seed: int, accuracy: float, stream: int = 0, *, table=TABLE, cells=(CELL,), dataset="toy"):
-    """A run as far as tables read it: every query right with a given probability."""
-    rng = np.random.default_rng([seed, stream])
-    tests = {}
-    for cell in cells:
-        shape = (cell.n_episodes, cell.n_way * cell.n_query)
-        correct = {name: rng.random(shape) < accuracy for name in ("fused", "rgb", "flow")}
-        values = {name: rng.random(shape) for name in ("rgb", "flow")}
-        tests[cell] = QueryResults(correct, {}, values, values, values)
-    material = SimpleNamespace(dataset=SimpleNamespace(name=dataset), layout=lambda: table)
-    run = SimpleNamespace(material=material, method=method, seed=seed)
-    return SimpleNamespace(run=run, tests=tests, record={})
-
 
 RESULTS = [result("amfir", seed, 0.9, 1) for seed in range(3)] + [result("protonet", seed, 0.5, 2) for seed in range(3)]
 

@@ -1,0 +1,138 @@
+"""Table 1: the paper's order, its printed numbers, and when a cell may be bold."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_figures import texts
+from toy_results import TABLE, methods, result
+
+from amfir_lib import figures, tables
+from amfir_lib.experiments import TestCell
+from amfir_lib.methods import METHODS
+from amfir_lib.paper import doubtful_cells, published, published_name
+from amfir_lib.tables.rows import NOT_IN_PAPER, PAPERS_ROWS, heading
+
+FIVE_WAY = TestCell(n_way=5, n_shot=5, n_query=2, n_episodes=60)
+
+
+def frame_of(accuracies: dict[str, float], dataset: str = "synth-ssv2", cells=(FIVE_WAY,)) -> pd.DataFrame:
+    return tables.table1_frame(methods(accuracies, dataset=dataset, cells=cells))
+
+
+def test_rows_stand_in_the_order_of_the_paper_and_no_method_is_lost():
+    assert tables.ordered_methods(METHODS)[:4] == ["matchingnet", "trx", "hyrsm", "strm"]
+    assert sorted(tables.ordered_methods(METHODS)) == sorted(METHODS)
+    printed = list(dict.fromkeys(published("table1")["method"]))
+    assert printed == [name for rows in PAPERS_ROWS.values() for name in rows.values()]
+
+
+def test_the_heading_is_the_modality_that_a_method_reads():
+    assert heading("trx", ("depth", "flow")) == "Depth"
+    assert heading("trx_f", ("rgb", "flow")) == "Flow"
+    assert heading("amfir", ("rgb", "flow")) == "Multimodal"
+    assert heading("otam", ("rgb", "flow")) == heading("nearest_mean", ("rgb", "flow")) == NOT_IN_PAPER
+
+
+def test_the_papers_number_of_the_same_cell_stands_beside_ours():
+    frame = frame_of({"amfir": 0.8, "protonet_ec": 0.5, "otam": 0.4}).set_index("method")
+    assert frame.loc["amfir", "paper"] == pytest.approx(0.923)
+    assert "49.5" not in frame.loc["protonet_ec", "paper_doubt"] and frame.loc["protonet_ec", "paper_doubt"]
+    assert np.isnan(frame.loc["otam", "paper"])
+    shown = tables.shown_table1(frame.reset_index(), caption="").shown.set_index("method")
+    assert "*paper 49.5†*" in shown.loc["ProtoNet-EC (our reading)", "synth-ssv2 5-shot"]
+    assert shown.loc["OTAM", "modality"] == NOT_IN_PAPER
+
+
+def test_other_data_other_ways_and_other_shots_have_no_printed_number():
+    assert frame_of({"amfir": 0.8}, dataset="my_clips")["paper"].isna().all()
+    three_way = TestCell(n_way=3, n_shot=5, n_query=2, n_episodes=60)
+    two_shot = TestCell(n_way=5, n_shot=2, n_query=2, n_episodes=60)
+    assert frame_of({"amfir": 0.8}, cells=(three_way, two_shot))["paper"].isna().all()
+    assert published_name("synth-kinetics") == published_name("kinetics-100") == "Kinetics"
+    assert published_name("ssv2-small") == published_name("utd_mhad_depth") == ""
+
+
+def test_only_cells_that_the_notes_doubt_are_flagged():
+    doubts = doubtful_cells()
+    assert ("Matching Net", "Kinetics", 5) in doubts and ("ProtoNet-EA", "HMDB51", 5) in doubts
+    assert ("Matching Net", "Kinetics", 1) not in doubts and ("TRX", "SSv2", 1) not in doubts
+    printed = published("table1").set_index(["method", "dataset", "shot"])["accuracy"]
+    assert all(np.isfinite(printed[cell]) for cell in doubts)
+
+
+def test_the_best_is_bold_only_if_it_differs_from_amfir_or_amfir_from_the_next():
+    clear = frame_of({"amfir": 0.95, "amfar": 0.5, "trx": 0.4}).set_index("method")
+    assert clear["bold"].tolist() == [False, False, True] and clear.loc["amfir", "best"]
+    other = frame_of({"amfir": 0.5, "amfar": 0.95, "trx": 0.4}).set_index("method")
+    assert other.loc["amfar", "bold"] and other["bold"].sum() == 1
+    close = frame_of({"amfir": 0.8, "amfar": 0.8, "trx": 0.4})
+    assert close["best"].sum() == 1 and not close["bold"].any()
+
+
+def test_one_method_alone_is_best_and_not_bold():
+    frame = frame_of({"amfir": 0.8})
+    assert frame["best"].all() and not frame["bold"].any()
+
+
+def test_the_caption_says_what_is_measured_and_what_is_not():
+    frame = frame_of({"amfir": 0.8, "protonet_ec": 0.5})
+    caption = tables.caption_of_table1(frame, kind="synthetic clips")
+    for part in ("synthetic", "5-way", "60 episodes of 10 queries", "12 test classes", "no reference values",
+                 "ProtoNet-EC, SSv2 5-shot, 49.5: suspicious"):  # fmt: skip
+        assert part in caption
+    assert "paper" not in tables.caption_of_table1(frame_of({"amfir": 0.8}, dataset="mine"), kind="real clips")
+
+
+def test_differences_are_given_on_all_and_on_undegraded_queries():
+    some = np.where(np.arange(len(TABLE.labels)) % 2 == 0, "rgb", "none")
+    table = TABLE.__class__(**{**vars(TABLE), "degraded": some})
+    frame = tables.table1_paired(methods({"amfir": 0.95, "amfar": 0.5}, table=table))
+    assert frame["basis"].tolist() == [tables.ALL, tables.UNDEGRADED]
+    shown = tables.shown_table1_paired(frame, caption="").shown
+    assert shown.loc[0, "toy 1-shot"].startswith("**+")
+
+
+def test_bases_stand_side_by_side_and_a_missing_one_is_a_dash():
+    results, copies = methods({"amfir": 0.8, "trx": 0.5}), methods({"amfir": 0.7}, dataset="toy-clean")
+    shown = tables.bases_table(results, copies, methods=["trx", "amfir"]).shown
+    assert shown["method"].tolist() == ["TRX", "AMFIR"]
+    assert shown["degradation-free copies"][0] == "–" != shown["degradation-free copies"][1]
+    assert shown["undegraded queries"].tolist() == ["–", "–"]  # every clip of the toy table is degraded
+
+
+def test_costs_come_from_the_records_and_an_untrained_method_has_none():
+    trained, untrained = result("trx", 0, 0.5), result("nearest_mean", 0, 0.5)
+    for one, seconds, best in ((trained, 8.0, 30), (untrained, 0.0, None)):
+        one.record.update(
+            seconds=seconds, step_seconds=seconds / 40, parameters=1234, best_step=best, device="cpu", val_accuracy=None
+        )
+        one.run.training = type("Training", (), {"steps": 40, "episodes_per_step": 2})()
+    frame = tables.cost_table([trained, untrained]).set_index("method")
+    assert frame.loc["trx", "step_ms"] == pytest.approx(200) and frame.loc["trx", "episodes"] == 80
+    assert np.isnan(frame.loc["nearest_mean", "step_ms"])
+    shown = tables.shown_costs(frame.reset_index()).shown
+    assert shown.loc[0, "parameters"] == "1,234" and shown.loc[1, "ms per step"] == "–"
+
+
+def test_the_figure_names_every_row_and_draws_the_papers_numbers_hollow():
+    figure = figures.accuracy_dots(frame_of({"amfir": 0.8, "protonet_ec": 0.5, "otam": 0.4, "trx": 0.5}))
+    found = texts(figure)
+    for name in ("AMFIR", "TRX", "OTAM", "RGB", "Multimodal", NOT_IN_PAPER, "accuracy (%)"):
+        assert name in found
+    hollow = [line for line in figure.axes[0].lines if line.get_markerfacecolor() == "white" and len(line.get_xdata())]
+    assert sorted(float(line.get_xdata()[0]) for line in hollow) == pytest.approx([49.5, 64.6, 92.3])
+
+
+def test_the_learning_grid_has_a_panel_for_each_method_and_marks_the_kept_state():
+    rows = [
+        {"dataset": d, "step": step, "seed": seed, "series": name, "value": 0.2 + step / 100}
+        for d in ("a", "b") for name in ("TRX", "AMFIR") for seed in (0, 1) for step in (0, 10, 20)
+    ]  # fmt: skip
+    kept = pd.DataFrame([{"dataset": "a", "series": "TRX", "step": 10}])
+    figure = figures.learning_grid(pd.DataFrame(rows), kept, chance=0.2)
+    first = figure.axes[0]
+    assert first.get_title(loc="left") == "TRX"
+    (dot,) = [line.get_xydata()[0] for line in first.lines if len(line.get_xdata()) == 1]
+    assert dot == pytest.approx([10, 30])
