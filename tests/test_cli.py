@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+from pathlib import Path
 
 import pytest
+import torch
 from small_notebooks import write_notebook
 
-from amfir_lib import __version__, cli, paths, runner
+from amfir_lib import __version__, cli, fusion, paths, runner
 from amfir_lib.housekeeping import TAG, tag_cache
+from amfir_lib.storage import digest_of_source, write_json
 
 RUN_ALL = paths.REPOSITORY / "run_all.sh"
 
@@ -32,7 +36,12 @@ def requests(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["check"], '"check" comes with a later version'),
+        (["check", "--dry-run"], "--dry-run and --list belong to a run, not to check"),
+        (["--cold"], "--cold and --exact belong to the command check"),
+        (["--stale"], "belong to the command clean"),
+        (["--set", "n_way=3"], "Add --dataset NAME, or make it a variant: -p n_way=3"),
+        (["--dataset", "synth-ssv2", "--set", "kd_lambda=3"], "Any other change is a variant: -p kd_lambda=3"),
+        (["--dataset", "synth-ssv2", "--set", "n_way"], "--set NAME=VALUE"),
         (["--backend", "dask"], "--backend dask comes with a later version"),
         (["--scheduler", "tcp://x"], "--scheduler comes with a later version"),
         (["--devices", "2"], "--devices 2 comes with a later version"),
@@ -66,15 +75,32 @@ def test_options_reach_the_runner(requests, tmp_path, monkeypatch):
 
 def test_a_relative_data_root_is_found_from_where_the_user_stands(requests, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    cli.main(["--dataset", "folder", "--data-root", "clips"])
+    cli.main(["--dataset", "folder", "--data-root", "clips", "--set", "class_counts=4/3/3", "-p", "score=entropy"])
+    assert requests[0].facts == {"class_counts": "4/3/3"} and requests[0].overrides == {"score": "entropy"}
+    command = "./run_all.sh --dataset folder --data-root DIR/clips --set class_counts=4/3/3"
+    assert requests[0].command == command  # no path of this machine
     data_root = requests[0].baseline["data_root"]
     assert (paths.REPOSITORY / data_root).resolve() == tmp_path.resolve() / "clips"
 
 
-def test_list_and_help_of_a_notebook_need_no_kernel(capsys, tmp_path):
+def test_list_says_what_a_notebook_makes_takes_and_needs_in_time(capsys, tmp_path):
+    other = "profile: str = 'smoke'\nn_way: int = 5  # classes per episode\nmargin: float = 0.1  # to dominate"
     write_notebook(tmp_path, "03_free_energy")
-    assert cli.main(["--notebooks-dir", str(tmp_path), "--list"]) == 0
-    assert capsys.readouterr().out.split() == ["03_free_energy", "03_free_energy"]
+    write_notebook(tmp_path, "04_other", parameters=other, needs=["03_free_energy"])
+    record = {"seconds": 190, "environment": {"cores": 2, "device": "cpu"}, "peak_memory_bytes": 1.2e9}
+    write_json(tmp_path / "results" / "smoke" / "records" / "04_other.json", record)
+    assert cli.main(["--notebooks-dir", str(tmp_path), "--list", "--results-dir", str(tmp_path / "results")]) == 0
+    text = capsys.readouterr().out
+    first, second, shared = text.split("\n\n")[:3]
+    assert "not measured yet (no record in smoke)" in first and "margin" not in first
+    assert "3:10 min on 2 cores (cpu), 1.2 GB, by its record in smoke" in second
+    assert "tables      04_other" in second and "needs       03_free_energy" in second
+    assert "margin: float = 0.1   to dominate" in second and "n_way" not in second
+    assert "n_way: int = 5   classes per episode" in shared
+
+
+def test_help_of_a_notebook_needs_no_kernel(capsys, tmp_path):
+    write_notebook(tmp_path, "03_free_energy")
     assert cli.main(["--notebooks-dir", str(tmp_path), "--help", "03"]) == 0
     assert "n_way: int = 5   classes per episode" in capsys.readouterr().out
 
@@ -110,6 +136,39 @@ def test_clean_says_what_and_how_much_and_removes_only_a_folder_of_ours(capsys, 
     assert not (results / "study" / "variants").exists() and (results / "study").exists()
 
 
+def test_clean_stale_removes_runs_that_no_present_code_and_no_record_refers_to(capsys, tmp_path):
+    cache, results = tmp_path / "cache", tmp_path / "results"
+    tag_cache(cache)
+    now = {"torch": torch.__version__, "code": {"amfir_lib.fusion": digest_of_source(fusion), "run": "0"}, "parts": {}}
+    old = now | {"code": {"amfir_lib.fusion": "0"}}
+
+    def add(name: str, identity: dict | None) -> Path:
+        folder = cache / "runs" / "toy" / name
+        write_json(folder / "history.json", {})
+        if identity:
+            write_json(folder / "record.json", {"identity": identity, "key": name.rpartition("-")[2]})
+        return folder
+
+    whole = now | {"parts": {"protonet": "part"}}
+    kept = [add("protonet_lf-0-now", whole), add("amfir-0-named", old), add("protonet-0-part", old)]
+    gone = [add("trx-0-old", old), add("trx-1-other", now | {"torch": "0"}), add("trx-2-gone", old | {"code": {}})]
+    gone[2].joinpath("record.json").unlink()  # interrupted
+    os.utime(gone[2], (0, 0))
+    os.utime(gone[2] / "history.json", (0, 0))
+    kept.append(add("trx-2-later", now))
+    write_json(results / "study" / "records" / "02_a.json", {"numbers": {"runs": [{"key": "named"}]}})
+    places = ["--cache-dir", str(cache), "--results-dir", str(results)]
+
+    assert cli.main(["clean", "--stale", *places]) == 1  # nobody there to ask
+    text = capsys.readouterr().out
+    assert "amfir_lib.fusion has changed since" in text and "made with torch 0" in text
+    assert "interrupted, and trx-2-later was finished later" in text
+    assert cli.main(["clean", "--stale", "--yes", *places]) == 0
+    assert all(folder.exists() for folder in kept) and not any(folder.exists() for folder in gone)
+    assert cli.main(["clean", "--stale", *places]) == 0
+    assert "There is nothing to remove." in capsys.readouterr().out
+
+
 def test_clean_refuses_a_folder_that_may_not_be_ours(capsys, tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     assert TAG in refused(capsys, "clean", "--cache", "--yes", "--cache-dir", str(tmp_path))
@@ -134,8 +193,3 @@ def test_the_script_works_through_a_link_with_a_space_in_its_path(tmp_path):
     link.symlink_to(RUN_ALL)
     result = subprocess.run([str(link), "--version"], capture_output=True, text=True, check=True)
     assert __version__ in result.stdout
-
-
-def test_the_script_refuses_what_comes_later(tmp_path):
-    result = run_all("check", cwd=tmp_path)
-    assert result.returncode == 2 and "comes with a later version" in result.stderr

@@ -262,6 +262,43 @@ def test_a_variant_is_written_beside_the_baseline_and_never_over_it(study):
     assert study.reasons("01_first") == "up to date"
 
 
+def test_a_variant_says_how_it_differs_or_why_it_cannot(study):
+    study.add("01_first")
+    _, text = study.run(overrides={"n_way": "7"})
+    assert "01_first has no baseline yet. Make it with: ./run_all.sh --only 01_first and run this again" in text
+    study.run()
+    _, text = study.run(overrides={"n_way": "7"})
+    assert "up to date" in text and "01_first measures no test accuracy; compare its tables" in text
+
+
+def test_what_describes_a_data_set_is_part_of_its_baseline(study):
+    study.add("01_first", parameters='profile: str = "smoke"\nn_way: int = 5\nclass_counts: str = ""')
+    study.add("02_other")
+    _, text = study.run(facts={"n_way": "3", "class_counts": "4/3/3"})
+    assert "02_other without class_counts: no such parameter there." in text
+    assert (study.output_dir / "tables" / "01_first.csv").read_text() == "n_way\n3\n"
+    assert not (study.output_dir / "variants").exists()
+    assert "parameter n_way changed from 3 to 5" in study.reasons("01_first")
+
+
+def test_a_dry_run_ends_with_how_many_notebooks_and_how_long_they_took(study):
+    study.add("01_first")
+    study.add("02_other")
+    _, text = study.run(dry_run=True)
+    assert "2 of 2 notebooks would run. Results: " in text
+    record = study.output_dir / "records" / "01_first.json"
+    record.parent.mkdir(parents=True)
+    record.write_text('{"seconds": 42}')
+    _, text = study.run(dry_run=True)
+    assert "2 of 2 notebooks would run; their last records say 42 s (1 of them without a record)." in text
+
+
+def test_every_run_renews_the_guide(study):
+    study.add("01_first")
+    study.run()
+    assert "`./run_all.sh --profile smoke --only 01_first`" in (study.output_dir / "GUIDE.md").read_text()
+
+
 def test_variants_with_the_same_readable_name_do_not_share_a_folder():
     assert runner.variant_name({"n_ways": "5,6"}) == "n_ways=5,6"
     assert runner.variant_name({"pattern": "a b"}) != runner.variant_name({"pattern": "ab"})

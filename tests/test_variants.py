@@ -1,0 +1,117 @@
+"""The difference of a variant to its baseline: paired on the same episodes, or refused with a reason."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from toy_tables import QUICK, toy_material
+
+from amfir_lib import tables, variants
+from amfir_lib.experiments import Series, TestCell, name_of, run_all
+from amfir_lib.exports import write_table
+from amfir_lib.storage import write_json
+
+CELL = TestCell(n_way=3, n_shot=1, n_query=2, n_episodes=30)
+OPTIONS = {"width": 4}
+
+
+class Notebooks:
+    """Baseline and variant of one notebook with toy runs, each with the record that the runner would find."""
+
+    def __init__(self, folder) -> None:
+        self.cache, self.baseline = folder / "cache", folder / "study"
+        self.variant = self.baseline / "variants" / "x"
+        self.material = toy_material(folder / "stores")
+
+    def run(self, place, kd_lambda: float, *, cells=(CELL,), seeds=(0, 1), training=QUICK):
+        series = [Series("AMFIR", "amfir", OPTIONS | {"kd_lambda": kd_lambda}), Series("ProtoNet", "protonet", OPTIONS)]
+        runs = [run for one in series for run in one.runs(self.material, training, seeds)]
+        results = run_all(runs, cells, cache_dir=self.cache)
+        facts = tables.run_facts(results, series=name_of(series))
+        write_json(place / "records" / "02_training.json", {"numbers": {"runs": facts}, "seconds": 1.0})
+        return results, name_of(series)
+
+    def compare(self):
+        return variants.compare(self.baseline, self.variant, self.cache, notebooks=["02_training"])
+
+
+@pytest.fixture(scope="module")
+def notebooks(tmp_path_factory):
+    return Notebooks(tmp_path_factory.mktemp("variants"))
+
+
+def test_the_difference_equals_the_paired_table_of_one_run_that_holds_both(notebooks):
+    notebooks.run(notebooks.baseline, 1.0)
+    notebooks.run(notebooks.variant, 0.0)
+    found = notebooks.compare()
+    (row,) = found.data.to_dict("records")
+
+    both = [Series("before", "amfir", OPTIONS), Series("after", "amfir", OPTIONS | {"kd_lambda": 0.0})]
+    runs = [run for one in both for run in one.runs(notebooks.material, QUICK, (0, 1))]
+    results = run_all(runs, [CELL], cache_dir=notebooks.cache)
+    expected = tables.paired_table(results, "after", series=name_of(both)).iloc[0]
+    for name in ("difference", "half_width", "p_value", "p_holm", "verdict", "n_classes", "n_shot"):
+        both_missing = pd.isna(row[name]) and pd.isna(expected[name])
+        assert row[name] == expected[name] or both_missing, name
+    assert row["series"] == "AMFIR" and row["n_episodes"] == 30
+    assert row["variant"] - row["baseline"] == pytest.approx(row["difference"])
+
+
+def test_it_says_what_differs_and_which_runs_the_parameter_does_not_reach(notebooks):
+    notebooks.run(notebooks.baseline, 1.0)
+    notebooks.run(notebooks.variant, 0.0)
+    text = " ".join(notebooks.compare().remarks)
+    assert "02_training: the runs differ in kd_lambda 1.0 -> 0.0." in text
+    assert "the parameter does not reach ProtoNet: these are the baseline's own runs." in text
+
+
+def test_other_episodes_are_not_paired(notebooks):
+    notebooks.run(notebooks.baseline, 1.0)
+    notebooks.run(notebooks.variant, 0.0, cells=(replace(CELL, n_way=4),))
+    found = notebooks.compare()
+    assert found.data.empty
+    assert "AMFIR (toy), ProtoNet (toy) met other test episodes than the baseline" in " ".join(found.remarks)
+
+
+def test_more_training_steps_reach_every_trained_method(notebooks):
+    notebooks.run(notebooks.baseline, 1.0)
+    notebooks.run(notebooks.variant, 1.0, training=replace(QUICK, steps=QUICK.steps + 2))
+    found = notebooks.compare()
+    assert list(found.data["series"]) == ["AMFIR", "ProtoNet"]
+    assert f"steps {QUICK.steps} -> {QUICK.steps + 2}" in " ".join(found.remarks)
+
+
+def test_a_variant_without_a_baseline_names_the_command_that_makes_one(notebooks, tmp_path):
+    notebooks.run(notebooks.variant, 0.0)
+    found = variants.compare(tmp_path, notebooks.variant, notebooks.cache, notebooks=["02_training"])
+    assert found.data.empty
+    assert "02_training has no baseline yet. Make it with: ./run_all.sh --only 02_training" in found.remarks[0]
+
+
+def test_a_committed_record_whose_runs_are_not_in_this_cache_names_the_command_too(notebooks, tmp_path):
+    notebooks.run(notebooks.baseline, 1.0)
+    notebooks.run(notebooks.variant, 0.0)
+    found = variants.compare(notebooks.baseline, notebooks.variant, tmp_path, notebooks=["02_training"])
+    assert found.data.empty
+    assert "the cache does not hold the runs of the baseline. Compute them with" in found.remarks[0]
+
+
+def test_a_notebook_without_tests_has_nothing_to_pair(notebooks, tmp_path):
+    for place in (tmp_path / "a", tmp_path / "b"):
+        write_json(place / "records" / "01_data.json", {"numbers": {}})
+    found = variants.compare(tmp_path / "a", tmp_path / "b", tmp_path, notebooks=["01_data"])
+    assert found.remarks == ("01_data measures no test accuracy; compare its tables with the baseline's.",)
+
+
+def test_the_table_says_what_it_is_and_is_written_in_three_forms(notebooks, tmp_path):
+    notebooks.run(notebooks.baseline, 1.0)
+    notebooks.run(notebooks.variant, 0.0)
+    table = notebooks.compare().table("kd_lambda=0.0")
+    paths = write_table(table, tmp_path / variants.TABLE)
+    text = paths[1].read_text()
+    assert [path.suffix for path in paths] == [".csv", ".md", ".tex"]
+    assert "Variant kd_lambda=0.0 minus baseline on identical test episodes" in text
+    assert "AMFIR" in text and np.isfinite(pd.read_csv(paths[0])["difference"]).all()
