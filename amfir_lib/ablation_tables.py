@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from amfir_lib.ablations import FULL, Configuration, published_ablation
+from amfir_lib.copies import original
 from amfir_lib.experiments import RunResult
 from amfir_lib.exports import Table
 from amfir_lib.leave_out import (
@@ -39,7 +41,7 @@ def bases(
     found = {
         ALL_QUERIES: points(results, series=series),
         UNDEGRADED: points(results, series=series, queries=UNDEGRADED),
-        CLEAN_COPIES: points(clean, series=series),
+        CLEAN_COPIES: [replace(one, dataset=original(one.dataset)) for one in points(clean, series=series)],
     }
     return {basis: part for basis, part in found.items() if part}
 

@@ -68,6 +68,7 @@ def table2_configurations(
     score: str = "centred",
     ami_off: str = "equal",
     readings: Sequence[str] = ("a", "b"),
+    options: Mapping[str, Any] | None = None,
 ) -> list[Configuration]:
     """The rows of Table 2, the paper's order, one-sided dominance once for each reading.
 
@@ -81,6 +82,7 @@ def table2_configurations(
         score: reading of the free energy, for all rows.
         ami_off: fusion weights of "no AMI"; one of ``AMI_OFF``.
         readings: which of "a", "b", "c".
+        options: further options of AMFIR, for all rows.
     Raises:
         UnknownName: no such reading or weights. BadParameter: no reading, or one twice.
     """
@@ -91,7 +93,7 @@ def table2_configurations(
     for reading in readings:
         if reading not in READINGS:
             raise unknown_name("reading of one-sided dominance", reading, READINGS)
-    own = {"kd_lambda": distill_weight, "score": score}
+    shared = {"kd_lambda": distill_weight, "score": score, **(options or {})}
     appearance, motion = modalities
     rows = []
     for teacher, side, whole, position in (
@@ -99,23 +101,23 @@ def table2_configurations(
         (appearance, "rd_only", "t_rgb", "first"),
     ):
         for reading in readings:
-            options = own | {"kd_strategy": side if reading == "a" else whole}
+            changed = shared | {"kd_strategy": side if reading == "a" else whole}
             if reading == "c":
-                options["ami_weight"] = position
+                changed["ami_weight"] = position
             rows.append(
                 Configuration(
                     f"{stream_label(teacher)}-dominant only {READINGS[reading]}",
                     rd=teacher == appearance,
                     fd=teacher == motion,
                     reading=reading,
-                    options=options,
+                    options=changed,
                 )  # fmt: skip
             )
     return [
         *rows,
-        Configuration(NO_AMD, amd=False, options=own | {"kd_strategy": "none"}),
-        Configuration(NO_AMI, ami=False, options=own | {"ami_weight": ami_off}),
-        Configuration(FULL, options=own),
+        Configuration(NO_AMD, amd=False, options=shared | {"kd_strategy": "none"}),
+        Configuration(NO_AMI, ami=False, options=shared | {"ami_weight": ami_off}),
+        Configuration(FULL, options=shared),
     ]
 
 

@@ -12,6 +12,7 @@ from amfir_lib import materials
 from amfir_lib.config import Config
 from amfir_lib.experiments import Material
 
+SUFFIX = "-clean"
 COPIED = ("synth-kinetics", "synth-ssv2")
 
 
@@ -32,4 +33,9 @@ def degradation_free(config: Config, name: str, *, backbone: str = "auto") -> Ma
         from the benchmark.
     """
     material = materials.prepare(config, name, backbone=backbone, degradation="none")
-    return replace(material, dataset=replace(material.dataset, name=f"{name}-clean"))
+    return replace(material, dataset=replace(material.dataset, name=name + SUFFIX))
+
+
+def original(name: str) -> str:
+    """The benchmark that a copy is one of; another name stays as it is."""
+    return name.removesuffix(SUFFIX)

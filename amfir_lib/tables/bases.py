@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from amfir_lib.copies import original
 from amfir_lib.experiments import RunResult
 from amfir_lib.exports import Table
 from amfir_lib.tables.accuracy import accuracy_table
@@ -39,7 +40,7 @@ def bases_table(results: Sequence[RunResult], copies: Sequence[RunResult] = (), 
         accuracy_table(copies, series=by_method).assign(basis=COPIES),
     ]
     data = pd.concat([part for part in parts if "method" in part], ignore_index=True)
-    data["dataset"] = data["dataset"].str.removesuffix("-clean")
+    data["dataset"] = data["dataset"].map(original)
     data = data[data["method"].isin(methods)].assign(label=data["method"].map(titles))
     cells = data.assign(cell=[percent(a, h) for a, h in zip(data["accuracy"], data["half_width"], strict=True)])
     texts = cells.set_index(["dataset", "n_shot", "method", "basis"])["cell"]
