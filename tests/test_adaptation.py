@@ -14,7 +14,8 @@ import torch
 from toy_clips import toy_dataset
 
 from amfir_lib.backbones import adaptation
-from amfir_lib.backbones.adaptation import AdaptedBackbone, adapt, adaptation_history, blurred
+from amfir_lib.backbones.adaptation import AdaptedBackbone, adapt, adaptation_history
+from amfir_lib.backbones.blurred import BlurredBackbone, blurred
 from amfir_lib.backbones.compact import CompactBackbone, CompactNet
 from amfir_lib.backbones.fine_tuning import Adaptation, moved
 from amfir_lib.data.features import store_path
@@ -111,7 +112,7 @@ def test_the_way_flow_is_computed_belongs_to_the_key_of_the_motion_stream_alone(
 
 
 def test_two_adaptations_keep_their_features_in_two_files(cache, dataset, pretrained):
-    one, other = (AdaptedBackbone("flow", first_weights(2), smoothing=times) for times in (1, 2))
+    one, other = (AdaptedBackbone("flow", first_weights(2), times=times) for times in (1, 2))
     paths = {store_path(dataset, "flow", backbone, cache_dir=cache) for backbone in (one, other)}
     assert len(paths) == 2 and all("compact_adapted" in path.name for path in paths)
 
@@ -122,19 +123,28 @@ def test_without_epochs_the_weights_stay_as_they_are(dataset, pretrained, tmp_pa
     assert digest_of_weights(adapted.net) == digest_of_weights(pretrained["flow"].net)
 
 
+def test_no_class_gives_more_clips_than_allowed_and_each_view_is_another_sampling(dataset):
+    settings = replace(TINY, clips_per_class=3)
+    views, labels = adaptation._read_views(
+        dataset, {"rgb": 64}, settings, FLOW | {"flow_size": 64, "flow_bound": 20.0}, n_jobs=1
+    )
+    assert views["rgb"].shape == (2, 6, 8, 64, 64, 3) and np.bincount(labels).tolist() == [3, 3]
+    assert not np.array_equal(*views["rgb"])
+
+
 def test_only_the_motion_stream_is_blurred(cache, dataset, pretrained):
     adapted = adapt(pretrained, dataset, TINY, cache_dir=cache, flow=FLOW)
-    assert (adapted["rgb"].smoothing, adapted["flow"].smoothing) == (0, TINY.smoothing)
+    assert (adapted["rgb"].times, adapted["flow"].times) == (0, TINY.smoothing)
     assert adapted["rgb"].notes == adapted["flow"].notes == (adaptation.NOTE,)
 
 
 def test_features_are_those_of_the_net_blurred_in_time():
     clips = np.random.default_rng(0).normal(size=(2, 8, 64, 64, 2)).astype(np.float32)
     plain = CompactBackbone("flow", first_weights(2)).features(clips)
-    found = AdaptedBackbone("flow", first_weights(2), smoothing=1).features(clips)
+    found = BlurredBackbone("flow", first_weights(2), times=1).features(clips)
     assert found.shape == (2, 8, 16, 96) and found.dtype == np.float16
     assert np.array_equal(found, blurred(plain.astype(np.float32), times=1).astype(np.float16))
-    assert np.array_equal(AdaptedBackbone("flow", first_weights(2)).features(clips), plain)
+    assert np.array_equal(BlurredBackbone("flow", first_weights(2), times=0).features(clips), plain)
 
 
 def test_blur_matches_a_loop_over_segments():
@@ -172,7 +182,7 @@ def test_the_callers_random_numbers_are_left_alone(dataset, pretrained, tmp_path
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("name", ["epochs", "batch_size", "n_views", "smoothing"])
+@pytest.mark.parametrize("name", ["epochs", "batch_size", "clips_per_class", "n_views", "smoothing"])
 def test_a_setting_out_of_range_is_named(name):
     with pytest.raises(BadParameter, match=f"{name} is -1, but must be at least"):
         Adaptation(**{name: -1})

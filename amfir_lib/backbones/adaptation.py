@@ -4,8 +4,7 @@ The compact nets have seen rendered figures only, and transfer badly to what a s
 name the base classes (the training split; validation and test clips are not even decoded) from the sequence of its
 frame features.  A declared deviation: the paper's backbones are fixed by their published weights.
 
-A motion backbone also blurs its features in time: neighbouring segments are weighted 1 : 2 : 1, so that the same
-movement, done a little earlier or later, keeps its place in the sequence.
+Motion features are blurred in time as in ``backbones.blurred``.
 """
 
 from __future__ import annotations
@@ -17,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from amfir_lib.backbones import adaptation, compact, fine_tuning
+from amfir_lib.backbones.blurred import BlurredBackbone
 from amfir_lib.backbones.compact import CompactBackbone
 from amfir_lib.backbones.fine_tuning import Adaptation, fine_tune
 from amfir_lib.data import clip_inputs as inputs_module
@@ -35,33 +36,18 @@ NAME = "compact_adapted"
 NOTE = "Compact backbones go on learning on the base classes of the data set itself (a deviation from the paper)."
 
 
-class AdaptedBackbone(CompactBackbone):
+class AdaptedBackbone(BlurredBackbone):
     """An adapted ``CompactNet`` as a feature extractor; attributes as those of ``CompactBackbone``.
 
     Its name ends in its digest, so that features of several class folds, each with an adaptation of its own, lie
     beside each other in the cache.
     """
 
-    def __init__(self, modality: str, weights: dict[str, Tensor], *, smoothing: int = 0) -> None:
-        super().__init__(modality, weights)
-        self.smoothing = smoothing
-        self.digest = digest_of([NAME, self.digest, smoothing, digest_of_source(adaptation)])
+    notes = (NOTE,)
+
+    def __init__(self, modality: str, weights: dict[str, Tensor], *, times: int) -> None:
+        super().__init__(modality, weights, times=times)
         self.name = f"{NAME}-{self.digest[:8]}"
-        self.notes = (NOTE,)
-
-    def features(self, clips: np.ndarray) -> np.ndarray:
-        """Features of whole clips, (B, T, S, S, C) -> float16 (B, T, P, D)."""
-        values = super().features(clips)
-        return blurred(values.astype(np.float32), times=self.smoothing).astype(np.float16) if self.smoothing else values
-
-
-def blurred(features: np.ndarray, *, times: int) -> np.ndarray:
-    """Features (B, T, ...) with neighbouring segments weighted 1 : 2 : 1, ``times`` times; ends are repeated."""
-    for _ in range(times):
-        before = np.concatenate([features[:, :1], features[:, :-1]], axis=1)
-        after = np.concatenate([features[:, 1:], features[:, -1:]], axis=1)
-        features = (before + 2 * features + after) / 4
-    return features
 
 
 def adapt(
@@ -103,10 +89,7 @@ def adapt(
             with atomic_write(paths[stream]) as temporary:
                 save_file(weights, temporary)
             write_json(paths[stream].with_suffix(".json"), {"settings": asdict(settings), "history": history})
-    return {
-        stream: AdaptedBackbone(stream, load_file(paths[stream]), smoothing=settings.smoothing * (stream == "flow"))
-        for stream in backbones
-    }
+    return {stream: AdaptedBackbone(stream, load_file(paths[stream]), times=settings.smoothing) for stream in backbones}
 
 
 def adaptation_history(
@@ -136,7 +119,10 @@ def _read_views(
     Returns:
         stream -> (V, n, T, S, S, C), uint8 frames or float16 flow; (n,) numbers of the base classes.
     """
-    rows = dataset.rows("train")
+    rng = np.random.default_rng([settings.seed, 29])
+    drawn = pd.Series(rng.permutation(dataset.rows("train")))
+    of_class = drawn.groupby(dataset.manifest["label"].iloc[drawn].to_numpy()).cumcount()
+    rows = np.sort(drawn[of_class < settings.clips_per_class].to_numpy())
     clips = dataset.manifest.iloc[rows]
     items = [
         (view, place, dataset.clip_path(row), int(n_frames))

@@ -17,7 +17,7 @@ from amfir_lib.errors import BadParameter
 
 @dataclass(frozen=True)
 class Adaptation:
-    """Settings of the adaptation, chosen by cross-validation on base and validation classes of real depth clips.
+    """Settings of the adaptation, tried on base and validation classes of real depth clips (``real_clips_choice.csv``).
 
     Attributes:
         epochs: passes over the training clips; 0 keeps the weights.
@@ -26,10 +26,11 @@ class Adaptation:
         weight_decay: of AdamW.
         dropout: before the classifier.
         label_smoothing: of the cross-entropy.
+        clips_per_class: at most so many of each base class, drawn by the seed; they are held in memory.
         n_views: ways in which a clip is sampled in time: the centres of its segments, and random instants.
         shift: largest random shift of a clip in pixels of the backbone's input.
         scale: largest random change of its size, as a share.
-        smoothing: how often the features of a motion backbone are blurred in time, see ``blurred``.
+        smoothing: how often the features of a motion backbone are blurred in time, see ``backbones.blurred``.
         n_segments: frames per clip, T.
         seed: of instants, order, classifier and augmentation.
     """
@@ -40,6 +41,7 @@ class Adaptation:
     weight_decay: float = 0.05
     dropout: float = 0.3
     label_smoothing: float = 0.1
+    clips_per_class: int = 64
     n_views: int = 1
     shift: float = 6.0
     scale: float = 0.2
@@ -49,7 +51,7 @@ class Adaptation:
 
     def __post_init__(self) -> None:
         """Refuse, with a BadParameter, a setting that no adaptation can have."""
-        for name, low in (("epochs", 0), ("batch_size", 1), ("n_views", 1), ("smoothing", 0)):
+        for name, low in (("epochs", 0), ("batch_size", 1), ("clips_per_class", 1), ("n_views", 1), ("smoothing", 0)):
             if getattr(self, name) < low:
                 raise BadParameter(f"{name} is {getattr(self, name)}, but must be at least {low}. Raise it.")
 
