@@ -23,7 +23,8 @@ def show_table(table: Table) -> None:
 
 
 def show_figure(figure: Figure, caption: str) -> None:
-    """The figure, caption below."""
+    """The figure, caption below; the figure keeps it as its label, from which the record takes it."""
+    figure.set_label(caption)
     display(figure, Markdown(f"*{caption}*"))
 
 
