@@ -8,16 +8,16 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 from matplotlib.figure import Figure
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from amfir_lib import records
 from amfir_lib.config import Config
 from amfir_lib.exports import Table
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 CLAIMS = [
     {
-        "key": "one", "claim": "AMFIR beats <b>late</b> fusion.", "source": "Sec. 4.2", "setting": "5-way", "basis": "all queries",
-        "value": "+0.7 ± 1.4 points", "verdict": "undecided", "notebook": "90_small", "paper": "+2.1",
+        "key": "one", "claim": "AMFIR beats <b>late</b> fusion.", "source": "Sec. 4.2", "setting": "5-way",
+        "basis": "all queries", "value": "+0.7 ± 1.4 points", "verdict": "undecided", "notebook": "90_small", "paper": "+2.1",
     },
     {
         "key": "two", "claim": "It needs less time.", "source": "Sec. 4.6", "setting": "", "basis": "", "value": "",

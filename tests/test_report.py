@@ -78,7 +78,8 @@ def test_title_prose_exports_and_sentences_stand_in_the_order_of_the_notebook(wr
     _, text = written
     order = [
         "what we find", "The paper's tables", "The first table.", "A small title</h2>", "<strong>Claim</strong>",
-        "<strong>not shown</strong> to differ", "First heading", "Why we look at it.", "<figcaption>Accuracy in %; synthetic clips.",
+        "<strong>not shown</strong> to differ", "First heading", "Why we look at it.",
+        "<figcaption>Accuracy in %; synthetic clips.",
         "<em>generated</em> sentence", "Second heading", "± covers classes.", "Limits", "One seed.", "figures-loose",
         "What was run",
     ]  # fmt: skip

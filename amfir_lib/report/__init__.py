@@ -1,4 +1,4 @@
-"""The report: ``index.html`` in the folder of a study, one page that can be mailed, made from records and exports alone.
+"""The report: ``index.html`` in the folder of a study, one page that can be mailed, from records and exports alone.
 
 ``story`` reads from a notebook what stands below which heading, ``prose`` turns Markdown into HTML, ``pictures`` puts
 figures into the page, ``facts`` says what was run, ``claims`` and ``variants`` gather what their names say, ``page``
