@@ -17,7 +17,8 @@ from amfir_lib.exports import Table
 CLAIMS = [
     {
         "key": "one", "claim": "AMFIR beats <b>late</b> fusion.", "source": "Sec. 4.2", "setting": "5-way",
-        "basis": "all queries", "value": "+0.7 ± 1.4 points", "verdict": "undecided", "notebook": "90_small", "paper": "+2.1",
+        "basis": "all queries", "value": "+0.7 ± 1.4 points", "verdict": "undecided",
+        "notebook": "90_small", "paper": "+2.1",
     },
     {
         "key": "two", "claim": "It needs less time.", "source": "Sec. 4.6", "setting": "", "basis": "", "value": "",
