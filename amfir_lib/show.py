@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from IPython.display import Markdown, display
+from IPython.display import HTML, Markdown, display
 from matplotlib.figure import Figure
 
 from amfir_lib.exports import Table, holds_numbers
@@ -31,3 +31,8 @@ def show_figure(figure: Figure, caption: str) -> None:
 def say(text: str) -> None:
     """A generated sentence, in Markdown."""
     display(Markdown(text))
+
+
+def show_page(html: str) -> None:
+    """A piece of HTML, such as ``explore.query_page`` makes."""
+    display(HTML(html))
