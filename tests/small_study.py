@@ -57,6 +57,7 @@ def make_study(results: Path, *, study: str = "study", variant: str = "", kd_lam
             new_code_cell(source),
         ]
     )
+    notebook.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": {"state": {}}}
     path = config.output_dir / "notebooks" / "90_small.ipynb"
     path.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, path)

@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.text import Text
 from toy_clips import ToyBackbone, moving_frames
 
-from amfir_lib import explore
+from amfir_lib import distillation, explore, figures, inference
 from amfir_lib.data.clip_inputs import clip_inputs
 from amfir_lib.data.features import extract_stores
 from amfir_lib.data.manifest import COLUMNS, Dataset
@@ -212,6 +213,58 @@ def test_a_filter_that_leaves_nothing_says_so(session):
     assert "No query is left" in explorer.page.value
     explorer.show.value = "all queries"
     assert "Query 0 of episode 0" in explorer.page.value
+
+
+def test_the_scene_of_figure_1_has_the_numbers_of_its_episode(session, backbones):
+    scene = explore.architecture_scene(session, backbones)
+    assert scene.supports["rgb"].shape == (3, 2, 112, 112, 3) and scene.queries["flow"].shape == (3, 112, 112, 3)
+    assert scene.backbone == {"rgb": "ToyBackbone", "flow": "ToyBackbone"} and scene.head == "ModalityHead"
+    found = [
+        (e, q)
+        for e in range(len(session.episodes))
+        for q in range(session.episodes.n_query)
+        if all(
+            np.array_equal(session.answers.posterior[s][e, q :: session.episodes.n_query], scene.posteriors[s])
+            for s in scene.posteriors
+        )
+    ]
+    assert found, "the queries are one of each class of one episode"
+    np.testing.assert_allclose(scene.weight["rgb"] + scene.weight["flow"], 1, rtol=1e-6)
+
+
+def test_points_of_figure_1_keep_the_distances_between_prototypes(session, backbones):
+    scene = explore.architecture_scene(session, backbones)
+    named = {name: i for i, name in enumerate(session.table.class_names)}
+    classes = [named[name] for name in scene.class_names]
+    episode = next(e for e, own in enumerate(session.episodes.classes) if list(own) == classes)
+    rows = session.episodes.support[episode]
+    with torch.inference_mode():
+        vectors = session.method.embed({m: session.table.features[m][rows.ravel()] for m in ("rgb", "flow")})
+    for m, own in vectors.items():
+        prototypes = own.flatten(1).reshape(*rows.shape, -1).mean(1)
+        shown = scene.support_points[m].mean(1)
+        for a, b in ((0, 1), (0, 2), (1, 2)):
+            expected = float((prototypes[a] - prototypes[b]).norm())
+            assert np.linalg.norm(shown[a] - shown[b]) == pytest.approx(
+                expected, rel=1e-2
+            )  # toy vectors nearly coincide: float32 shows
+
+
+def test_figure_1_carries_names_of_the_code_and_numbers_of_the_scene(session, backbones):
+    scene = explore.architecture_scene(session, backbones)
+    figure = figures.architecture(scene)
+    written = " ".join(text.get_text() for text in figure.findobj(Text))
+    for part in (inference.free_energy, inference.reliability_groups, distillation.distillation_loss):
+        assert part.__name__ in written
+    assert "fusion.fuse_posteriors (Eq. 7)" in written and "ToyBackbone" in written
+    for values in (*scene.free_energy.values(), *scene.weight.values()):
+        assert all(f"{value:.2f}".replace("-", "−") in written for value in values)
+
+
+def test_figure_1_refuses_an_episode_of_another_way(results, backbones):
+    two_way = explore.open_session(results["amfir"], TestCell(n_way=2, n_shot=1, n_query=1, n_episodes=1))
+    with pytest.raises(BadParameter, match="3-way episodes"):
+        explore.architecture_scene(two_way, backbones)
 
 
 def test_a_slider_changes_the_page_and_the_button_takes_it_back(what_if):

@@ -2,15 +2,17 @@
 
 ``style`` fixes sizes, text and the colour and marker of each method; ``curves`` draws what changes over training,
 ``comparisons`` accuracies and paired differences, ``clips`` what the videos look like, ``tour`` one query of an
-episode.
+episode, ``architecture`` the method as a whole (Figure 1).
 """
 
+from amfir_lib.figures.architecture import architecture
 from amfir_lib.figures.clips import clip_grid, film_strips, flow_views
 from amfir_lib.figures.comparisons import accuracy_bars, degradation_costs, paired_differences
 from amfir_lib.figures.curves import free_energy_curves, learning_curves, pretraining_curves
+from amfir_lib.figures.scene import Scene
 from amfir_lib.figures.tour import tour_figure
 
 __all__ = [
-    "accuracy_bars", "clip_grid", "degradation_costs", "film_strips", "flow_views", "free_energy_curves",
-    "learning_curves", "paired_differences", "pretraining_curves", "tour_figure",
+    "Scene", "accuracy_bars", "architecture", "clip_grid", "degradation_costs", "film_strips", "flow_views",
+    "free_energy_curves", "learning_curves", "paired_differences", "pretraining_curves", "tour_figure",
 ]  # fmt: skip

@@ -45,6 +45,7 @@ def _describe_outputs(node: nbformat.NotebookNode) -> dict[str, str]:
     """Give pictures an alternative text and widgets a sentence; return base64 of each PNG -> its smaller URI."""
     uris: dict[str, str] = {}
     heading = ""
+    node.metadata.pop("widgets", None)  # the state of menus that do not work here
     for cell in node.cells:
         if cell.cell_type == "markdown":
             heading = cell.source.strip().partition("\n")[0].lstrip("# ") or heading
