@@ -96,6 +96,7 @@ def _alignment(frame: pd.DataFrame) -> list[str]:
 def _markdown(frame: pd.DataFrame) -> str:
     alignment = _alignment(frame)
     text = frame.map(lambda value: f"{value:.4g}" if isinstance(value, float) else value)
+    text = text.map(lambda value: value.replace("|", r"\|") if isinstance(value, str) else value)  # ends no cell
     text = text.astype(object).where(frame.notna(), None)
     return text.to_markdown(index=False, colalign=alignment, missingval="–", disable_numparse=True)
 

@@ -68,7 +68,9 @@ class NotebookRun:
         for name, table in (tables or {}).items():
             written += write_table(table, self.output_dir / "tables" / name)
         exports = {path.relative_to(self.output_dir).as_posix(): digest_of_file(path) for path in written}
+        captions = {f"figures/{name}": figure.get_label() for name, figure in (figures or {}).items()}
         record = self.describe() | {"numbers": plain(numbers or {}), "exports": exports, "status": "done"}
+        record["captions"] = {name: caption for name, caption in captions.items() if caption}
         write_json(self.output_dir / "records" / f"{self.notebook}.json", record)
 
     def describe(self) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from IPython.display import Markdown, display
+from IPython.display import HTML, Markdown, display
 from matplotlib.figure import Figure
 
 from amfir_lib import markup
@@ -25,10 +25,16 @@ def show_table(table: Table) -> None:
 
 
 def show_figure(figure: Figure, caption: str) -> None:
-    """The figure, caption below."""
+    """The figure, caption below; the figure keeps it as its label, from which the record takes it."""
+    figure.set_label(caption)
     display(figure, Markdown(f"*{caption}*"))
 
 
 def say(text: str) -> None:
     """A generated sentence, in Markdown."""
     display(Markdown(text))
+
+
+def show_page(html: str) -> None:
+    """A piece of HTML, such as ``explore.query_page`` makes."""
+    display(HTML(html))

@@ -31,6 +31,8 @@ BROUGHT_ALONG = {
     "ipython": "ipykernel",
     "traitlets": "nbclient",
     "jupyter-client": "nbclient",
+    "mistune": "nbconvert",
+    "markupsafe": "jinja2",
 }  # by a direct dependency
 MACHINE_PATH = re.compile(r"(?<![\w.])/(home|Users|root|content|work|opt|mnt)/\w|[A-Z]:\\\\")
 GLOBAL_RANDOM = re.compile(

@@ -1,0 +1,172 @@
+"""What a method would say if a query clip were darker, blurred, shaken or short of frames.
+
+The clip is changed before anything else happens to it: flow, features and posterior are computed again from the changed
+frames, with the settings that the feature store recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+
+from amfir_lib.data.clip_inputs import ClipInputs, centre_square
+from amfir_lib.data.flow import dense_flow, flow_windows
+from amfir_lib.data.synthetic.degradation import Degradation, degrade
+from amfir_lib.data.video import read_frames, sample_instants
+from amfir_lib.evaluation import FUSED
+from amfir_lib.explore.session import Answers, Session, answers_of, material_as_read
+from amfir_lib.exports import Table
+from amfir_lib.figures.style import looks
+from amfir_lib.methods import uses_patches
+
+DARKEST = 0.95  # share of the light that is lost at darkness 1
+WIDEST_BLUR = 4.0  # px of a 112-px frame, the standard deviation at blur 1
+CHANCE_SEED = 7  # of shake and of which frames are dropped, so that a slider changes the strength and nothing else
+
+
+@dataclass(frozen=True)
+class Knobs:
+    """How a clip is spoilt; each from 0 (not at all) to 1.
+
+    Attributes:
+        darkness: light that is lost.
+        blur: out of focus.
+        shake: a camera that jumps between frames.
+        drop: share of frames that are lost, and filled by repeating the one before.
+    """
+
+    darkness: float = 0.0
+    blur: float = 0.0
+    shake: float = 0.0
+    drop: float = 0.0
+
+
+def spoil(frames: np.ndarray, knobs: Knobs) -> np.ndarray:
+    """Square frames uint8 (F, S, S, 3), changed in the order of the knobs; a knob at 0 changes nothing."""
+    out, side = frames, frames.shape[1]
+    if knobs.darkness:
+        out = (out * (1 - DARKEST * knobs.darkness)).astype(np.uint8)
+    if knobs.blur:
+        width = WIDEST_BLUR * knobs.blur * side / 112
+        out = np.stack([cv2.GaussianBlur(frame, (0, 0), width) for frame in out])
+    if knobs.shake:
+        out = degrade(out, Degradation("flow", "shake", knobs.shake), np.random.default_rng(CHANCE_SEED))
+    if knobs.drop:
+        lost = np.random.default_rng(CHANCE_SEED).random(len(out)) < knobs.drop
+        lost[0] = False
+        kept = np.maximum.accumulate(np.where(lost, 0, np.arange(len(out))))
+        out = out[kept]
+    return out
+
+
+class WhatIf:
+    """One query of a session, whose clip can be changed.
+
+    Args:
+        session: a trained method and its episodes.
+        backbones: modality -> feature extractor, those of the session's feature stores.
+        episode, query: which one.
+    Raises:
+        BadParameter: there is no such query.
+    """
+
+    def __init__(self, session: Session, backbones: Mapping[str, Any], *, episode: int, query: int) -> None:
+        row = session.query_row(episode, query)
+        self.session, self.episode, self.query = session, episode, query
+        self.backbones = {m: backbones[m] for m in session.method.modalities}
+        self.fps = float(session.dataset.manifest["fps"].iloc[row])
+        self.frames = centre_square(read_frames(session.dataset.clip_path(row)))
+        material = material_as_read(session.result.run)
+        self._whitening = material.whitening() if getattr(material, "whiten", False) else None
+        self._flow = next(s.metadata["flow"] for s in material.stores.values() if s.metadata["flow"])
+        self._n_segments = next(iter(material.stores.values())).metadata["n_segments"]
+        self._patches = uses_patches(session.result.run.method)
+        rows = session.episodes.support[episode]
+        with torch.inference_mode():
+            clips = {m: session.table.features[m][rows.ravel()] for m in self.backbones}
+            embedded = session.method.embed(clips)
+        self._support = {name: x.unflatten(0, rows.shape).unsqueeze(0) for name, x in embedded.items()}
+
+    def inputs(self, knobs: Knobs) -> tuple[np.ndarray, ClipInputs]:
+        """All changed frames, and what the backbones see of them; each square at the size of its backbone."""
+        frames = spoil(self.frames, knobs)
+        instants = sample_instants(len(frames), self._n_segments)
+        sizes = {backbone.modality: backbone.input_size for backbone in self.backbones.values()}
+        rgb = np.stack([_square(frames[i], sizes.get("rgb", frames.shape[1])) for i in instants])
+        how = self._flow
+        windows = flow_windows(instants, len(frames), average=how["average"])
+        small = {i: _square(frames[i], how["size"]) for window in windows for pair in window for i in pair}
+        flow = []
+        for window in windows:
+            fields_ = [dense_flow(small[a], small[b], algorithm=how["algorithm"]) for a, b in window]
+            mean = np.mean([np.clip(field, -how["bound"], how["bound"]) for field in fields_], axis=0)
+            flow.append(_square(mean, sizes.get("flow", how["size"])))
+        return frames, ClipInputs(rgb, np.stack(flow))
+
+    @torch.inference_mode()
+    def answer(self, inputs: ClipInputs) -> Answers:
+        """What the method says about the changed clip; (N,) posteriors and scalars."""
+        features = {
+            m: torch.from_numpy(backbone.features(getattr(inputs, backbone.modality)[None]))
+            for m, backbone in self.backbones.items()
+        }
+        if not self._patches:
+            features = {m: x.float().mean(2, keepdim=True) for m, x in features.items()}
+        if self._whitening is not None:
+            features = self._whitening(features)
+        embedded = self.session.method.embed(features)
+        return answers_of(self.session.method, self._support, {n: x[None] for n, x in embedded.items()}).of(0, 0)
+
+
+def knob_table(what_if: WhatIf, *, levels: tuple[float, ...] = (0.5, 1.0)) -> Table:
+    """What each knob does on its own, one row per knob and level, after a row for the clip as it is.
+
+    Returns:
+        A table with ``change, level``, the fused ``answer``, ``right``, and for each stream or modality s
+        ``p_true_s``, ``free_energy_s``, ``certainty_s`` and ``weight_s``, where the method has them.
+    """
+    session, names = what_if.session, what_if.session.class_names(what_if.episode)
+    target = int(session.episodes.target[what_if.episode, what_if.query])
+    asked = [("as it is", 0.0, Knobs())]
+    asked += [(knob.name, level, Knobs(**{knob.name: level})) for knob in fields(Knobs) for level in levels]
+    rows, shown = [], []
+    for change, level, knobs in asked:
+        answer = what_if.answer(what_if.inputs(knobs)[1])
+        said = int(answer.posterior[FUSED].argmax())
+        row = {"change": change, "level": level, "answer": names[said], "right": said == target}
+        row |= {f"p_true_{stream}": float(p[target]) for stream, p in answer.posterior.items()}
+        for name in ("free_energy", "certainty", "weight"):
+            row |= {f"{name}_{m}": float(value) for m, value in getattr(answer, name).items()}
+        rows.append(row)
+        shown.append({_title(key): f"{v:.2f}" if isinstance(v, float) else v for key, v in row.items()})
+    shown = pd.DataFrame(shown).replace({True: "yes", False: "no"})
+    return Table(pd.DataFrame(rows), shown, caption=f"{session.dataset.caption}; one query, one change at a time.")
+
+
+def _title(key: str) -> str:
+    """``free_energy_rgb`` -> ``F RGB``."""
+    for prefix, short in (("p_true_", "p(true)"), ("free_energy_", "F"), ("certainty_", "c"), ("weight_", "α")):
+        if key.startswith(prefix):
+            stream = key.removeprefix(prefix)
+            return f"{short} {looks([stream])[stream].label}"
+    return key
+
+
+def knobs_in_words(knobs: Knobs) -> str:
+    """``darkness 0.50, shake 0.20``; ``the clip as it is`` where nothing is changed."""
+    changed = [f"{name} {value:.2f}" for name, value in asdict(knobs).items() if value]
+    return ", ".join(changed) or "the clip as it is"
+
+
+def _square(image: np.ndarray, size: int) -> np.ndarray:
+    """As the feature store resizes: averaging areas when it shrinks, linear when it grows."""
+    if image.shape[0] == size:
+        return image
+    shrinks = image.shape[0] > size
+    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)

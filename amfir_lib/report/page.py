@@ -1,0 +1,114 @@
+"""``index.html``: one page of a study, made from its records and exports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from amfir_lib import paths
+from amfir_lib.report import facts, findings
+from amfir_lib.report.executed import write_executed
+from amfir_lib.report.exhibits import Exhibit, read_exhibits
+from amfir_lib.report.facts import Record
+from amfir_lib.report.story import Part, Story, read_story
+from amfir_lib.report.templates import render
+from amfir_lib.storage import atomic_write
+
+PAGE = "index.html"
+
+
+@dataclass(frozen=True)
+class Section:
+    """One notebook in the report.
+
+    Attributes:
+        name: of the notebook.
+        story: its title, claim and parts.
+        summary: the sentences that its record holds, Markdown.
+        exhibits: stem -> export.
+        rest: exports that the story places nowhere.
+        links: (what it is called, link): executed notebook, record.
+        record: what it ran with.
+    """
+
+    name: str
+    story: Story
+    summary: str
+    exhibits: dict[str, Exhibit]
+    rest: tuple[Exhibit, ...]
+    links: tuple[tuple[str, str], ...]
+    record: Record
+
+    def exhibits_of(self, part: Part) -> list[Exhibit]:
+        """The exports that stand below a heading, but those that the page shows before all notebooks."""
+        found = [self.exhibits[stem] for stem in part.exports if stem in self.exhibits]
+        return [exhibit for exhibit in found if not exhibit.is_numbered_table]
+
+    def said_in(self, part: Part) -> list[str]:
+        """Generated sentences below a heading, but the summary, which stands at the top."""
+        return [text for text in part.said if text.strip() != self.summary.strip()]
+
+
+def write(output_dir: Path) -> Path:
+    """Write the report of a study, and a page of each executed notebook beside it.
+
+    The page holds its pictures and style, so that the one file can be mailed; links to PDF, CSV and notebooks work
+    where it lies in its folder.  Records and exports are read, nothing is computed.
+
+    Args:
+        output_dir: ``results/<study>``, or the folder of a variant.
+    Returns:
+        The path of ``index.html``.
+    """
+    output_dir = Path(output_dir)
+    records = facts.read_records(output_dir)
+    sections = [_section(output_dir, name, record) for name, record in records.items()]
+    everything = list(records.values())
+    claims = findings.read_claims(output_dir, everything)
+    first = everything[0] if everything else {}
+    html = render(
+        "page.html",
+        study=first.get("study", output_dir.name),
+        variant=first.get("variant", ""),
+        profile=first.get("profile", {}).get("name", ""),
+        synthetic=facts.is_synthetic(everything),
+        sections=sections,
+        names=records.keys(),
+        numbered=[(section, e) for section in sections for e in section.exhibits.values() if e.is_numbered_table],
+        claims=claims,
+        verdicts={verdict.words: verdict for verdict in findings.count_verdicts(claims)},
+        claim_files=_files(output_dir, f"tables/{findings.CLAIMS}"),
+        own_difference=findings.own_difference(output_dir),
+        variants=findings.read_variants(output_dir, records),
+        codes=facts.code_versions(everything),
+        machines=facts.machines(everything),
+        packages=facts.package_versions(everything),
+        total_time=facts.total_time(everything),
+        timing=facts.timing,
+        slug=findings.slug,
+    )
+    path = output_dir / PAGE
+    with atomic_write(path) as temporary:
+        temporary.write_text(html, encoding="utf-8")
+    return path
+
+
+def _section(output_dir: Path, name: str, record: Record) -> Section:
+    executed = output_dir / "notebooks" / f"{name}.ipynb"
+    source = executed if executed.exists() else paths.NOTEBOOKS / f"{name}.ipynb"
+    story = read_story(source) if source.exists() else Story(name.replace("_", " "), "", ())
+    links = [("record", f"records/{name}.json")]
+    if executed.exists():
+        page = write_executed(executed, title=story.title, study=record["study"])
+        links.insert(0, ("executed notebook", page.relative_to(output_dir).as_posix()))
+    exhibits = read_exhibits(output_dir, record["exports"], record.get("captions", {}))
+    placed = {stem for part in story.parts for stem in part.exports}
+    rest = tuple(e for stem, e in exhibits.items() if stem not in placed and not e.is_numbered_table)
+    summary = record["numbers"].get("summary", "")
+    return Section(name, story, summary if isinstance(summary, str) else "", exhibits, rest, tuple(links), record)
+
+
+def _files(output_dir: Path, stem: str) -> list[tuple[str, str]]:
+    return [
+        (suffix.upper(), f"{stem}.{suffix}") for suffix in ("csv", "tex") if (output_dir / f"{stem}.{suffix}").exists()
+    ]

@@ -1,0 +1,55 @@
+"""Markdown of notebooks, captions and exported tables as HTML, with tables that a screen reader can follow."""
+
+from __future__ import annotations
+
+import html
+import re
+
+import mistune
+from markupsafe import Markup
+
+
+class _Renderer(mistune.HTMLRenderer):
+    """HTML whose tables name their header cells; raw HTML in the text is shown, not obeyed."""
+
+    def table_cell(self, text: str, align: str | None = None, head: bool = False) -> str:
+        tag, scope = ("th", ' scope="col"') if head else ("td", "")
+        side = ' class="number"' if align == "right" else ""
+        return f"<{tag}{scope}{side}>{text}</{tag}>\n"
+
+    def table_row(self, text: str) -> str:
+        first = text.find("</td>")
+        if first >= 0:  # the first cell names the row
+            text = '<th scope="row"' + text[len("<td") : first] + "</th>" + text[first + len("</td>") :]
+        return f"<tr>\n{text}</tr>\n"
+
+
+_MARKDOWN = mistune.create_markdown(renderer=_Renderer(escape=True), plugins=["table"])
+
+
+def to_html(markdown: str) -> Markup:
+    """Paragraphs, lists and tables."""
+    return Markup(_MARKDOWN(markdown.strip()))
+
+
+def inline(markdown: str) -> Markup:
+    """One paragraph without the tags around it, for a caption or a cell."""
+    text = str(_MARKDOWN(" ".join(markdown.split()))).strip()
+    return Markup(re.sub(r"^<p>|</p>$", "", text))
+
+
+def to_text(markdown: str) -> str:
+    """Plain words, for an alternative text."""
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", "", str(to_html(markdown)))).split())
+
+
+def split_table(markdown: str) -> tuple[Markup, str]:
+    """An exported Markdown table.
+
+    Args:
+        markdown: as ``exports.write_table`` writes it: the table, then its caption.
+    Returns:
+        The table as HTML; the caption as Markdown, empty where there is none.
+    """
+    table, _, caption = markdown.strip().partition("\n\n")
+    return to_html(table), caption.strip()

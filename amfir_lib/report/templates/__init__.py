@@ -1,0 +1,23 @@
+"""The pages' HTML, filled by Jinja; text is escaped unless it is marked as HTML."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from amfir_lib.report.prose import inline, to_html, to_text
+
+
+def render(template: str, **values: Any) -> str:
+    """Fill a template of this folder; a value that it asks for and does not get is an error."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"html": to_html, "inline": inline, "text": to_text}
+    return environment.get_template(template).render(**values)

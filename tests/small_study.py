@@ -1,0 +1,64 @@
+"""The results folder of a study with one small notebook, made by the code that makes real ones."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+from matplotlib.figure import Figure
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from amfir_lib import records
+from amfir_lib.config import Config
+from amfir_lib.exports import Table
+
+CLAIMS = [
+    {
+        "key": "one", "claim": "AMFIR beats <b>late</b> fusion.", "source": "Sec. 4.2", "setting": "5-way",
+        "basis": "all queries", "value": "+0.7 ± 1.4 points", "verdict": "undecided",
+        "notebook": "90_small", "paper": "+2.1",
+    },
+    {
+        "key": "two", "claim": "It needs less time.", "source": "Sec. 4.6", "setting": "", "basis": "", "value": "",
+        "verdict": "not tested here", "notebook": "", "paper": "",
+    },
+]  # fmt: skip
+
+
+def make_study(results: Path, *, study: str = "study", variant: str = "", kd_lambda: float = 1.0) -> Path:
+    """Write records, exports and the executed copy of ``90_small``; returns the study's folder."""
+    given = {"profile": "study", "kd_lambda": kd_lambda}
+    config = replace(Config.from_notebook(given, environ={}), results_dir=results, study=study, variant=variant)
+    run = records.start("90_small", config)
+    figure, loose = Figure(figsize=(3.4, 2)), Figure(figsize=(3.4, 2))
+    for one in (figure, loose):
+        one.add_subplot().plot([0, 1], [0, 1])
+    figure.set_label("Accuracy in %; synthetic clips.")
+    accuracy = Table(pd.DataFrame({"method": ["AMFIR", "a|b"], "accuracy": [0.5, 0.25]}), caption="± covers classes.")
+    run.finish(
+        figures={"curve": figure, "loose": loose},
+        tables={"accuracy": accuracy, "table1": Table(pd.DataFrame({"method": ["TRX"]}), caption="The first table.")},
+        numbers={"claims": CLAIMS, "summary": "AMFIR is **not shown** to differ."},
+    )
+    source = 'run.finish(figures={"curve": fig, "loose": other}, tables={"accuracy": made["accuracy"], "table1": t})'
+    said = [new_output("display_data", {"text/markdown": text}) for text in ("A *generated* sentence.", "*a caption*")]
+    widget = new_output("display_data", {"application/vnd.jupyter.widget-view+json": {"model_id": "1"}})
+    notebook = new_notebook(
+        cells=[
+            new_markdown_cell("# A small title\n\n**Claim**: a claim.\n\n*Makes:* nothing"),
+            new_markdown_cell("## Not shown\n\nProse that leads to nothing."),
+            new_markdown_cell("## First heading\n\nWhy we look at it."),
+            new_code_cell("show_figure(fig, caption)", outputs=said),
+            new_markdown_cell("## Second heading"),
+            new_code_cell('show_table(made["accuracy"])', outputs=[widget]),
+            new_markdown_cell("## Limits\n\nOne seed."),
+            new_code_cell(source),
+        ]
+    )
+    notebook.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": {"state": {}}}
+    path = config.output_dir / "notebooks" / "90_small.ipynb"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(notebook, path)
+    return config.output_dir

@@ -1,0 +1,278 @@
+"""The explorer shows what the library computes, for any query, and follows a change of the clip.
+
+Posteriors that are computed again from the video file agree to 1e-4: features are stored as float16.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from matplotlib.text import Text
+from toy_clips import ToyBackbone, moving_frames
+
+from amfir_lib import distillation, explore, figures, inference
+from amfir_lib.data.clip_inputs import clip_inputs
+from amfir_lib.data.features import extract_stores
+from amfir_lib.data.manifest import COLUMNS, Dataset
+from amfir_lib.data.video import write_video
+from amfir_lib.errors import BadParameter, UnknownName
+from amfir_lib.evaluation import evaluate
+from amfir_lib.experiments import Material, Run, TestCell, run_all
+from amfir_lib.explore import clips
+from amfir_lib.explore.what_if import spoil
+from amfir_lib.explore.widgets import EpisodeExplorer, WhatIfPanel
+from amfir_lib.training import Training
+
+CELL = TestCell(n_way=3, n_shot=2, n_query=2, n_episodes=6)
+QUICK = Training(n_way=2, shots=(1,), n_query=1, steps=2, episodes_per_step=1, validate_every=2, n_val_episodes=4)
+SPLITS = {"a": "train", "b": "train", "c": "train", "d": "val", "e": "val", "f": "test", "g": "test", "h": "test"}
+
+
+@pytest.fixture(scope="module")
+def backbones():
+    return {"rgb": ToyBackbone("rgb"), "flow": ToyBackbone("flow")}
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory, backbones):
+    """Eight classes of five small clips, some of them marked as degraded."""
+    root, rng, rows = tmp_path_factory.mktemp("clips"), np.random.default_rng(3), []
+    for label, split in SPLITS.items():
+        for take in range(5):
+            name = f"{label}{take}"
+            write_video(root / f"{name}.avi", moving_frames(rng, step=1 + take % 3))
+            kind = "shake" if take == 4 else "none"
+            rows.append((name, f"{name}.avi", f"class_{label}", split, name, 10, 12.0, 48, 48, kind))
+    manifest = pd.DataFrame(rows, columns=[*COLUMNS, "kind"])
+    dataset = Dataset("toy", root, manifest, synthetic=True, caption="toy clips")
+    return Material(dataset, extract_stores(dataset, backbones, cache_dir=root / "cache", flow_size=48))
+
+
+@pytest.fixture(scope="module")
+def results(material, tmp_path_factory):
+    """Method -> its trained run."""
+    runs = [Run(material, name, training=QUICK) for name in ("amfir", "protonet_lf", "protonet")]
+    done = run_all(runs, [], cache_dir=tmp_path_factory.mktemp("cache"))
+    return {result.run.method: result for result in done}
+
+
+@pytest.fixture(scope="module")
+def session(results):
+    return explore.open_session(results["amfir"], CELL, n_episodes=4)
+
+
+@pytest.fixture
+def what_if(session, backbones):
+    return explore.WhatIf(session, backbones, episode=1, query=3)
+
+
+def shelf_of(sessions):
+    """A shelf that finds everything at once; methods as name -> session."""
+
+    def open(*, dataset, method, n_way, n_shot):
+        if n_way > 3:
+            raise BadParameter(f"n_way is {n_way}, but there are 3 test classes. Lower it.")
+        return sessions[method]
+
+    return SimpleNamespace(datasets=("toy",), methods={name: name for name in sessions}, open=open)
+
+
+def test_a_session_says_what_the_evaluation_says(session, results):
+    whole = CELL.episodes(session.table)
+    np.testing.assert_array_equal(session.episodes.query, whole.query[:4])
+    expected = evaluate(session.method, session.table, session.episodes)
+    target = session.episodes.target
+    for stream, posterior in session.answers.posterior.items():
+        np.testing.assert_array_equal(posterior.argmax(-1) == target, expected.correct[stream])
+    for m in ("rgb", "flow"):
+        np.testing.assert_allclose(session.answers.free_energy[m], expected.score[m], rtol=1e-6)
+        np.testing.assert_allclose(session.answers.certainty[m], expected.certainty[m], rtol=1e-6)
+    lower = np.where(expected.score["rgb"] < expected.score["flow"], "rgb", "flow")
+    np.testing.assert_array_equal(session.answers.dominant, lower)
+
+
+def test_weights_are_those_of_the_fusion_and_equal_without_one(session, results):
+    c, weight = session.answers.certainty, session.answers.weight
+    np.testing.assert_allclose(weight["rgb"], c["rgb"] / (c["rgb"] + c["flow"]), rtol=1e-6)
+    late = explore.open_session(results["protonet_lf"], CELL, n_episodes=1)
+    assert (late.answers.weight["rgb"] == 0.5).all() and (late.answers.dominant != "").all()
+    single = explore.open_session(results["protonet"], CELL, n_episodes=1)
+    assert single.answers.weight == {} and (single.answers.dominant == "").all()
+
+
+def test_filters_keep_what_they_say(session):
+    table = explore.query_table(session)
+    assert len(table) == 4 * 6
+    wrong = explore.select_queries(table, show="wrong ones", sort="least probable true class first")
+    assert not wrong["right"].any() and wrong["p_true"].is_monotonic_increasing
+    assert (explore.select_queries(table, show="degraded clips")["degraded"] == "shake").all()
+    for row in explore.select_queries(table, show="the modalities disagree").itertuples():
+        p = session.answers.of(row.episode, row.query).posterior
+        assert p["rgb"].argmax() != p["flow"].argmax()
+    for row in explore.select_queries(table, show="free energy and certainty choose differently").itertuples():
+        own = session.answers.of(row.episode, row.query)
+        assert (own.free_energy["rgb"] < own.free_energy["flow"]) != (own.certainty["rgb"] > own.certainty["flow"])
+    assert sum(len(explore.select_queries(table, show=show)) for show in ("wrong ones", "right ones")) == len(table)
+
+
+def test_an_unknown_filter_and_a_query_beyond_the_end_are_refused(session):
+    with pytest.raises(UnknownName, match="wrong ones"):
+        explore.select_queries(explore.query_table(session), show="wrong one")
+    with pytest.raises(BadParameter, match="query is 6, but must be from 0 to 5"):
+        explore.query_page(session, episode=0, query=6)
+
+
+def test_a_page_shows_numbers_clips_and_decision_of_its_query(session):
+    page = explore.query_page(session, episode=2, query=1)
+    own, target = session.answers.of(2, 1), session.episodes.target[2, 1]
+    said = own.posterior["fused"].argmax()
+    assert f'<span class="{"right" if said == target else "wrong"}">' in page
+    for values in own.posterior.values():
+        assert all(f"{p:.2f}</span>" in page for p in values)
+    for values in (own.free_energy, own.certainty, own.weight):
+        assert all(f"{value:.2f}".replace("-", "−") in page for value in values.values())
+    n_supports = session.episodes.n_way * (session.episodes.n_shot + 2)  # and flow and film strip of the first of each
+    assert page.count('src="data:image/webp') == 3 + 2 + n_supports
+    assert "http" not in page and "<script" not in page
+
+
+def test_a_page_of_a_method_with_one_stream_says_so(results):
+    single = explore.open_session(results["protonet"], CELL, n_episodes=1)
+    assert "one stream" in explore.query_page(single, episode=0, query=0)
+
+
+def test_a_playing_clip_keeps_its_frames_and_its_rate():
+    frames = moving_frames(np.random.default_rng(0), n_frames=7)
+    address = clips.playing(frames, fps=12.5, size=48)
+    content = base64.b64decode(address.partition(",")[2])
+    assert content[8:12] == b"WEBP" and content.count(b"ANMF") == 7
+    place = content.index(b"ANMF") + 8 + 12
+    assert int.from_bytes(content[place : place + 3], "little") == 80  # ms a frame
+
+
+def test_an_unchanged_clip_gives_the_answer_of_the_feature_store(session, what_if):
+    _, inputs = what_if.inputs(explore.Knobs())
+    path = session.dataset.clip_path(session.query_row(1, 3))
+    expected = clip_inputs(path, size=16, flow_size=48)
+    np.testing.assert_array_equal(inputs.rgb, expected.rgb)
+    np.testing.assert_array_equal(inputs.flow, expected.flow)
+    now, then = what_if.answer(inputs), session.answers.of(1, 3)
+    for stream, posterior in then.posterior.items():
+        np.testing.assert_allclose(now.posterior[stream], posterior, atol=1e-4)
+    assert now.dominant == then.dominant
+
+
+@pytest.mark.parametrize("knob", ["darkness", "blur", "shake", "drop"])
+def test_each_knob_changes_the_clip_more_the_further_it_is_turned(what_if, knob):
+    original = what_if.frames.astype(float)
+    away = [np.abs(spoil(what_if.frames, explore.Knobs(**{knob: level})) - original).mean() for level in (0, 0.4, 1)]
+    assert away[0] == 0 < away[1] < away[2]
+
+
+def test_dropped_frames_repeat_the_one_before_and_the_first_is_kept():
+    frames = np.arange(6, dtype=np.uint8)[:, None, None, None] * np.ones((1, 16, 16, 3), np.uint8)
+    assert (spoil(frames, explore.Knobs(drop=1.0)) == 0).all()
+    kept = spoil(frames, explore.Knobs(drop=0.5))[:, 0, 0, 0]
+    assert all(b in (a, i + 1) for i, (a, b) in enumerate(zip(kept, kept[1:], strict=False)))
+
+
+def test_the_table_of_knobs_begins_with_the_clip_as_it_is(session, what_if):
+    table = explore.knob_table(what_if, levels=(1.0,))
+    assert list(table.data["change"]) == ["as it is", "darkness", "blur", "shake", "drop"]
+    target = session.episodes.target[1, 3]
+    assert table.data["p_true_fused"][0] == pytest.approx(session.answers.of(1, 3).posterior["fused"][target], abs=1e-4)
+    assert {"F RGB", "c flow", "α RGB", "p(true) fused"} <= set(table.shown.columns)
+
+
+def test_menus_choose_filter_and_reload(session, results):
+    late = explore.open_session(results["protonet_lf"], CELL, n_episodes=2)
+    explorer = EpisodeExplorer(session, shelf_of({"amfir": session, "protonet_lf": late}), episode=2, query=1)
+    assert (explorer.episode, explorer.query) == (2, 1) and "Query 1 of episode 2" in explorer.page.value
+    explorer.show.value = "degraded clips"
+    assert "shake" in explorer.page.value
+    explorer.choose.index = len(explorer.choose.options) - 1
+    assert f"Query {explorer.query} of episode {explorer.episode}" in explorer.page.value
+    explorer.method.value = "protonet_lf"
+    explorer.load.click()
+    assert explorer.session is late and explorer.message.value.endswith("of 2 episodes")
+    explorer.n_way.value = 9
+    explorer.load.click()
+    assert "Lower it." in explorer.message.value and explorer.session is late
+
+
+def test_a_filter_that_leaves_nothing_says_so(session):
+    explorer = EpisodeExplorer(session, shelf_of({"amfir": session}))
+    explorer.table = explorer.table.assign(degraded="")
+    explorer.show.value = "degraded clips"
+    assert "No query is left" in explorer.page.value
+    explorer.show.value = "all queries"
+    assert "Query 0 of episode 0" in explorer.page.value
+
+
+def test_the_scene_of_figure_1_has_the_numbers_of_its_episode(session, backbones):
+    scene = explore.architecture_scene(session, backbones)
+    assert scene.supports["rgb"].shape == (3, 2, 112, 112, 3) and scene.queries["flow"].shape == (3, 112, 112, 3)
+    assert scene.backbone == {"rgb": "ToyBackbone", "flow": "ToyBackbone"} and scene.head == "ModalityHead"
+    found = [
+        (e, q)
+        for e in range(len(session.episodes))
+        for q in range(session.episodes.n_query)
+        if all(
+            np.array_equal(session.answers.posterior[s][e, q :: session.episodes.n_query], scene.posteriors[s])
+            for s in scene.posteriors
+        )
+    ]
+    assert found, "the queries are one of each class of one episode"
+    np.testing.assert_allclose(scene.weight["rgb"] + scene.weight["flow"], 1, rtol=1e-6)
+
+
+def test_points_of_figure_1_keep_the_distances_between_prototypes(session, backbones):
+    scene = explore.architecture_scene(session, backbones)
+    named = {name: i for i, name in enumerate(session.table.class_names)}
+    classes = [named[name] for name in scene.class_names]
+    episode = next(e for e, own in enumerate(session.episodes.classes) if list(own) == classes)
+    rows = session.episodes.support[episode]
+    with torch.inference_mode():
+        vectors = session.method.embed({m: session.table.features[m][rows.ravel()] for m in ("rgb", "flow")})
+    for m, own in vectors.items():
+        prototypes = own.flatten(1).reshape(*rows.shape, -1).mean(1)
+        shown = scene.support_points[m].mean(1)
+        for a, b in ((0, 1), (0, 2), (1, 2)):
+            expected = float((prototypes[a] - prototypes[b]).norm())
+            assert np.linalg.norm(shown[a] - shown[b]) == pytest.approx(
+                expected, rel=1e-2
+            )  # toy vectors nearly coincide: float32 shows
+
+
+def test_figure_1_carries_names_of_the_code_and_numbers_of_the_scene(session, backbones):
+    scene = explore.architecture_scene(session, backbones)
+    figure = figures.architecture(scene)
+    written = " ".join(text.get_text() for text in figure.findobj(Text))
+    for part in (inference.free_energy, inference.reliability_groups, distillation.distillation_loss):
+        assert part.__name__ in written
+    assert "fusion.fuse_posteriors (Eq. 7)" in written and "ToyBackbone" in written
+    for values in (*scene.free_energy.values(), *scene.weight.values()):
+        assert all(f"{value:.2f}".replace("-", "−") in written for value in values)
+
+
+def test_figure_1_refuses_an_episode_of_another_way(results, backbones):
+    two_way = explore.open_session(results["amfir"], TestCell(n_way=2, n_shot=1, n_query=1, n_episodes=1))
+    with pytest.raises(BadParameter, match="3-way episodes"):
+        explore.architecture_scene(two_way, backbones)
+
+
+def test_a_slider_changes_the_page_and_the_button_takes_it_back(what_if):
+    panel = WhatIfPanel(what_if)
+    before = panel.page.value
+    panel.sliders["shake"].value = 0.8
+    assert "shake 0.80" in panel.page.value and panel.page.value != before
+    panel.reset.click()
+    assert panel.page.value == before
+    assert re.search(r"<b style=\"left:\d+%\"></b>", before)
+    assert torch.is_grad_enabled()

@@ -1,0 +1,164 @@
+"""The report says what records and exports say, in the notebooks' order, and stands alone.  Exact."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from small_study import make_study
+
+from amfir_lib import paths, report
+from amfir_lib.exports import Table, write_table
+from amfir_lib.report.pictures import picture_of_file
+from amfir_lib.report.prose import inline, split_table, to_text
+from amfir_lib.report.story import read_story
+
+VOID = {"meta", "link", "img", "input", "br", "hr"}
+
+
+class Page(HTMLParser):
+    """Links, anchors, pictures and unclosed tags of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links, self.anchors, self.pictures, self.open = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        self.links += [given[name] for name in ("href", "src") if given.get(name)]
+        self.anchors += [given["id"]] if "id" in given else []
+        self.pictures += [given] if tag == "img" else []
+        self.open += [] if tag in VOID else [tag]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, f"</{tag}> closes something else"
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """A study with its report: the folder and the text of the page."""
+    folder = make_study(tmp_path_factory.mktemp("results"))
+    return folder, report.write(folder).read_text(encoding="utf-8")
+
+
+def check_page(path: Path) -> Page:
+    """No network, no script, whole tags, and every link leads somewhere."""
+    text = path.read_text(encoding="utf-8")
+    page = Page(text)
+    assert page.open == []
+    assert len(page.anchors) == len(set(page.anchors))
+    assert "<script" not in text and "@import" not in text and "url(" not in text
+    for link in page.links:
+        if link.startswith("data:"):
+            continue
+        assert "://" not in link and not link.startswith("//"), f"{link} needs the network"
+        target, _, anchor = link.partition("#")
+        assert (path.parent / target).exists(), f"{link} leads nowhere"
+        assert target or not anchor or anchor in page.anchors, f"{link} leads nowhere"
+    return page
+
+
+def test_the_page_loads_nothing_and_every_link_leads_somewhere(written):
+    folder, _ = written
+    page = check_page(folder / "index.html")
+    assert {"figures/curve.pdf", "tables/accuracy.csv", "notebooks/90_small.html"} <= set(page.links)
+    assert page.pictures and all(p["src"].startswith("data:") and p["alt"] for p in page.pictures)
+
+
+def test_an_executed_notebook_becomes_a_page_that_loads_nothing(written):
+    folder, _ = written
+    check_page(folder / "notebooks" / "90_small.html")
+    text = (folder / "notebooks" / "90_small.html").read_text(encoding="utf-8")
+    assert "A small title" in text and "work in JupyterLab only" in text
+
+
+def test_title_prose_exports_and_sentences_stand_in_the_order_of_the_notebook(written):
+    _, text = written
+    order = [
+        "what we find", "The paper's tables", "The first table.", "A small title</h2>", "<strong>Claim</strong>",
+        "<strong>not shown</strong> to differ", "First heading", "Why we look at it.",
+        "<figcaption>Accuracy in %; synthetic clips.",
+        "<em>generated</em> sentence", "Second heading", "± covers classes.", "Limits", "One seed.", "figures-loose",
+        "What was run",
+    ]  # fmt: skip
+    text = text[text.index("<main") :]
+    places = [text.find(part) for part in order]
+    assert -1 not in places and places == sorted(places)
+    assert "leads to nothing" not in text and "Makes:" not in text and "a caption" not in text
+
+
+def test_captions_are_alternative_texts_and_come_from_the_record(written):
+    folder, _ = written
+    alts = {picture["alt"] for picture in check_page(folder / "index.html").pictures}
+    assert alts == {"Accuracy in %; synthetic clips.", "loose"}
+
+
+def test_claims_carry_their_verdict_in_words_and_markup_of_a_claim_is_not_obeyed(written):
+    _, text = written
+    assert "2 claims:" in text and "1 × undecided" in text and "1 × not tested here" in text
+    assert "&lt;b&gt;late&lt;/b&gt;" in text
+    assert text.count('class="is-undecided"') == 1 and 'id="show-undecided"' in text
+
+
+def test_synthetic_results_are_labelled_and_real_ones_are_not_called_synthetic(written, tmp_path):
+    folder, text = written
+    assert "Synthetic results." in text and "on real data" in text
+    other = make_study(tmp_path, study="my_clips")
+    record = other / "records" / "90_small.json"
+    record.write_text(re.sub(r'"datasets": \[[^]]*\]', '"datasets": ["folder"]', record.read_text(encoding="utf-8")))
+    text = report.write(other).read_text(encoding="utf-8")
+    assert "Synthetic" not in text and "AMFIR on my_clips" in text
+
+
+def test_what_was_run_names_code_machine_packages_and_seeds(written):
+    _, text = written
+    tail = " ".join(text[text.index('id="run"') :].split())
+    assert "version 0." in tail and "CPU cores" in tail and "<li>torch " in tail and "0, 1, 2" in tail
+
+
+def test_an_export_that_was_overwritten_is_marked(tmp_path):
+    folder = make_study(tmp_path)
+    assert "not the one that the record names" not in report.write(folder).read_text(encoding="utf-8")
+    write_table(Table(pd.DataFrame({"method": ["other"]})), folder / "tables" / "table1")
+    assert "not the one that the record names" in report.write(folder).read_text(encoding="utf-8")
+
+
+def test_a_variant_stands_beside_its_baseline_with_its_changes_and_its_paired_difference(tmp_path):
+    folder = make_study(tmp_path)
+    variant = make_study(tmp_path, variant="kd_lambda=0.5", kd_lambda=0.5)
+    difference = Table(pd.DataFrame({"method": ["AMFIR"], "difference": ["−0.4 ± 0.9"]}), caption="Variant − baseline.")
+    write_table(difference, variant / "tables" / "variant_difference")
+    assert "Difference from the baseline" in report.write(variant).read_text(encoding="utf-8")
+    text = report.write(folder).read_text(encoding="utf-8")
+    check_page(folder / "index.html")
+    check_page(variant / "index.html")
+    assert "90_small: kd_lambda 1.0 → 0.5" in text and "−0.4 ± 0.9" in text and "Variant − baseline." in text
+
+
+def test_a_folder_without_records_says_what_to_do(tmp_path):
+    assert "Run <code>./run_all.sh</code>" in report.write(tmp_path).read_text(encoding="utf-8")
+
+
+def test_a_table_names_its_columns_and_rows_and_keeps_a_bar_inside_a_cell(tmp_path):
+    table = Table(pd.DataFrame({"method": ["a|b"], "accuracy": [0.25]}), caption="A *caption*.")
+    markdown = write_table(table, tmp_path / "t")[1].read_text(encoding="utf-8")
+    html, caption = split_table(markdown)
+    assert '<th scope="row">a|b</th>' in html and '<th scope="col" class="number">accuracy</th>' in html
+    assert '<td class="number">0.25</td>' in html
+    assert caption == "A *caption*." and inline(caption) == "A <em>caption</em>." and to_text(caption) == "A caption."
+
+
+def test_pictures_keep_their_size_and_shrink(written):
+    folder, _ = written
+    picture = picture_of_file(folder / "figures" / "curve.png")
+    assert (picture.width, picture.height) == (680, 400)
+    assert len(picture.uri) < (folder / "figures" / "curve.png").stat().st_size
+
+
+@pytest.mark.parametrize("path", sorted(paths.NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_every_notebook_of_the_study_tells_its_title_and_shows_what_it_makes(path):
+    story = read_story(path)
+    assert story.title != path.stem and story.lead and story.parts[-1].prose
+    assert sum(len(part.exports) for part in story.parts) >= 1
