@@ -1,19 +1,20 @@
 """Figures of the study: tidy data in, a matplotlib Figure out; nothing is shown and nothing is written.
 
 ``style`` fixes sizes, text and the colour and marker of each method; ``curves`` draws what changes over training,
-``comparisons`` accuracies and paired differences, ``ablation`` Table 2 and Figure 4, ``sweeps`` Figures 3 and 5,
-``clips`` what the videos look like, ``tour`` one query of an episode.
+``comparisons`` accuracies and paired differences, ``table1`` all methods side by side, ``components`` Table 2 and
+Figure 4, ``sweeps`` Figures 3 and 5, ``clips`` what the videos look like, ``tour`` one query of an episode.
 """
 
-from amfir_lib.figures.ablation import differences_by_basis, strategy_accuracies
 from amfir_lib.figures.clips import clip_grid, film_strips, flow_views
 from amfir_lib.figures.comparisons import accuracy_bars, degradation_costs, paired_differences
+from amfir_lib.figures.components import differences_by_basis, strategy_accuracies
 from amfir_lib.figures.curves import free_energy_curves, learning_curves, pretraining_curves
 from amfir_lib.figures.sweeps import sweep_accuracies, sweep_leads
+from amfir_lib.figures.table1 import accuracy_dots, learning_grid
 from amfir_lib.figures.tour import tour_figure
 
 __all__ = [
-    "accuracy_bars", "clip_grid", "degradation_costs", "differences_by_basis", "film_strips", "flow_views",
-    "free_energy_curves", "learning_curves", "paired_differences", "pretraining_curves", "strategy_accuracies",
-    "sweep_accuracies", "sweep_leads", "tour_figure",
+    "accuracy_bars", "accuracy_dots", "clip_grid", "degradation_costs", "differences_by_basis", "film_strips",
+    "flow_views", "free_energy_curves", "learning_curves", "learning_grid", "paired_differences", "pretraining_curves",
+    "strategy_accuracies", "sweep_accuracies", "sweep_leads", "tour_figure",
 ]  # fmt: skip

@@ -14,15 +14,12 @@ import pandas as pd
 
 from amfir_lib.errors import BadParameter, unknown_name
 from amfir_lib.experiments import Series, TestCell
-from amfir_lib.paper import published
+from amfir_lib.paper import published, published_name
 
 FULL, NO_AMD, NO_AMI = "AMFIR", "no AMD", "no AMI"
 MUTUAL, NO_DISTILLATION, CONTROL = "bidirectional", "no distillation", "both, all queries"
 READINGS = {"a": "(a)", "b": "(b)", "c": "(c)"}
 AMI_OFF = ("equal", "first", "second", "hard")
-PAPERS_NAMES = {
-    "synth-kinetics": "Kinetics", "synth-ssv2": "SSv2", "synth-hmdb51": "HMDB51", "synth-ucf101": "UCF101"
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -68,6 +65,7 @@ def table2_configurations(
     score: str = "centred",
     ami_off: str = "equal",
     readings: Sequence[str] = ("a", "b"),
+    method_options: Mapping[str, Any] | None = None,
 ) -> list[Configuration]:
     """The rows of Table 2, the paper's order, one-sided dominance once for each reading.
 
@@ -81,6 +79,7 @@ def table2_configurations(
         score: reading of the free energy, for all rows.
         ami_off: fusion weights of "no AMI"; one of ``AMI_OFF``.
         readings: which of "a", "b", "c".
+        method_options: further options of AMFIR for all rows, unless a row switches them itself.
     Raises:
         UnknownName: no such reading or weights. BadParameter: no reading, or one twice.
     """
@@ -91,7 +90,7 @@ def table2_configurations(
     for reading in readings:
         if reading not in READINGS:
             raise unknown_name("reading of one-sided dominance", reading, READINGS)
-    own = {"kd_lambda": distill_weight, "score": score}
+    own = {"kd_lambda": distill_weight, "score": score} | dict(method_options or {})
     appearance, motion = modalities
     rows = []
     for teacher, side, whole, position in (
@@ -154,7 +153,7 @@ def distillation_strategies(
 def published_ablation(dataset: str, n_shot: int, marks: Mapping[str, bool]) -> float:
     """The accuracy that the paper's Table 2 prints for these check marks, in [0, 1]; NaN where it has none."""
     table = published("table2")
-    same = (table["dataset"] == PAPERS_NAMES.get(dataset, "")) & (table["shot"] == n_shot)
+    same = (table["dataset"] == published_name(dataset)) & (table["shot"] == n_shot)
     for column, value in marks.items():
         same &= table[column] == int(value)
     return float(table.loc[same, "accuracy"].iloc[0]) / 100 if same.any() else np.nan
@@ -175,7 +174,7 @@ def published_frame(datasets: Sequence[str], cell: TestCell) -> pd.DataFrame:
     without = Configuration(NO_AMD, amd=False).marks
     rows = []
     for dataset in datasets:
-        rows.append((dataset, MUTUAL, float(numbers.get(PAPERS_NAMES.get(dataset, ""), np.nan)) / 100))
+        rows.append((dataset, MUTUAL, float(numbers.get(published_name(dataset), np.nan)) / 100))
         table2 = published_ablation(dataset, cell.n_shot, without) if cell.n_way == 5 else np.nan
         rows.append((dataset, NO_DISTILLATION, table2))
     return pd.DataFrame(rows, columns=["dataset", "method", "value"]).dropna(ignore_index=True)
