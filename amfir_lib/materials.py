@@ -18,7 +18,8 @@ from amfir_lib.training import Training
 
 FLOW_OF_RENDERED_CLIPS = {"flow_algorithm": "dis", "flow_average": 1}
 FLOW_OF_REAL_CLIPS = {"flow_algorithm": "farneback", "flow_average": 3}  # sensors are noisy; see ``prepare``
-ALL_FOLDS = -1  # class_fold: every fold in turn
+UNSET = -1  # class_folds: as many as usual; class_fold: every fold in turn
+N_CLASS_FOLDS = 3  # so that each class of a small folder is a test class once
 DATASET_PARAMETERS = ("appearance", "class_counts", "class_folds", "class_fold")  # of a notebook, for open_dataset
 
 
@@ -40,7 +41,7 @@ def open_dataset(config: Config, name: str, **options: Any) -> Dataset:
             parameters ``appearance``, ``class_counts``, ``class_folds`` and ``class_fold``, which are passed on too
             where they are given.
     """
-    given = {key: value for key in DATASET_PARAMETERS if (value := config.options.get(key)) and value != ALL_FOLDS}
+    given = {key: value for key in DATASET_PARAMETERS if (value := config.options.get(key)) and value != UNSET}
     options = given | options
     if name == FOLDER:
         options = {"data_root": config.data_root, "group_pattern": config.group_pattern} | options
@@ -138,16 +139,21 @@ def prepare(config: Config, name: str, *, backbone: str = "auto", **options: Any
 def prepare_all(config: Config, name: str, *, backbone: str = "auto", **options: Any) -> list[Material]:
     """The data set as often as it is to be split: once, or once per class fold where a folder is read in folds.
 
-    With the notebook's parameters ``class_folds`` = k and ``class_fold`` = -1, every class is a test class once.  The
-    folds share the name of the data set, so tables join their episodes.
+    A notebook with the parameters ``class_folds`` and ``class_fold`` reads a folder in ``N_CLASS_FOLDS`` folds, each
+    class being a test class once, unless they or ``class_counts`` say otherwise.  The folds share the name of the data
+    set, so tables join their episodes.
 
     Args:
         config, name, backbone, options: as ``prepare``.
     """
-    n_folds, fold = config.options.get("class_folds", 0), config.options.get("class_fold", 0)
-    if name != FOLDER or not n_folds or fold != ALL_FOLDS:
+    n_folds, fold = config.options.get("class_folds", 0), config.options.get("class_fold", UNSET)
+    if n_folds == UNSET:
+        n_folds = 0 if config.options.get("class_counts") else N_CLASS_FOLDS
+    if name != FOLDER:
         return [prepare(config, name, backbone=backbone, **options)]
-    return [prepare(config, name, backbone=backbone, class_fold=fold, **options) for fold in range(n_folds)]
+    folds = [fold] if fold != UNSET or not n_folds else range(n_folds)
+    splits = [{"class_folds": n_folds, "class_fold": max(0, one)} for one in folds]
+    return [prepare(config, name, backbone=backbone, **split, **options) for split in splits]
 
 
 def training_of(config: Config, material: Material) -> Training:

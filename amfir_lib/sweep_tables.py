@@ -7,78 +7,83 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from amfir_lib.ablations import PAPERS_NAMES
+from amfir_lib.errors import BadParameter
 from amfir_lib.experiments import RunResult
 from amfir_lib.exports import Table
-from amfir_lib.leave_out import Point, accuracy_frame, difference_frame, interval_columns, points
-from amfir_lib.paper import published
-from amfir_lib.tables import percent
+from amfir_lib.leave_out import Point, points
+from amfir_lib.paper import published, published_name
+from amfir_lib.statistics import class_jackknife
+from amfir_lib.tables import accuracy_table, paired_table, percent
+from amfir_lib.tables.grouping import Namer
 
 NEXT_BEST = "next best"
 SWEPT = {"n_shot": "shot", "n_way": "way"}
 
 
 def sweep_frames(
-    results: Iterable[RunResult],
-    series: Callable[[RunResult], str],
-    *,
-    leads: Sequence[str],
-) -> tuple[list[Point], pd.DataFrame, pd.DataFrame]:
+    results: Sequence[RunResult], series: Namer, *, leads: Sequence[str]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Accuracies at every point, and AMFIR's paired lead.
 
     Args:
         results: runs with tests.
         series: names the series of a run.
-        leads: titles of methods that the lead is taken over, beside the next best of all.
+        leads: names of series that the lead is taken over, beside the next best of all.
     Returns:
-        The points; accuracies (``leave_out.accuracy_frame`` and ``key``, the method's registry name); leads (columns
-        of ``difference_frame``; the rows "next best" take the best other method of each point, chosen anew whenever a
-        class is left out, and are outside Holm's correction).
+        Accuracies (``tables.accuracy_table`` and ``key``, the method's registry name); leads (``tables.paired_table``
+        and ``key``; the rows "next best" take the best other method of each point, chosen anew whenever a class is
+        left out, and are outside Holm's correction; their ``next_best`` names it).
     """
-    results = list(results)
     keys = {series(result): result.run.method for result in results}
-    found = points(results, series=series)
-    reference = next(title for title, key in keys.items() if key == "amfir")
-    accuracy = accuracy_frame(found)
-    lead = [difference_frame(found, reference, others=[one for one in leads if one != reference])]
-    lead.append(pd.DataFrame([_next_best_row(point, reference) for point in found]))
-    return (
-        found,
-        accuracy.assign(key=accuracy["method"].map(keys)),
-        pd.concat(lead, ignore_index=True).assign(key=lambda frame: frame["other"].map(keys).fillna("")),
-    )
-
-
-def lead_over_next_best(point: Point, reference: str) -> np.ndarray:
-    """(1 + C,) ``reference`` minus the best other series, which is found anew without each class."""
-    others = [point.means(name) for name in point.series if name != reference]
-    return point.means(reference) - np.max(others, axis=0)
+    reference = next(name for name, key in keys.items() if key == "amfir")
+    accuracy = accuracy_table(results, series=series)
+    over = paired_table(results, reference, others=[one for one in leads if one != reference], series=series)
+    over_best = pd.DataFrame([_next_best_row(point, reference) for point in points(results, series)])
+    lead = pd.concat([over, over_best], ignore_index=True) if len(over) else over_best
+    return accuracy.assign(key=accuracy["method"].map(keys)), lead.assign(key=lead["other"].map(keys).fillna(""))
 
 
 def _next_best_row(point: Point, reference: str) -> dict[str, object]:
-    values = lead_over_next_best(point, reference)
-    others = {name: float(point.means(name)[0]) for name in point.series if name != reference}
-    row = {"other": NEXT_BEST, "comparison": f"{reference} − {NEXT_BEST}", "difference": float(values[0])}
-    row |= {"n_classes": len(values) - 1, "p_holm": np.nan, "verdict": "", "next_best": max(others, key=others.get)}
-    return point.where() | row | interval_columns(point.interval(values))
+    best, found = point.next_best(reference), point.lead(reference)
+    interval = found.interval() if found else None
+    return point.group.where() | {
+        "other": NEXT_BEST,
+        "comparison": f"{reference} − {NEXT_BEST}",
+        "difference": point.mean(reference) - point.mean(best),
+        "half_width": interval.half_width if interval else np.nan,
+        "p_value": interval.p_value if interval else np.nan,
+        "p_holm": np.nan,
+        "n_classes": point.group.n_classes,
+        "verdict": "",
+        "next_best": best,
+    }
 
 
-def episodes_frame(found: Sequence[Point], reference: str) -> pd.DataFrame:
+def episodes_frame(results: Iterable[RunResult]) -> pd.DataFrame:
     """How the two intervals of AMFIR's accuracy depend on the number of episodes, at the first point of each data set.
 
-    The first episodes of a list do not depend on how many follow, so shorter lists are prefixes.
+    The first episodes of a list do not depend on how many follow, so shorter lists are prefixes.  Of class folds the
+    first is taken.
 
-    Args:
-        found: points of ``sweep_frames``.
-        reference: title of AMFIR.
     Returns:
         Columns ``dataset, n_way, n_shot, n_episodes, accuracy, half_width, conventional_half_width, n_classes``.
     """
-    whole = {point.dataset: point for point in reversed(found)}
-    parts = [point.first(max(2, point.cell.n_episodes // share)) for point in whole.values() for share in (10, 5, 2, 1)]
-    frame = accuracy_frame(parts)
+    own = [result for result in results if result.run.method == "amfir"]
+    firsts = {point.group.dataset: point for point in reversed(points(own))}
+    rows = []
+    for point in reversed(firsts.values()):
+        (name,), classes = point.series, point.group.fold_episodes[0].classes
+        values = point.group.accuracy(name).mean(0)[: len(classes)]
+        for n_episodes in sorted({max(2, len(values) // share) for share in (10, 5, 2, 1)}):
+            try:
+                interval = class_jackknife(values[:n_episodes], classes[:n_episodes])
+            except BadParameter:  # a class is in each of so few episodes, or in none
+                continue
+            row = {"n_episodes": n_episodes, "accuracy": interval.mean, "half_width": interval.half_width}
+            row |= {"conventional_half_width": interval.conventional_half_width, "n_classes": interval.n_classes}
+            rows.append(point.group.where() | row)
     columns = ["dataset", "n_way", "n_shot", "n_episodes", "accuracy", "half_width", "conventional_half_width"]
-    return frame.loc[frame["method"] == reference, [*columns, "n_classes"]].reset_index(drop=True)
+    return pd.DataFrame(rows, columns=[*columns, "n_classes"])
 
 
 def published_points(figure: str, datasets: Iterable[str]) -> pd.DataFrame:
@@ -88,7 +93,7 @@ def published_points(figure: str, datasets: Iterable[str]) -> pd.DataFrame:
         Columns ``dataset, n_way, n_shot, key, value, bound``: ``key`` is "amfir", or "" for "all other methods", whose
         ``value`` is an upper bound (``bound`` is true); shares in [0, 1].
     """
-    own_name = {paper: name for name, paper in PAPERS_NAMES.items() if name in set(datasets)}
+    own_name = {published_name(name): name for name in datasets if published_name(name)}
     numbers = published("text_numbers")
     numbers = numbers[(numbers["figure"] == figure) & numbers["dataset"].isin(own_name) & numbers["value"].notna()]
     sizes = numbers["setting"].str.extract(r"(\d+)-way (\d+)-shot").astype(int)

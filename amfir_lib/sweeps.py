@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from amfir_lib.config import Config
 from amfir_lib.errors import BadParameter, TooFewVideos
 from amfir_lib.experiments import Material, Series, TestCell
-from amfir_lib.methods import title_of
+from amfir_lib.methods import METHODS, title_of
 
 MOST_EPISODES = 500  # per point that Table 1 does not have; classes set the interval far more than episodes
 
 
 def method_series(methods: Sequence[str], material: Material) -> list[Series]:
-    """The swept methods, named as in the tables ("STRM-lite" where features have one patch).
+    """The swept methods, named as in Table 1: "STRM-LF (our reading)", "STRM-lite" where features have one patch.
 
     Raises:
         UnknownName: no such method. BadParameter: a method twice, or no "amfir" among at least two.
@@ -29,7 +29,8 @@ def method_series(methods: Sequence[str], material: Material) -> list[Series]:
     patches = {m: store.features.shape[2] for m, store in material.stores.items()}
     for name in methods:
         Series(name, name)  # refuses an unknown one
-    return [Series(title_of(name, patches), name) for name in methods]
+    notes = {name: f" ({METHODS[name].note})" if METHODS[name].note else "" for name in methods}
+    return [Series(title_of(name, patches) + notes[name], name) for name in methods]
 
 
 def sweep_cells(

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from amfir_lib.claim_rows import FAILS, HOLDS, UNDECIDED
-from amfir_lib.free_energy_claims import free_energy_claims, interval_over_seeds, near_verdict, shapes
+from amfir_lib.claims.claim import FAILS, HOLDS, UNDECIDED
+from amfir_lib.claims.free_energy import free_energy_claims, interval_over_seeds, near_verdict, shapes
 from amfir_lib.free_energy_curve import curves
 from amfir_lib.statistics import Interval
 
@@ -33,29 +33,29 @@ RESULTS += [result("no distillation", np.array(FALLING) / 2, seed=seed) for seed
 
 def claims(results):
     rows = free_energy_claims(curves(results, series=named), results, series=named, plateau=-4.0)
-    return {row["key"]: row for row in rows}
+    return {row.key: row for row in rows}
 
 
 def test_a_curve_that_falls_calms_and_settles_near_the_plateau_supports_every_claim():
     found = claims(RESULTS)
-    assert {row["verdict"] for row in found.values()} == {HOLDS}
-    assert "toy −3.96" in found["free_energy_plateau"]["value"]
-    assert "interval over seeds only" in found["free_energy_falls"]["setting"]
-    assert found["free_energy_falls"]["basis"] == "validation episodes"
+    assert {row.verdict for row in found.values()} == {HOLDS}
+    assert "toy −3.96" in found["free_energy_plateau"].value
+    assert "interval over seeds only" in found["free_energy_falls"].setting
+    assert found["free_energy_falls"].basis == "validation episodes"
 
 
 def test_a_curve_that_rises_and_settles_elsewhere_contradicts_them():
     found = claims([result("AMFIR", FALLING[::-1], seed=seed, gap=(1.0, 0.2)) for seed in range(3)])
-    assert found["free_energy_falls"]["verdict"] == FAILS
-    assert found["free_energy_plateau"]["verdict"] == FAILS
-    assert found["selection_less_uncertain"]["verdict"] == FAILS
+    assert found["free_energy_falls"].verdict == FAILS
+    assert found["free_energy_plateau"].verdict == FAILS
+    assert found["selection_less_uncertain"].verdict == FAILS
     assert "free_energy_by_distillation" not in found
 
 
 def test_one_seed_decides_nothing_but_shows_the_value():
     found = claims([RESULTS[0]])
-    assert {row["verdict"] for row in found.values()} == {UNDECIDED}
-    assert "±" not in found["free_energy_falls"]["value"]
+    assert {row.verdict for row in found.values()} == {UNDECIDED}
+    assert "±" not in found["free_energy_falls"].value
 
 
 def test_shapes_are_one_row_a_seed():

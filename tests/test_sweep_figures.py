@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from amfir_lib import figures
-from amfir_lib.ablations import distillation_strategies
+from amfir_lib.components import distillation_strategies
 from amfir_lib.errors import ShapeError
 from amfir_lib.figures.style import LOOKS, ONE_COLUMN, TWO_COLUMNS
 

@@ -5,22 +5,18 @@ Tolerance 1e-9: sums in another order.
 
 from types import SimpleNamespace
 
-import numpy as np
-import pandas as pd
 import pytest
 from toy_points import named, toy_material, toy_result
 
-from amfir_lib.claim_rows import FAILS, HOLDS, UNDECIDED
+from amfir_lib.claims.claim import FAILS, HOLDS
+from amfir_lib.claims.sweeps import sweep_claims
 from amfir_lib.errors import BadParameter
 from amfir_lib.experiments import TestCell
-from amfir_lib.leave_out import points
 from amfir_lib.profiles import PROFILES
-from amfir_lib.statistics import Interval
-from amfir_lib.sweep_claims import monotone_verdict, shot_claims, sweep_sentences, way_claims
+from amfir_lib.sweep_findings import sweep_sentences
 from amfir_lib.sweep_tables import (
     NEXT_BEST,
     episodes_frame,
-    lead_over_next_best,
     published_points,
     shown_sweep,
     sweep_caption,
@@ -80,28 +76,17 @@ def test_the_smallest_class_fold_decides(capsys):
 
 
 def test_methods_are_named_as_their_features_allow():
-    names = {one.method: one.name for one in method_series(["strm", "amfir"], MATERIAL)}
-    assert names == {"strm": "STRM", "amfir": "AMFIR"}
+    names = {one.method: one.name for one in method_series(["strm_lf", "amfir"], MATERIAL)}
+    assert names == {"strm_lf": "STRM-LF (our reading)", "amfir": "AMFIR"}
     with pytest.raises(BadParameter, match="must name amfir"):
         method_series(["strm", "amfar"], MATERIAL)
     with pytest.raises(ValueError, match="stmr"):
         method_series(["stmr", "amfir"], MATERIAL)
 
 
-def test_the_next_best_method_is_found_anew_without_each_class():
-    results = runs(RISING | {"strm": (0.41, 0.6, 0.7)}, SHOTS)
-    point = points(results, series=named)[0]
-    episodes = SHOTS[0].episodes(MATERIAL.layout())
-    found = lead_over_next_best(point, "amfir")
-    for position, left_out in enumerate([None, *range(12)]):
-        kept = [left_out not in classes for classes in episodes.classes]
-        means = {one.run.method: one.tests[SHOTS[0]].accuracy[kept].mean() for one in results}
-        assert found[position] == pytest.approx(means["amfir"] - max(means["amfar"], means["strm"]), abs=1e-9)
-
-
 def test_frames_hold_every_point_and_the_leads():
-    found, accuracy, lead = sweep_frames(runs(RISING, SHOTS), named, leads=["amfar"])
-    assert len(found) == 3 and len(accuracy) == 9
+    accuracy, lead = sweep_frames(runs(RISING, SHOTS), named, leads=["amfar"])
+    assert len(accuracy) == 9 and len(lead) == 6
     assert set(lead["other"]) == {"amfar", NEXT_BEST}
     best = lead[lead["other"] == NEXT_BEST].set_index("n_shot")["next_best"]
     assert best.to_dict() == {1: "strm", 2: "amfar", 3: "amfar"}
@@ -113,9 +98,8 @@ def test_frames_hold_every_point_and_the_leads():
 
 
 def test_shorter_lists_widen_the_conventional_interval():
-    found = points(runs(RISING, SHOTS), series=named)
-    frame = episodes_frame(found, "amfir")
-    assert frame["n_episodes"].tolist() == [12, 24, 60, 120]
+    frame = episodes_frame(runs(RISING, SHOTS))
+    assert frame["n_episodes"].tolist()[-2:] == [60, 120]
     assert frame["conventional_half_width"].is_monotonic_decreasing
 
 
@@ -126,35 +110,23 @@ def test_what_the_paper_says_of_figure_5_includes_an_upper_bound():
     assert published_points("fig5", ["folder"]).empty
 
 
-def one(mean, half_width):
-    return Interval(mean, half_width, half_width / 2, 10, np.nan)
-
-
-def test_a_rise_holds_if_no_step_goes_down_and_fails_if_one_surely_does():
-    up, level, down = one(0.03, 0.02), one(0.001, 0.02), one(-0.03, 0.02)
-    assert monotone_verdict(up, [up, level]) == HOLDS
-    assert monotone_verdict(up, [up, one(-0.001, 0.02)]) == UNDECIDED
-    assert monotone_verdict(up, [up, down]) == FAILS
-    assert monotone_verdict(down, [down, down], sign=-1) == HOLDS
+def verdicts(shares, own, swept):
+    claims = sweep_claims(runs(shares, own), swept=swept, reference="amfir", series=named, notebook="06")
+    return {claim.key: claim for claim in claims if claim.basis == "all queries"}
 
 
 def test_claims_of_figure_3_follow_the_accuracies():
-    rows = shot_claims({"all queries": points(runs(RISING, SHOTS), series=named)}, "amfir")
-    verdicts = {row["key"]: row["verdict"] for row in rows}
-    assert verdicts["accuracy_rises_with_shots"] == HOLDS
-    assert verdicts["lead_largest_at_1_shot"] == HOLDS
-    assert verdicts["fig3_amfir_best_everywhere"] in (HOLDS, UNDECIDED)
-    falling = points(runs(RISING | {"amfir": (0.9, 0.5, 0.9)}, SHOTS), series=named)
-    assert shot_claims({"all queries": falling}, "amfir")[0]["verdict"] == FAILS
+    found = verdicts({"amfir": (0.7, 0.8, 0.9), "strm": (0.1, 0.7, 0.85)}, SHOTS, "n_shot")
+    assert found["accuracy_rises_with_shots"].verdict == HOLDS
+    assert found["lead_largest_at_1_shot"].verdict == HOLDS
+    assert found["best_at_all_shots"].value.startswith("lead over the next best 1-shot +")
+    assert "5-way, 1- to 3-shot" in found["best_at_all_shots"].setting
+    falling = verdicts(RISING | {"amfir": (0.95, 0.4, 0.95)}, SHOTS, "n_shot")
+    assert falling["accuracy_rises_with_shots"].verdict == FAILS
 
 
 def test_claims_of_figure_5_are_about_the_most_ways_tested():
-    ways = cells([5, 7], [1])
-    rows = way_claims(
-        {"all queries": points(runs({"amfir": (0.8, 0.6), "strm": (0.3, 0.95)}, ways), series=named)}, "amfir"
-    )
-    held = {row["key"]: row for row in rows}
-    assert held["accuracy_falls_with_ways"]["verdict"] == HOLDS
-    assert held["lead_holds_to_10_way"]["verdict"] == FAILS
-    assert "to 7-way (the paper: to 10-way" in held["lead_holds_to_10_way"]["claim"]
-    assert isinstance(pd.DataFrame(rows)["value"].iloc[0], str)
+    found = verdicts({"amfir": (0.8, 0.5), "strm": (0.3, 0.95)}, cells([5, 7], [1]), "n_way")
+    assert found["accuracy_falls_with_ways"].verdict == HOLDS
+    assert found["lead_holds_to_10_way"].verdict == FAILS
+    assert "to 7-way (the paper: to 10-way" in found["lead_holds_to_10_way"].claim

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,20 +14,27 @@ from amfir_lib.feature_table import FeatureTable
 N_CLASSES, CLIPS = 10, 8
 
 
+@dataclass(frozen=True)
+class ToyResult:
+    """What tables read of a run's result."""
+
+    run: SimpleNamespace
+    tests: dict[TestCell, QueryResults]
+    record: dict[str, str]
+
+
 def toy_material(name: str = "toy", *, first_class: int = 0, degraded: bool = True, n_classes: int = N_CLASSES):
     """A data set of test classes alone, every clip a group of its own; two in four clips degraded."""
-    labels = np.repeat(np.arange(n_classes), CLIPS)
+    labels = np.repeat(first_class + np.arange(n_classes), CLIPS)
     table = FeatureTable(
         {},
         labels=labels,
         groups=np.arange(len(labels)),
         splits=np.full(len(labels), "test"),
-        class_names=[f"class{first_class + number:02d}" for number in range(n_classes)],
+        class_names=[f"class{number:02d}" for number in range(first_class + n_classes)],
         degraded=np.resize(["rgb", "flow", "none", "none"], len(labels)) if degraded else None,
     )
-    dataset = SimpleNamespace(
-        name=name, digest=f"{name}{first_class}", synthetic=True, classes=lambda split: tuple(table.class_names)
-    )
+    dataset = SimpleNamespace(name=name, classes=lambda split: tuple(table.class_names[first_class:]))
     stores = {m: SimpleNamespace(features=np.zeros((1, 3, 2, 4))) for m in ("rgb", "flow")}
     return SimpleNamespace(dataset=dataset, layout=lambda: table, stores=stores)
 
@@ -39,9 +47,8 @@ def toy_result(material, name: str, accuracy: float | dict[TestCell, float], cel
         chance = accuracy if isinstance(accuracy, float) else accuracy[cell]
         shape = (cell.n_episodes, cell.n_way * cell.n_query)
         tests[cell] = QueryResults({"fused": rng.random(shape) < chance}, {}, {}, {}, {})
-    return SimpleNamespace(
-        run=SimpleNamespace(material=material, method=name, seed=seed), tests=tests, record={"title": name}
-    )
+    run = SimpleNamespace(material=material, method=name, seed=seed)
+    return ToyResult(run, tests, {"title": name})
 
 
 def named(result) -> str:

@@ -1,15 +1,15 @@
 """Figures of the study: tidy data in, a matplotlib Figure out; nothing is shown and nothing is written.
 
 ``style`` fixes sizes, text and the colour and marker of each method; ``curves`` draws what changes over training,
-``comparisons`` accuracies and paired differences, ``table1`` all methods side by side, ``ablation`` Table 2 and
+``comparisons`` accuracies and paired differences, ``table1`` all methods side by side, ``components`` Table 2 and
 Figure 4, ``sweeps`` Figures 3 and 5, ``clips`` what the videos look like, ``tour`` one query of an episode,
 ``architecture`` the method as a whole (Figure 1).
 """
 
-from amfir_lib.figures.ablation import differences_by_basis, strategy_accuracies
 from amfir_lib.figures.architecture import architecture
 from amfir_lib.figures.clips import clip_grid, film_strips, flow_views
 from amfir_lib.figures.comparisons import accuracy_bars, degradation_costs, paired_differences
+from amfir_lib.figures.components import differences_by_basis, strategy_accuracies
 from amfir_lib.figures.curves import free_energy_curves, learning_curves, pretraining_curves
 from amfir_lib.figures.scene import Scene
 from amfir_lib.figures.sweeps import sweep_accuracies, sweep_leads

@@ -108,12 +108,13 @@ def sweep_leads(frame: pd.DataFrame, *, swept: str) -> Figure:
 
 
 def _titled(frame: pd.DataFrame) -> dict[str, Look]:
-    """Title -> the look of its registry name, under that title."""
+    """Title -> the look of its registry name, labelled with the title without the remark in brackets."""
     pairs = frame[["method", "key"]].drop_duplicates().itertuples(index=False)
     names = {pair.method: pair.key or pair.method for pair in pairs}
     found = looks(names.values())
     return {
-        title: Look(title, found[name].colour, found[name].marker, found[name].line) for title, name in names.items()
+        title: Look(title.partition(" (")[0], found[name].colour, found[name].marker, found[name].line)
+        for title, name in names.items()
     }
 
 

@@ -1,21 +1,22 @@
 """Table 2 and Figure 4: what is switched off, what the paper prints for it, and verdicts that follow the numbers."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from toy_points import named, toy_material, toy_result
 
-from amfir_lib.ablation_claims import ablation_sentences, strategy_claims, strategy_sentences, table2_claims
-from amfir_lib.ablation_tables import (
+from amfir_lib.claims.claim import FAILS, HOLDS, NOT_TESTED, UNDECIDED
+from amfir_lib.claims.components import strategy_claims, table2_claims
+from amfir_lib.claims.joint import joint_verdict, listed, monotone_verdict, shown
+from amfir_lib.component_findings import ablation_sentences, strategy_sentences
+from amfir_lib.component_tables import (
     accuracies,
-    bases,
     differences,
+    shown_accuracies_by_basis,
     shown_bases,
-    shown_claims,
     shown_table2,
     with_published_differences,
 )
-from amfir_lib.ablations import (
+from amfir_lib.components import (
     FULL,
     MUTUAL,
     NO_AMI,
@@ -26,7 +27,6 @@ from amfir_lib.ablations import (
     table2_configurations,
     with_published,
 )
-from amfir_lib.claim_rows import FAILS, HOLDS, UNDECIDED, UNTESTED, listed, shown, verdict_above_zero
 from amfir_lib.errors import BadParameter, UnknownName
 from amfir_lib.experiments import TestCell
 from amfir_lib.methods import resolve_options
@@ -102,72 +102,99 @@ def test_published_cells_are_found_by_their_check_marks():
     assert frame.to_dict() == {"bidirectional": pytest.approx(0.706), "no distillation": pytest.approx(0.6181)}
 
 
-def test_a_claim_holds_where_every_interval_lies_above_zero():
-    assert verdict_above_zero([interval(0.02, 0.01), interval(0.03, 0.02)]) == HOLDS
-    assert verdict_above_zero([interval(0.02, 0.01), interval(0.01, 0.02)]) == UNDECIDED
-    assert verdict_above_zero([interval(0.02, 0.01), interval(-0.03, 0.02)]) == FAILS
-    assert verdict_above_zero([interval(0.02, 0.01), None]) == UNDECIDED
-    assert verdict_above_zero([]) == UNTESTED
+def test_a_joint_claim_holds_where_every_interval_lies_above_zero():
+    assert joint_verdict([interval(0.02, 0.01), interval(0.03, 0.02)]) == HOLDS
+    assert joint_verdict([interval(0.02, 0.01), interval(0.01, 0.02)]) == UNDECIDED
+    assert joint_verdict([interval(0.02, 0.01), interval(-0.03, 0.02)]) == FAILS
+    assert joint_verdict([interval(0.02, 0.01), None]) == UNDECIDED
+    assert joint_verdict([]) == NOT_TESTED
 
 
-def test_measured_values_are_grouped_by_place():
-    parts = {("a", "1-shot"): interval(0.021, 0.008), ("a", "5-shot"): interval(-0.0001, 0.01), ("b", "1-shot"): None}
-    assert listed(parts) == "a 1-shot +2.1 ± 0.8, 5-shot 0.0 ± 1.0; b 1-shot –"
+def test_a_rise_holds_if_no_step_goes_down_and_fails_if_one_surely_does():
+    up, level, down = interval(0.03, 0.02), interval(0.001, 0.02), interval(-0.03, 0.02)
+    assert monotone_verdict(up, [up, level]) == HOLDS
+    assert monotone_verdict(up, [up, interval(-0.001, 0.02)]) == UNDECIDED
+    assert monotone_verdict(up, [up, down]) == FAILS
+    assert monotone_verdict(None, [up]) == UNDECIDED
+
+
+def test_values_are_shown_with_sign_and_interval():
+    assert listed({"a": interval(0.021, 0.008), "b": interval(-0.0001, 0.01), "c": None}) == (
+        "a +2.1 ± 0.8, b 0.0 ± 1.0, c –"
+    )
     assert shown(interval(-3.97, np.nan), scale=1, decimals=2) == "−3.97"
 
 
 SHARES = {one.name: 0.5 for one in ROWS} | {FULL: 0.8, NO_AMI: 0.98}
+HOW = {"series": named, "notebook": "05"}
+
+
+def copies_of(shares):
+    return results_of(shares, names=("synth-kinetics-clean", "synth-ssv2-clean"))
 
 
 def test_component_claims_follow_the_paired_differences():
-    found = bases(results_of(SHARES), results_of(SHARES | {NO_AMI: 0.4}), series=named)
-    assert list(found) == ["all queries", "undegraded queries", "degradation-free copies"]
-    rows = pd.DataFrame(table2_claims(found, ROWS)).set_index(["key", "basis"])
-    assert rows.loc[("amd_helps", "all queries"), "verdict"] == HOLDS
-    assert rows.loc[("rgb_only_dominance_lowers", "undegraded queries"), "verdict"] == HOLDS
-    assert rows.loc[("ami_helps", "all queries"), "verdict"] == FAILS
-    assert rows.loc[("ami_helps", "degradation-free copies"), "verdict"] == HOLDS
-    assert rows.loc[("flow_only_dominance_lowers", "all queries"), "value"].startswith("(a) synth-kinetics 1-shot +")
-    assert "+18.8" in rows.loc[("flow_only_dominance_lowers", "all queries"), "paper"]
-    assert "the opposite" in rows.loc[("ami_counts_more_on_ssv2", "all queries"), "paper"]
+    claims = table2_claims(results_of(SHARES), copies_of(SHARES | {NO_AMI: 0.4}), configurations=ROWS, **HOW)
+    found = {(claim.key, claim.basis): claim for claim in claims}
+    assert found["amd_helps", "all queries"].verdict == HOLDS
+    assert found["rgb_only_dominance_b", "undegraded queries"].verdict == HOLDS
+    assert found["ami_helps", "all queries"].verdict == FAILS
+    assert found["ami_helps", "degradation-free copies"].verdict == HOLDS
+    assert "only flow may be dominant (reading (a))" in found["flow_only_dominance_a", "all queries"].claim
+    assert found["flow_only_dominance_a", "all queries"].paper.startswith("Kinetics +18.8 / +27.2, SSv2 +12.6")
+    assert "the opposite" in found["ami_counts_more_on_ssv2", "all queries"].paper
 
 
 def test_ami_counting_more_on_one_set_is_a_difference_of_differences():
     shares = {FULL: 0.9, NO_AMI: 0.9} | {one.name: 0.6 for one in ROWS if one.name not in (FULL, NO_AMI)}
-    results = results_of(shares, names=["synth-kinetics"]) + results_of(shares | {NO_AMI: 0.3}, names=["synth-ssv2"])
-    rows = {row["key"]: row for row in table2_claims(bases(results, [], series=named), ROWS)}
-    assert rows["ami_counts_more_on_ssv2"]["verdict"] == HOLDS
-    alone = results_of(shares, names=["synth-ssv2"])
-    assert "ami_counts_more_on_ssv2" not in {row["key"] for row in table2_claims(bases(alone, [], series=named), ROWS)}
+    more = results_of(shares | {NO_AMI: 0.3}, names=["synth-ssv2"])
+    results = results_of(shares, names=["synth-kinetics"]) + more
+    claims = table2_claims(results, configurations=ROWS, **HOW)
+    claim = next(one for one in claims if one.key == "ami_counts_more_on_ssv2")
+    assert claim.verdict == HOLDS and claim.value.startswith(("+5", "+6"))
+    assert not [one for one in table2_claims(more, configurations=ROWS, **HOW) if "ami_counts" in one.key]
+
+
+STRATEGIES = distillation_strategies(("rgb", "flow"))
+TAUGHT = {"no distillation": 0.5, "T-RGB": 0.7, "T-Flow": 0.3, "bidirectional": 0.9, "both, all queries": 0.9}
 
 
 def test_strategy_claims_ask_for_every_direction():
-    shares = {"no distillation": 0.5, "T-RGB": 0.7, "T-Flow": 0.4, "bidirectional": 0.9, "both, all queries": 0.9}
-    found = bases(results_of(shares), [], series=named)
-    verdicts = {row["key"]: row["verdict"] for row in strategy_claims(found) if row["basis"] == "all queries"}
-    assert verdicts == {
-        "bidirectional_above_unidirectional": HOLDS,
+    claims = strategy_claims(results_of(TAUGHT), strategies=STRATEGIES, **HOW)
+    assert {claim.key: claim.verdict for claim in claims if claim.basis == "all queries"} == {
+        "bidirectional_above_t_rgb": HOLDS,
+        "bidirectional_above_t_flow": HOLDS,
         "bidirectional_above_none": HOLDS,
-        "unidirectional_above_none": FAILS,  # T-Flow lies below
+        "t_rgb_above_none": HOLDS,
+        "t_flow_above_none": FAILS,
     }
-    text = strategy_sentences(differences(found, MUTUAL))
+    assert {claim.claim for claim in claims} >= {"Bidirectional distillation is better than T-Flow"}
+    text = strategy_sentences(differences(results_of(TAUGHT), [], MUTUAL, series=named))
     assert "it beats no distillation (+" in text and "no difference is shown to both, all queries" in text
 
 
 def test_table_2_shows_check_marks_and_the_papers_number():
-    found = bases(results_of(SHARES), [], series=named)
-    table = shown_table2(with_published(accuracies(found), ROWS), ROWS, caption="")
+    frame = with_published(accuracies(results_of(SHARES), series=named), ROWS)
+    table = shown_table2(frame, ROWS, caption="")
     assert list(table.shown["configuration"]) == [one.name for one in ROWS]
     assert table.shown.loc[0, ["RD", "FD", "AMD", "AMI"]].tolist() == ["×", "✓", "✓", "✓"]
     assert table.shown["synth-kinetics 1-shot, paper"].tolist()[-1] == "82.8"
     assert len(table.data) == 2 * 2 * len(ROWS)  # bases and data sets
+    assert list(shown_accuracies_by_basis(frame, caption="").shown)[-2:] == ["all queries", "undegraded queries"]
 
 
 def test_differences_carry_bases_and_the_papers_difference():
-    found = bases(results_of(SHARES), results_of(SHARES), series=named)
-    frame = with_published_differences(differences(found, FULL), ROWS)
+    frame = differences(results_of(SHARES), copies_of(SHARES), FULL, series=named)
+    frame = with_published_differences(frame, ROWS)
+    assert set(frame["dataset"]) == {"synth-kinetics", "synth-ssv2"}  # copies bear the benchmark's name
     shown_frame = shown_bases(frame, caption="").shown
     assert shown_frame.loc[0, "paper"] == "+18.8" and shown_frame.loc[0, "verdict"] == "better"
     assert {"all queries", "undegraded queries", "degradation-free copies"} <= set(shown_frame)
     assert "On undegraded queries all verdicts stay" in ablation_sentences(frame)
-    assert "verdict" in shown_claims(table2_claims(found, ROWS)).shown
+
+
+def test_options_for_all_rows_give_way_to_what_a_row_switches():
+    given = {"kd_strategy": "t_rgb", "margin": 0.1}
+    rows = {one.name: one.options for one in table2_configurations(("rgb", "flow"), method_options=given)}
+    assert rows[FULL]["kd_strategy"] == "t_rgb" and rows["no AMD"]["kd_strategy"] == "none"
+    assert all(options["margin"] == 0.1 for options in rows.values())

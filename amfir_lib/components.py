@@ -14,15 +14,12 @@ import pandas as pd
 
 from amfir_lib.errors import BadParameter, unknown_name
 from amfir_lib.experiments import Series, TestCell
-from amfir_lib.paper import published
+from amfir_lib.paper import published, published_name
 
 FULL, NO_AMD, NO_AMI = "AMFIR", "no AMD", "no AMI"
 MUTUAL, NO_DISTILLATION, CONTROL = "bidirectional", "no distillation", "both, all queries"
 READINGS = {"a": "(a)", "b": "(b)", "c": "(c)"}
 AMI_OFF = ("equal", "first", "second", "hard")
-PAPERS_NAMES = {
-    "synth-kinetics": "Kinetics", "synth-ssv2": "SSv2", "synth-hmdb51": "HMDB51", "synth-ucf101": "UCF101"
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ def table2_configurations(
     score: str = "centred",
     ami_off: str = "equal",
     readings: Sequence[str] = ("a", "b"),
-    options: Mapping[str, Any] | None = None,
+    method_options: Mapping[str, Any] | None = None,
 ) -> list[Configuration]:
     """The rows of Table 2, the paper's order, one-sided dominance once for each reading.
 
@@ -82,7 +79,7 @@ def table2_configurations(
         score: reading of the free energy, for all rows.
         ami_off: fusion weights of "no AMI"; one of ``AMI_OFF``.
         readings: which of "a", "b", "c".
-        options: further options of AMFIR, for all rows.
+        method_options: further options of AMFIR for all rows, unless a row switches them itself.
     Raises:
         UnknownName: no such reading or weights. BadParameter: no reading, or one twice.
     """
@@ -93,7 +90,7 @@ def table2_configurations(
     for reading in readings:
         if reading not in READINGS:
             raise unknown_name("reading of one-sided dominance", reading, READINGS)
-    shared = {"kd_lambda": distill_weight, "score": score, **(options or {})}
+    own = {"kd_lambda": distill_weight, "score": score} | dict(method_options or {})
     appearance, motion = modalities
     rows = []
     for teacher, side, whole, position in (
@@ -101,23 +98,23 @@ def table2_configurations(
         (appearance, "rd_only", "t_rgb", "first"),
     ):
         for reading in readings:
-            changed = shared | {"kd_strategy": side if reading == "a" else whole}
+            options = own | {"kd_strategy": side if reading == "a" else whole}
             if reading == "c":
-                changed["ami_weight"] = position
+                options["ami_weight"] = position
             rows.append(
                 Configuration(
                     f"{stream_label(teacher)}-dominant only {READINGS[reading]}",
                     rd=teacher == appearance,
                     fd=teacher == motion,
                     reading=reading,
-                    options=changed,
+                    options=options,
                 )  # fmt: skip
             )
     return [
         *rows,
-        Configuration(NO_AMD, amd=False, options=shared | {"kd_strategy": "none"}),
-        Configuration(NO_AMI, ami=False, options=shared | {"ami_weight": ami_off}),
-        Configuration(FULL, options=shared),
+        Configuration(NO_AMD, amd=False, options=own | {"kd_strategy": "none"}),
+        Configuration(NO_AMI, ami=False, options=own | {"ami_weight": ami_off}),
+        Configuration(FULL, options=own),
     ]
 
 
@@ -156,7 +153,7 @@ def distillation_strategies(
 def published_ablation(dataset: str, n_shot: int, marks: Mapping[str, bool]) -> float:
     """The accuracy that the paper's Table 2 prints for these check marks, in [0, 1]; NaN where it has none."""
     table = published("table2")
-    same = (table["dataset"] == PAPERS_NAMES.get(dataset, "")) & (table["shot"] == n_shot)
+    same = (table["dataset"] == published_name(dataset)) & (table["shot"] == n_shot)
     for column, value in marks.items():
         same &= table[column] == int(value)
     return float(table.loc[same, "accuracy"].iloc[0]) / 100 if same.any() else np.nan
@@ -177,7 +174,7 @@ def published_frame(datasets: Sequence[str], cell: TestCell) -> pd.DataFrame:
     without = Configuration(NO_AMD, amd=False).marks
     rows = []
     for dataset in datasets:
-        rows.append((dataset, MUTUAL, float(numbers.get(PAPERS_NAMES.get(dataset, ""), np.nan)) / 100))
+        rows.append((dataset, MUTUAL, float(numbers.get(published_name(dataset), np.nan)) / 100))
         table2 = published_ablation(dataset, cell.n_shot, without) if cell.n_way == 5 else np.nan
         rows.append((dataset, NO_DISTILLATION, table2))
     return pd.DataFrame(rows, columns=["dataset", "method", "value"]).dropna(ignore_index=True)

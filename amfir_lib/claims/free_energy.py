@@ -1,4 +1,4 @@
-"""What Figure 2 says about the paper's claims: rows for the table of claims, with training seeds as replicates.
+"""The claims of Figure 2 (free energy over training), with training seeds as replicates.
 
 The curves are measured on fixed validation episodes, so an interval here covers another training seed and nothing
 else: neither other classes nor other clips.
@@ -12,14 +12,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from amfir_lib.claim_rows import FAILS, HOLDS, UNDECIDED, UNTESTED, claim_row, listed, verdict_above_zero
+from amfir_lib.claims.claim import FAILS, HOLDS, NOT_TESTED, UNDECIDED, VALIDATION, Claim
+from amfir_lib.claims.joint import joint_verdict, listed
 from amfir_lib.experiments import RunResult
 from amfir_lib.free_energy_curve import TOTAL
 from amfir_lib.statistics import Interval
 from amfir_lib.tables import curve_frame
 
-BASIS = "validation episodes"
-NOTEBOOK = "03_free_energy"
 NEAR = 0.5  # nats: what "near" the paper's plateau is taken to mean
 NATS = {"scale": 1.0, "decimals": 2}
 
@@ -32,7 +31,8 @@ def free_energy_claims(
     plateau: float,
     reference: str = "AMFIR",
     without: str = "no distillation",
-) -> list[dict[str, str]]:
+    notebook: str = "03_free_energy",
+) -> list[Claim]:
     """The claims of Sec. 4.2, one row each over all data sets.
 
     *Falls*: settled minus start < 0, where settled is the mean over the last quarter of training.  *Fluctuates less*:
@@ -47,22 +47,20 @@ def free_energy_claims(
         series: names the series of a run.
         plateau: the paper's level, in nats.
         reference, without: names of the series.
+        notebook: that measures them.
     Returns:
-        Rows of ``claim_rows.claim_row``; the intervals are over seeds, and undefined with one seed.
+        Claims on validation episodes; the intervals are over seeds, and undefined with one seed.
     """
     by_seed = shapes(curves, results, series=series)
     own, control = by_seed[by_seed["series"] == reference], by_seed[by_seed["series"] == without]
 
-    def over_sets(values: Callable[[pd.DataFrame], pd.Series]) -> dict[tuple[str, str], Interval]:
-        return {(name, ""): interval_over_seeds(values(part)) for name, part in own.groupby("dataset", sort=False)}
+    def over_sets(values: Callable[[pd.DataFrame], pd.Series]) -> dict[str, Interval]:
+        return {name: interval_over_seeds(values(part)) for name, part in own.groupby("dataset", sort=False)}
 
-    def row(key: str, statement: str, parts: Mapping, value: str, verdict: str, paper: str = "") -> dict[str, str]:
+    def row(key: str, statement: str, parts: Mapping, value: str, verdict: str, paper: str = "") -> Claim:
         n_seeds = int(own.groupby("dataset").size().min())
-        setting = f"{', '.join(name for name, _ in parts)}; {n_seeds} training seed(s), interval over seeds only"
-        return claim_row(
-            key, statement, source="Sec. 4.2, Fig. 2", setting=setting, basis=BASIS, value=value, verdict=verdict,
-            notebook=NOTEBOOK, paper=paper,
-        )  # fmt: skip
+        setting = f"{', '.join(parts)}; {n_seeds} training seed(s), interval over seeds only"
+        return Claim(key, statement, "Sec. 4.2, Fig. 2", setting, VALIDATION, value, verdict, notebook, paper)
 
     falls = over_sets(lambda part: part["start"] - part["settled"])
     calms = over_sets(lambda part: part["early_fluctuation"] - part["late_fluctuation"])
@@ -73,27 +71,27 @@ def free_energy_claims(
     )
     rows = [
         row("free_energy_falls", "Free energy falls over training", falls,
-            f"fall {listed(falls, **NATS)} nats", verdict_above_zero(list(falls.values()))),
+            f"fall {listed(falls, **NATS)} nats", joint_verdict(list(falls.values()))),
         row("free_energy_calms", "Free energy fluctuates at first and less at the end", calms,
             f"first minus last quarter {listed(calms, scale=1.0, decimals=3)} nats",
-            verdict_above_zero(list(calms.values()))),
+            joint_verdict(list(calms.values()))),
         row("free_energy_plateau", f"Free energy settles near {plateau:.1f} nats".replace("-", "−"), levels,
             f"settled {listed(levels, **NATS)} nats (near: within {NEAR:g})", near_verdict(levels.values(), plateau),
             f"about {plateau:.1f} on SSv2 and Kinetics".replace("-", "−")),
         row("selection_less_uncertain", "The choice of modality becomes less uncertain over training", wider,
             f"gap between the modalities {listed(wider, **NATS)} nats; relative to |F| {listed(relative, **NATS)}",
-            verdict_above_zero(list(wider.values()))),
+            joint_verdict(list(wider.values()))),
     ]  # fmt: skip
     if len(control):
         paired = own.merge(control, on=["dataset", "seed"], suffixes=("", "_without"))
         lower = {
-            (name, ""): interval_over_seeds(part["settled_without"] - part["settled"])
+            name: interval_over_seeds(part["settled_without"] - part["settled"])
             for name, part in paired.groupby("dataset", sort=False)
         }
         rows.append(
             row("free_energy_by_distillation", "It is distillation that lowers free energy", lower,
                 f"settled without minus with distillation {listed(lower, **NATS)} nats",
-                verdict_above_zero(list(lower.values())))
+                joint_verdict(list(lower.values())))
         )  # fmt: skip
     return rows
 
@@ -136,7 +134,7 @@ def near_verdict(levels: Iterable[Interval], plateau: float, *, near: float = NE
     """``holds``: each interval lies within ``near`` of the plateau; ``does not hold``: one lies wholly outside."""
     levels = list(levels)
     if not levels:
-        return UNTESTED
+        return NOT_TESTED
     if any(level.low > plateau + near or level.high < plateau - near for level in levels):
         return FAILS
     inside = all(level.low >= plateau - near and level.high <= plateau + near for level in levels)

@@ -2,59 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
 
-from amfir_lib.ablations import FULL, Configuration, published_ablation
+from amfir_lib.components import FULL, Configuration, published_ablation
 from amfir_lib.copies import original
 from amfir_lib.experiments import RunResult
 from amfir_lib.exports import Table
-from amfir_lib.leave_out import (
-    ALL_QUERIES,
-    CLEAN_COPIES,
-    UNDEGRADED,
-    Point,
-    accuracy_frame,
-    difference_frame,
-    points,
-)
-from amfir_lib.tables import percent
+from amfir_lib.tables import ALL, UNDEGRADED, accuracy_table, paired_table, percent
+from amfir_lib.tables.bases import COPIES
+from amfir_lib.tables.grouping import Namer
 
 CHECK, CROSS = "✓", "×"
-Bases = Mapping[str, list[Point]]
 
 
-def bases(
-    results: Iterable[RunResult], clean: Iterable[RunResult], *, series: Callable[[RunResult], str]
-) -> dict[str, list[Point]]:
-    """Basis -> points: all queries, undegraded queries, degradation-free copies; those that the data allow.
+def on_bases(
+    table: Callable[..., pd.DataFrame],
+    results: Sequence[RunResult],
+    copies: Sequence[RunResult] = (),
+    *arguments: object,
+    series: Namer,
+) -> pd.DataFrame:
+    """A table of ``amfir_lib.tables`` on all queries, on undegraded queries and on degradation-free copies.
 
     Args:
-        results: runs on the data sets.
-        clean: runs on their degradation-free copies.
+        table: ``accuracy_table`` or ``paired_table``.
+        results: runs on the benchmarks.
+        copies: runs on their copies.
+        arguments: what the table takes after the results.
         series: names the series of a run.
+    Returns:
+        Its columns and ``basis``; a basis that the data do not have is left out, and copies bear the benchmark's name.
     """
-    results = list(results)
-    found = {
-        ALL_QUERIES: points(results, series=series),
-        UNDEGRADED: points(results, series=series, queries=UNDEGRADED),
-        CLEAN_COPIES: [replace(one, dataset=original(one.dataset)) for one in points(clean, series=series)],
-    }
-    return {basis: part for basis, part in found.items() if part}
+    parts = [
+        table(runs, *arguments, series=series, basis=queries).assign(basis=basis)
+        for basis, runs, queries in ((ALL, results, ALL), (UNDEGRADED, results, UNDEGRADED), (COPIES, copies, ALL))
+    ]
+    frame = pd.concat([part for part in parts if "n_shot" in part], ignore_index=True)
+    return frame.assign(dataset=frame["dataset"].map(original))
 
 
-def accuracies(found: Bases) -> pd.DataFrame:
-    """Accuracies of all bases; ``accuracy_frame`` and a column ``basis``."""
-    return pd.concat([accuracy_frame(part).assign(basis=basis) for basis, part in found.items()], ignore_index=True)
+def accuracies(results: Sequence[RunResult], copies: Sequence[RunResult] = (), *, series: Namer) -> pd.DataFrame:
+    """``tables.accuracy_table`` on all bases; arguments as ``on_bases``."""
+    return on_bases(accuracy_table, results, copies, series=series)
 
 
-def differences(found: Bases, reference: str, *, others: Sequence[str] | None = None) -> pd.DataFrame:
-    """Reference minus others of all bases; Holm within each basis, data set and shot; a column ``basis``."""
-    parts = [difference_frame(part, reference, others=others).assign(basis=basis) for basis, part in found.items()]
-    return pd.concat(parts, ignore_index=True)
+def differences(
+    results: Sequence[RunResult], copies: Sequence[RunResult], reference: str, *, series: Namer
+) -> pd.DataFrame:
+    """``tables.paired_table`` on all bases: ``reference`` minus every other; Holm within basis, data set and shots."""
+    return on_bases(paired_table, results, copies, reference, series=series)
 
 
 def shown_table2(frame: pd.DataFrame, configurations: Sequence[Configuration], *, caption: str) -> Table:
@@ -124,11 +123,3 @@ def shown_accuracies_by_basis(frame: pd.DataFrame, *, caption: str) -> Table:
     wide = wide.reindex(pd.MultiIndex.from_frame(frame[keys].drop_duplicates()))[list(dict.fromkeys(frame["basis"]))]
     shown = wide.reset_index().rename(columns={"dataset": "data set", "n_shot": "shots", "method": "strategy"})
     return Table(frame, shown.rename_axis(columns=None), caption)
-
-
-def shown_claims(rows: Sequence[Mapping[str, str]]) -> Table:
-    """This notebook's rows of the table of claims, as they are to be read in it."""
-    columns = ["claim", "basis", "value", "verdict", "paper"]
-    frame = pd.DataFrame(rows)
-    shown = frame[[c for c in columns if frame[c].any()]].rename(columns={"value": "measured"})
-    return Table(frame, shown, "Rows for the table of claims; ± is the 95 % class-jackknife interval, in points.")
