@@ -1,3 +1,3 @@
 """The AMFIR study: few-shot action recognition with active multimodal distillation, from video files to tables."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

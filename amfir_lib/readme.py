@@ -119,7 +119,40 @@ def _headline(results: Path) -> str | None:
     return pd.DataFrame(rows).to_markdown(index=False)
 
 
+def _claims(results: Path) -> str | None:
+    """One row per claim of the paper, with its verdict and the command that regenerates it."""
+    path = results / STUDY / "tables" / "claims.csv"
+    if not path.exists():
+        return None
+    frame = pd.read_csv(path).fillna("").drop_duplicates("key")
+    shown = pd.DataFrame({
+        "the paper says": frame["claim"],
+        "where": frame["source"],
+        "here": "**" + frame["overall"] + "**",
+        "command": [f"`{command}`" if command else "–" for command in frame["command"]],
+    })  # fmt: skip
+    return shown.to_markdown(index=False)
+
+
+def _table1(results: Path) -> str | None:
+    """Accuracies of Table 1, without intervals and without the paper's numbers."""
+    path = results / STUDY / "tables" / "table1.csv"
+    if not path.exists():
+        return None
+    frame = pd.read_csv(path)
+    frame = frame.assign(cell=[percent(value) for value in frame["accuracy"]])
+    wide = frame.pivot(index=["heading", "label"], columns=["dataset", "n_shot"], values="cell")
+    order = frame.drop_duplicates(["heading", "label"])[["heading", "label"]]
+    wide = wide.reindex(pd.MultiIndex.from_frame(order))[
+        list(dict.fromkeys(zip(frame["dataset"], frame["n_shot"], strict=True)))
+    ]
+    wide.columns = [f"{name.removeprefix('synth-')} {shot}" for name, shot in wide.columns]
+    return wide.reset_index().rename(columns={"heading": "reads", "label": "method"}).to_markdown(index=False)
+
+
 PARTS: dict[str, Callable[[Path], str | None]] = {
+    "claims": _claims,
+    "table1": _table1,
     "headline": _headline,
     "comparison": lambda results: _summary(results, STUDY, "02_training"),
     "free_energy": lambda results: _summary(results, STUDY, "03_free_energy"),

@@ -80,7 +80,7 @@ METHODS: dict[str, MethodSpec] = {
     "trx_lf": MethodSpec(
         "TRX-LF", LateFusion, late_fusion_options(TrxOptions), parts=("trx", "trx_f"), note=OUR_READING
     ),
-    "amfar": MethodSpec("AMFAR", Amfir, AmfirOptions, defaults={"score": "neg_certainty"}),
+    "amfar": MethodSpec("AMFAR", Amfir, AmfirOptions, defaults={"score": "neg_certainty"}, note=OUR_READING),
     "amfir": MethodSpec("AMFIR", Amfir, AmfirOptions),
     "hyrsm": MethodSpec("HyRSM", Hyrsm, HyrsmOptions, "first"),
     "strm": MethodSpec("STRM", Strm, StrmOptions, "first", lite="STRM-lite"),

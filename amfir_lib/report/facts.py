@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from amfir_lib.data.catalogue import FOLDER, dataset_names
+from amfir_lib.config import SYNTHETIC_BENCHMARKS
 from amfir_lib.running.display import format_bytes, format_seconds
 from amfir_lib.storage import read_json
 
@@ -15,15 +15,17 @@ Record = Mapping[str, Any]
 
 
 def read_records(output_dir: Path) -> dict[str, Record]:
-    """Notebook -> record, in the order in which the notebooks run; records of unfinished notebooks are left out."""
-    records = (read_json(path) for path in sorted((output_dir / "records").glob("*.json")))
-    return {record["notebook"]: record for record in records if record.get("status") == "done"}
+    """Notebook -> record, in the order in which the notebooks run.
+
+    Records of unfinished notebooks are left out, and those that another program wrote (``amfir_lib.records`` did not).
+    """
+    records = {path.stem: read_json(path) for path in sorted((output_dir / "records").glob("*.json"))}
+    return {name: one for name, one in records.items() if one.get("status") == "done" and "environment" in one}
 
 
 def is_synthetic(records: Sequence[Record]) -> bool:
     """Whether every data set of the study is rendered by its own generator."""
-    rendered = set(dataset_names()) - {FOLDER}
-    return all(set(record["parameters"]["datasets"]) <= rendered for record in records)
+    return all(set(record["parameters"]["datasets"]) <= set(SYNTHETIC_BENCHMARKS) for record in records)
 
 
 def timing(record: Record) -> dict[str, str]:

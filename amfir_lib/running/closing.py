@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 from amfir_lib import paths
@@ -27,13 +26,12 @@ def close(config: Config, failed: Sequence[str], *, notebooks: Path, command: st
     if config.variant:
         yield from _compare_with_baseline(config, failed, command)
         return
-    if find_spec("amfir_lib.claims"):
-        from amfir_lib import claims
+    from amfir_lib import claims, guide, report
 
-        claims.collect(config.output_dir)
-    from amfir_lib import guide
-
+    claims.collect(config.output_dir)
     guide.write(config.output_dir, notebooks, command=command)
+    page = report.write(config.output_dir)
+    yield f"Report: {paths.for_display(page)} (open it in a browser)."
     if config.results_dir == paths.RESULTS:
         from amfir_lib import readme
 
