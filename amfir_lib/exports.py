@@ -85,7 +85,7 @@ def flat(frame: pd.DataFrame) -> pd.DataFrame:
 def holds_numbers(column: pd.Series) -> bool:
     """Whether every cell is a number, with or without sign, interval and unit; asides do not count."""
     cells = column.dropna().astype(str).map(markup.without_asides).str.lstrip("+-−–").str.strip()
-    return bool(cells.str.match(r"^$|^(nan|[\d.]+(e[+-]?\d+)?)( ± [\d.]+)?( %| px| points)?$").all())
+    return bool(cells.str.match(r"^$|^(nan|[\d.,]+(e[+-]?\d+)?)( ± [\d.]+)?( %| px| points)?$").all())
 
 
 def _alignment(frame: pd.DataFrame) -> list[str]:

@@ -8,10 +8,13 @@ from matplotlib.figure import Figure
 from amfir_lib import markup
 from amfir_lib.exports import Table, flat, holds_numbers
 
+NO_BREAK = "\u2011"  # a hyphen at which a browser does not break the line: "1-shot" stays whole
+
 
 def show_table(table: Table) -> None:
     """The table as it is to be read, without row numbers, words left and numbers right, caption below."""
     plain = flat(table.shown if table.shown is not None else table.data)
+    plain = plain.rename(columns=lambda name: str(name).replace("-", NO_BREAK))
     shown = plain.map(lambda value: markup.to_html(value) if isinstance(value, str) else value)
     style = shown.style.hide(axis="index").format(precision=3, na_rep="–")
     heads = []

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 from amfir_lib.errors import BadParameter, ShapeError
 
@@ -232,6 +231,8 @@ def paired_difference(
 def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
     """P-values of one family, corrected by Holm's step-down method.
 
+    The smallest of n is multiplied by n, the next by n - 1, and so on; a running maximum keeps the order.
+
     Args:
         p_values: (n,) in [0, 1].
     Returns:
@@ -242,7 +243,11 @@ def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
     p_values = np.asarray(p_values, dtype=np.float64)
     if not ((p_values >= 0) & (p_values <= 1)).all():
         raise BadParameter(f"p-values must lie in [0, 1], got {p_values.tolist()}. Leave undefined comparisons out.")
-    return multipletests(p_values, method="holm")[1] if len(p_values) else p_values
+    order = np.argsort(p_values, kind="stable")
+    steps = p_values[order] * np.arange(len(p_values), 0, -1)
+    corrected = np.empty_like(p_values)
+    corrected[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    return corrected
 
 
 def auroc(score: np.ndarray, positive: np.ndarray) -> float:

@@ -39,7 +39,7 @@ def test_a_written_table_names_the_packages_that_its_latex_needs(tmp_path):
 def test_a_shown_table_keeps_its_row_names(monkeypatch):
     found = []
     monkeypatch.setattr(show, "display", found.append)
-    frame = pd.DataFrame({"accuracy": [CELL]}, index=pd.Index(["AMFIR"], name="method"))
+    frame = pd.DataFrame({"1-shot": [CELL]}, index=pd.Index(["AMFIR"], name="method"))
     show.show_table(Table(pd.DataFrame(), frame))
     html = found[0].to_html()
-    assert "AMFIR" in html and "method" in html and "<b>52.4 ± 1.9</b>" in html
+    assert "AMFIR" in html and "method" in html and "1\u2011shot" in html and "<b>52.4 ± 1.9</b>" in html

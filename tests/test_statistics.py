@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 from amfir_lib.errors import BadParameter, ShapeError
 from amfir_lib.statistics import Sample, auroc, class_jackknife, holm, paired_difference, pooled_jackknife
@@ -95,6 +96,12 @@ def test_holm_matches_the_step_down_rule_by_hand():
     # sorted .01 .02 .03 .5 times 4 3 2 1 = .04 .06 .06 .5, then the running maximum
     np.testing.assert_allclose(holm([0.03, 0.01, 0.5, 0.02]), [0.06, 0.04, 0.5, 0.06], atol=1e-12)
     assert len(holm([])) == 0
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
+def test_holm_agrees_with_statsmodels(p_values):
+    np.testing.assert_allclose(holm(p_values), multipletests(p_values, method="holm")[1], atol=1e-12)
 
 
 def test_holm_refuses_what_is_no_probability():

@@ -80,7 +80,7 @@ def test_the_caption_says_what_is_measured_and_what_is_not():
     frame = frame_of({"amfir": 0.8, "protonet_ec": 0.5})
     caption = tables.caption_of_table1(frame, kind="synthetic clips")
     for part in ("synthetic", "5-way", "60 episodes of 10 queries", "12 test classes", "no reference values",
-                 "ProtoNet-EC, SSv2 5-shot, 49.5: suspicious"):  # fmt: skip
+                 "ProtoNet-EC, SSv2 5-shot, 49.5 (suspicious: "):  # fmt: skip
         assert part in caption
     assert "paper" not in tables.caption_of_table1(frame_of({"amfir": 0.8}, dataset="mine"), kind="real clips")
 
@@ -98,8 +98,8 @@ def test_bases_stand_side_by_side_and_a_missing_one_is_a_dash():
     results, copies = methods({"amfir": 0.8, "trx": 0.5}), methods({"amfir": 0.7}, dataset="toy-clean")
     shown = tables.bases_table(results, copies, methods=["trx", "amfir"]).shown
     assert shown["method"].tolist() == ["TRX", "AMFIR"]
-    assert shown["degradation-free copies"][0] == "–" != shown["degradation-free copies"][1]
-    assert shown["undegraded queries"].tolist() == ["–", "–"]  # every clip of the toy table is degraded
+    assert shown["1-shot, degradation-free copies"][0] == "–" != shown["1-shot, degradation-free copies"][1]
+    assert shown["1-shot, undegraded queries"].tolist() == ["–", "–"]  # every clip of the toy table is degraded
 
 
 def test_costs_come_from_the_records_and_an_untrained_method_has_none():

@@ -22,7 +22,7 @@ CAPTION = (
     "over the data sets and shots named: data sets count equally, and so do the cells of one. ± is the 95 % "
     "class-jackknife interval. A claim holds if the whole interval lies on the claimed side, does not hold if it lies "
     "on the other, and is undecided otherwise: undecided is not equal. Claims about modalities stand on three bases: "
-    "all queries; undegraded queries only (their supports as they are); copies of the benchmarks without any "
+    "all queries; undegraded queries only (their supports as they are); copies of two benchmarks without any "
     "degradation, on which the methods are trained and tested. What holds on the first and on neither of the others "
     '"holds only under degradation". Each claim is the paper\'s own statement and has an interval of its own; there is '
     "no correction over the rows of this table (the comparisons of Table 1 have one). The paper's numbers are as "

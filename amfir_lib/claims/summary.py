@@ -29,15 +29,11 @@ def summarise_table1(
     paragraphs = [_best_rows(frame), _against_others(paired)]
     if chosen:
         titles = dict(zip(frame["method"], frame["label"], strict=True))
-        datasets = list(dict.fromkeys(frame["dataset"]))
-        named = [
-            f"{name} {kind} for {dataset}"
-            for dataset in datasets
-            for kind, by_dataset in chosen.items()
-            if dataset in by_dataset
-            for name in [titles[by_dataset[dataset]]]
-        ]
-        paragraphs.append(f"Best on the validation classes: {', '.join(named)}.")
+        named = []
+        for dataset in dict.fromkeys(frame["dataset"]):
+            own = [f"{titles[names[dataset]]} ({kind})" for kind, names in chosen.items() if dataset in names]
+            named.append(f"{dataset}: {' and '.join(own)}")
+        paragraphs.append(f"Best on the validation classes, {'; '.join(named)}.")
     return "\n\n".join([*paragraphs, claim_lines(claims)])
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from amfir_lib.figures.style import (
     GREY,
@@ -21,7 +22,8 @@ from amfir_lib.figures.style import (
 )
 
 SHOT_MARKERS = ("o", "s", "^", "D", "v", "P")
-ROW = 0.155  # inches
+ROW = 0.175  # inches
+APART = 0.36  # of a row, between the markers of two numbers of shots
 GROUP_COLOURS = ("#D55E00", "#0072B2", "#000000", "#777777")  # appearance, motion, both, further rows
 HIGHLIGHT = "#009E73"
 
@@ -48,16 +50,17 @@ def accuracy_dots(frame: pd.DataFrame, *, chance: float | None = 0.2, highlight:
     datasets, shots = list(dict.fromkeys(frame["dataset"])), sorted(frame["n_shot"].unique())
     rows = frame.drop_duplicates("label")[["label", "heading"]]
     places, headings, colours = _places(rows)
-    height = max(list(places.values())) + 1.2
+    height = max(places.values()) + 0.8
     width = ONE_COLUMN if len(datasets) == 1 else TWO_COLUMNS
     figure = PrintFigure(figsize=(width, 0.75 + ROW * height), layout="constrained")
     panels = figure.subplots(1, len(datasets), squeeze=False, sharey=True, sharex=True)[0]
     for dataset, axes in zip(datasets, panels, strict=True):
         own = frame[frame["dataset"] == dataset]
-        for marker, shot in zip(SHOT_MARKERS, shots, strict=False):
+        for number, (marker, shot) in enumerate(zip(SHOT_MARKERS, shots, strict=False)):
+            shift = APART * (number - (len(shots) - 1) / 2)
             for row in own[own["n_shot"] == shot].itertuples():
                 colour = HIGHLIGHT if row.label.startswith(highlight) else colours[row.heading]
-                y = places[row.label]
+                y = places[row.label] + shift
                 axes.errorbar(
                     row.accuracy, y, xerr=np.nan_to_num(row.half_width), fmt=marker, color=colour, markersize=3.2,
                     elinewidth=0.9, zorder=3,
@@ -73,8 +76,9 @@ def accuracy_dots(frame: pd.DataFrame, *, chance: float | None = 0.2, highlight:
         if chance is not None:
             axes.axvline(100 * chance, color=GREY, linewidth=0.8, zorder=1)
     _name_rows(panels[0], places, headings)
-    panels[0].set_ylim(height, -1)
-    panels[0].set_xlim(None, 100)
+    panels[0].set_ylim(height, -0.8)
+    low, high = panels[0].get_xlim()
+    panels[0].set_xlim(max(0, low), min(100, high))
     figure.supxlabel("accuracy (%)", fontsize=8)
     handles = [
         panels[0].plot([], [], marker, color="black", linestyle="", markersize=3.2, label=f"{shot}-shot")[0]
@@ -133,9 +137,9 @@ def learning_grid(frame: pd.DataFrame, selected: pd.DataFrame, *, chance: float 
     frame = frame.assign(value=as_percent(frame["value"], name="value"))
     names, datasets = list(dict.fromkeys(frame["series"])), list(dict.fromkeys(frame["dataset"]))
     looks = {name: Look(name, *_line(number)) for number, name in enumerate(datasets)}
-    columns = min(4, len(names))
+    columns = 5 if len(names) % 5 == 0 else min(4, len(names))
     n_rows = -(-len(names) // columns)
-    figure = PrintFigure(figsize=(TWO_COLUMNS, 0.45 + 1.25 * n_rows), layout="constrained")
+    figure = PrintFigure(figsize=(TWO_COLUMNS, 0.6 + 1.25 * n_rows), layout="constrained")
     panels = figure.subplots(n_rows, columns, squeeze=False, sharex=True, sharey=True).ravel().tolist()
     for spare in panels[len(names) :]:
         spare.set_axis_off()
@@ -151,7 +155,8 @@ def learning_grid(frame: pd.DataFrame, selected: pd.DataFrame, *, chance: float 
                 axes.plot(step, line.loc[step, "mean"], look.marker, color=look.colour, markersize=3, zorder=3)
         axes.set_title(name, pad=2)
         if chance is not None:
-            axes.axhline(100 * chance, color=GREY, linewidth=0.8, zorder=1)
+            axes.axhline(100 * chance, color=GREY, linewidth=0.8, zorder=1, label="chance")
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
         axes.tick_params(labelbottom=number >= len(names) - columns)
     figure.supxlabel("training step", fontsize=8)
     figure.supylabel("validation accuracy (%)", fontsize=8)

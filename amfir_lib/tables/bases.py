@@ -30,8 +30,8 @@ def bases_table(results: Sequence[RunResult], copies: Sequence[RunResult] = (), 
         copies: runs on data sets called like a benchmark with "-clean" after it.
         methods: which to show, in order.
     Returns:
-        One row per data set, shots and method; as data one row per basis, too, with the columns of ``accuracy_table``,
-        ``basis`` and ``label``.  A basis that the data do not have is a dash.
+        One row per data set and method; as data one row per shots and basis, too, with the columns of
+        ``accuracy_table``, ``basis`` and ``label``.  A basis that the data do not have is a dash.
     """
     titles = labels(results)
     parts = [
@@ -44,9 +44,13 @@ def bases_table(results: Sequence[RunResult], copies: Sequence[RunResult] = (), 
     data = data[data["method"].isin(methods)].assign(label=data["method"].map(titles))
     cells = data.assign(cell=[percent(a, h) for a, h in zip(data["accuracy"], data["half_width"], strict=True)])
     texts = cells.set_index(["dataset", "n_shot", "method", "basis"])["cell"]
+    shots = list(dict.fromkeys(data["n_shot"]))
     rows = []
-    for dataset, n_shot in dict.fromkeys(zip(data["dataset"], data["n_shot"], strict=True)):
-        for method in methods:
-            row = {"data set": dataset, "shots": n_shot, "method": titles[method]}
-            rows.append(row | {b: texts.get((dataset, n_shot, method, b), "–") for b in (ALL, UNDEGRADED, COPIES)})
+    for dataset in dict.fromkeys(data["dataset"]):
+        for number, method in enumerate(methods):
+            row = {"data set": dataset if number == 0 else "", "method": titles[method]}
+            for shot in shots:
+                for basis in (ALL, UNDEGRADED, COPIES):
+                    row[f"{shot}-shot, {basis}"] = texts.get((dataset, shot, method, basis), "–")
+            rows.append(row)
     return Table(data, pd.DataFrame(rows), CAPTION)

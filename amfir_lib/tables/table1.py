@@ -56,7 +56,7 @@ def table1_frame(results: Sequence[RunResult]) -> pd.DataFrame:
     frame["paper"] = [numbers[cell] / 100 if cell else np.nan for cell in cells]
     frame["paper_doubt"] = [doubts.get(cell, "") for cell in cells]
     paired = paired_table(results, REFERENCE, series=by_method)
-    paired = paired.set_index([*place, "other"]) if len(paired) else paired
+    paired = paired.set_index([*place, "other"]).sort_index() if len(paired) else paired
     parts = []
     for where, own in frame.groupby(place, sort=False):
         parts.append(_with_best(own, paired.loc[where] if len(titles) > 1 else None))
@@ -119,8 +119,8 @@ def caption_of_table1(frame: pd.DataFrame, *, kind: str, budget: str = "") -> st
         )
     doubtful = frame[frame["paper_doubt"] != ""]
     notes = [
-        f"{papers_name(row.method)}, {published_name(row.dataset)} {row.n_shot}-shot, {percent(row.paper)}: "
-        f"{row.paper_doubt}"
+        f"{papers_name(row.method)}, {published_name(row.dataset)} {row.n_shot}-shot, {percent(row.paper)} "
+        f"({row.paper_doubt})"
         for row in doubtful.itertuples()
     ]
     return f"{text} † doubtful as printed: {'; '.join(notes)}." if notes else text

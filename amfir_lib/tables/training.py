@@ -8,7 +8,6 @@ import pandas as pd
 
 from amfir_lib.experiments import RunResult, cell_name
 from amfir_lib.tables.grouping import Namer, method_title
-from amfir_lib.tables.rows import labels
 
 
 def curve_frame(
@@ -35,14 +34,13 @@ def curve_frame(
     return pd.concat(parts, ignore_index=True)
 
 
-def kept_states(results: Iterable[RunResult]) -> pd.DataFrame:
+def kept_states(results: Iterable[RunResult], *, series: Namer = method_title) -> pd.DataFrame:
     """Which step's state each trained run kept: columns ``dataset, series, seed, step``, for the figures."""
     results = [result for result in results if result.record["best_step"] is not None]
-    titles = labels(results)
     return pd.DataFrame(
         {
             "dataset": result.run.material.dataset.name,
-            "series": titles[result.run.method],
+            "series": series(result),
             "seed": result.run.seed,
             "step": result.record["best_step"],
         }
