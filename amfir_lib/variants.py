@@ -142,7 +142,8 @@ def _compare_notebook(
     if unpaired:
         remarks.append(
             f"{', '.join(unpaired)} met other test episodes than the baseline (ways, shots, queries, clips or the "
-            "number of episodes differ), so no difference can be paired; none is given."
+            "number of episodes differ, or an earlier version stored them without their classes), so no difference can "
+            "be paired; none is given."
         )
     if alone:
         remarks.append(f"the baseline has no {', '.join(alone)}.")

@@ -6,6 +6,7 @@ Studies of two small tables are compared in full; one goes through the real runn
 from __future__ import annotations
 
 import io
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,11 +15,11 @@ import pandas as pd
 import pytest
 from small_notebooks import QUICK_FINISH, write_notebook
 
-from amfir_lib import runner
+from amfir_lib import paths, runner
 from amfir_lib.checking import verdict
 from amfir_lib.checking.compare import EQUAL, MOVED, SKIPPED, WARNING, WITHIN, compare_tables, key_columns
 from amfir_lib.checking.folders import compare_folders
-from amfir_lib.checking.regenerate import check
+from amfir_lib.checking.regenerate import _committed, check
 from amfir_lib.checking.tolerances import Spread, rule_for
 from amfir_lib.errors import BadParameter, DataNotFound
 from amfir_lib.storage import read_json, write_json
@@ -258,6 +259,20 @@ def test_each_kind_of_column_has_its_rule(column, whole, rule):
 
 
 # through the runner
+
+
+def test_the_committed_study_is_that_of_the_last_commit_whatever_lies_in_the_folder():
+    name = "results/study/tables/accuracy.csv"
+    git = ["git", "-C", str(paths.REPOSITORY), "show", f"HEAD:{name}"]
+    shown = subprocess.run(git, capture_output=True)
+    if shown.returncode:
+        pytest.skip("not a git checkout")
+    with _committed(paths.RESULTS, Path("study"), as_it_is=False) as committed:
+        assert (committed.folder / "tables" / "accuracy.csv").read_bytes() == shown.stdout
+        assert not committed.folder.is_relative_to(paths.REPOSITORY)
+        assert "results/study of commit " in committed.source
+    with _committed(paths.RESULTS, Path("study"), as_it_is=True) as committed:
+        assert committed.folder == paths.RESULTS / "study"
 
 
 def test_check_regenerates_beside_the_committed_study_and_names_what_differs(tmp_path):

@@ -295,7 +295,7 @@ def test_a_dry_run_ends_with_how_many_notebooks_and_how_long_they_took(study):
 
 def test_every_run_renews_the_guide(study):
     study.add("01_first")
-    study.run()
+    study.run(baseline={"profile": "smoke"})
     assert "`./run_all.sh --profile smoke --only 01_first`" in (study.output_dir / "GUIDE.md").read_text()
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
@@ -38,6 +40,7 @@ def describe(notebooks: Sequence[Notebook], output_dir: Path) -> Iterator[str]:
         yield from _parameters(list(shared.values()), "parameters of all of them")
         yield ""
     yield "Change a parameter with -p NAME=VALUE; what a notebook computes then goes to variants/, beside the baseline."
+    yield "--help NOTEBOOK prints all parameters of one notebook in its own words."
 
 
 def title_of(notebook: Notebook) -> str:
@@ -53,19 +56,17 @@ def parameter_line(parameter: Parameter) -> str:
 
 
 def _shared(notebooks: Sequence[Notebook]) -> dict[str, Parameter]:
-    """Name -> parameter with the same type and default in every notebook; none if there is but one notebook."""
-    if len(notebooks) < 2:
-        return {}
-    first, *others = notebooks
-    return {
-        name: parameter
-        for name, parameter in first.parameters.items()
-        if all(
-            name in other.parameters
-            and (other.parameters[name].kind, other.parameters[name].default) == (parameter.kind, parameter.default)
-            for other in others
-        )
-    }
+    """Name -> parameter with the same type and default in every notebook; none if there is but one notebook.
+
+    Of comments that differ in their wording the most frequent one is shown.
+    """
+    shared = {}
+    for name in notebooks[0].parameters if len(notebooks) > 1 else ():
+        found = [notebook.parameters[name] for notebook in notebooks if name in notebook.parameters]
+        if len(found) == len(notebooks) and len({(one.kind, str(one.default)) for one in found}) == 1:
+            wording = Counter(one.comment for one in reversed(found)).most_common(1)[0][0]
+            shared[name] = replace(found[0], comment=wording)
+    return shared
 
 
 def _parameters(parameters: Sequence[Parameter], heading: str) -> Iterator[str]:

@@ -53,7 +53,7 @@ class Request:
         parts = ["./run_all.sh"]
         given = {name: value for name, value in self.baseline.items() if (name, value) != ("profile", "study")}
         if "data_root" in given:
-            given["data_root"] = f"DIR/{Path(given['data_root']).resolve().name}"
+            given["data_root"] = f"DIR/{(paths.REPOSITORY / given['data_root']).resolve().name}"
         parts += [f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in given.items()]
         parts += [f"--set {shlex.quote(f'{name}={value}')}" for name, value in self.facts.items()]
         return " ".join(parts)
