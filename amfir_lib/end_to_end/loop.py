@@ -67,7 +67,7 @@ def train_end_to_end(job: Job, *, device: str = "cpu", ranks: Any = None) -> Tra
     """Meta-train a method together with its backbones.
 
     Episodes of a step are those of ``training.train``; views follow from (seed, step, episode), so a resumed training
-    continues exactly and several devices see what one would.
+    continues exactly and several devices see what one would (on a GPU up to rounding: its sums have no fixed order).
 
     Args:
         job: what to train; its modules are changed in place.
