@@ -125,7 +125,7 @@ def sweep_caption(accuracy: pd.DataFrame, *, swept: str, kind: str) -> str:
     return (
         f"Test accuracy in % ({kind}), {numbers(fixed)}-{SWEPT[fixed]}, {numbers('n_episodes')} episodes a point, "
         f"{numbers('n_seeds')} training seed(s); bars and ±: 95 % class-jackknife interval, {numbers('n_classes')} "
-        "test classes; hollow and ≈: paper (as printed, real data)."
+        "test classes; hollow: paper (as printed, real data)."
     )
 
 
@@ -148,9 +148,8 @@ def shown_sweep(accuracy: pd.DataFrame, lead: pd.DataFrame, paper: pd.DataFrame,
             rows.append(where | {"method": name} | cells)
         told = paper[(paper["dataset"] == dataset) & (paper[fixed] == other) & paper[swept].isin(values)]
         for bound, own in told.groupby("bound"):
-            text = "others, paper (as printed)" if bound else "AMFIR, paper (as printed)"
-            mark = "< " if bound else "≈ "
-            rows.append(where | {"method": text} | _cells(own, swept, values, lambda row, m=mark: m + _whole(row)))
+            text = "others, paper (as printed): below" if bound else "AMFIR, paper (as printed): about"
+            rows.append(where | {"method": text} | _cells(own, swept, values, _whole))
         leads = lead[(lead["dataset"] == dataset) & (lead[fixed] == other)]
         for name, own in leads.groupby("comparison", sort=False):
             cells = _cells(own, swept, values, lambda row: percent(row["difference"], row["half_width"], signed=True))
