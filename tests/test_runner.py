@@ -384,7 +384,7 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def wait_for(condition, seconds: float = 90.0):
+def wait_for(condition, seconds: float = 240.0):
     """Poll until the condition holds; returns its value."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
