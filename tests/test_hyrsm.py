@@ -34,7 +34,7 @@ from toy_tables import QUICK, toy_table
 
 from amfir_lib.distances import hausdorff
 from amfir_lib.errors import BadParameter
-from amfir_lib.methods import DataFacts, build_method
+from amfir_lib.methods import DataFacts, build_method, resolve_options
 from amfir_lib.training import train
 
 WIDTH, HEADS = 8, 2
@@ -108,7 +108,7 @@ def reference_distances(query, supports, w, options):
 def test_hyrsm_matches_loops_over_queries_tokens_heads_and_frames(options):
     method, support, query = as_double(hyrsm(**options), *clips(n_patches=1))
     found, w = method(support, query).log_posterior, weights(method)
-    scale = 1.0 if options.get("preset") == "paper_literal" else 10.0
+    scale = resolve_options("hyrsm", options).logit_scale
     for e in range(E):
         supports = [[reference_frames(support["rgb"][e, n, k].numpy(), w, options) for k in range(K)] for n in range(N)]
         for i in range(N * Q):
