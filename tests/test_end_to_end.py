@@ -282,6 +282,7 @@ def test_several_devices_need_fabric_and_episodes_enough(place, monkeypatch):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("lightning_fabric") is None, reason="Lightning Fabric is not installed")
+@pytest.mark.enable_socket  # the two processes talk to each other on this machine
 def test_two_processes_train_what_one_does(place):
     training = replace(TRAINING, steps=2, validate_every=2)
     one = train_on_devices(job_of(place, training=training))

@@ -42,6 +42,6 @@ def variation_warning(features: np.ndarray, what: str) -> str:
         return ""
     return (
         f"{what} hardly vary from clip to clip ({100 * found:.1f} % of their size, below "
-        f"{100 * LOWEST_VARIATION:.0f} %): the weights may be broken, as the public flow_charades.pt is suspected to "
-        "be. Use other weights, such as flow_imagenet.pt."
+        f"{100 * LOWEST_VARIATION:.0f} %): the weights may be untrained or broken. Use other ones; for the flow of I3D "
+        "flow_imagenet.pt rather than flow_charades.pt, which is suspected to be broken."
     )
