@@ -16,6 +16,7 @@ from amfir_lib.tables.bases import COPIES
 from amfir_lib.tables.grouping import Namer
 
 CHECK, CROSS = "✓", "×"
+PAPERS_COLUMNS = "Columns named paper: as printed, real data."
 
 
 def on_bases(
@@ -78,7 +79,8 @@ def shown_table2(frame: pd.DataFrame, configurations: Sequence[Configuration], *
         columns[head] = [percent(a, h) for a, h in zip(own["accuracy"], own["half_width"], strict=True)]
         if own["paper"].notna().any():
             columns[f"{head}, paper"] = [percent(value) for value in own["paper"]]
-    return Table(frame, pd.DataFrame(columns), caption)
+    told = f" {PAPERS_COLUMNS}" if any(head.endswith(", paper") for head in columns) else ""
+    return Table(frame, pd.DataFrame(columns), caption + told)
 
 
 def shown_bases(frame: pd.DataFrame, *, caption: str) -> Table:
@@ -97,8 +99,11 @@ def shown_bases(frame: pd.DataFrame, *, caption: str) -> Table:
             row["paper"] = percent(first["paper"], signed=True)
         rows.append(row)
     shown_frame = pd.DataFrame(rows)
-    if "paper" in shown_frame and (shown_frame["paper"] == "–").all():
-        shown_frame = shown_frame.drop(columns="paper")
+    if "paper" in shown_frame:
+        if (shown_frame["paper"] == "–").all():
+            shown_frame = shown_frame.drop(columns="paper")
+        else:
+            caption = f"{caption} {PAPERS_COLUMNS}"
     return Table(frame, shown_frame, caption)
 
 

@@ -109,11 +109,12 @@ def published_points(figure: str, datasets: Iterable[str]) -> pd.DataFrame:
     ).reset_index(drop=True)
 
 
-def sweep_caption(accuracy: pd.DataFrame, *, swept: str, kind: str) -> str:
+def sweep_caption(accuracy: pd.DataFrame, paper: pd.DataFrame, *, swept: str, kind: str) -> str:
     """Data, episodes, seeds and what the intervals are, for the figure and the table.
 
     Args:
         accuracy: from ``sweep_frames``.
+        paper: from ``published_points``.
         swept: "n_shot" or "n_way".
         kind: of clips, "synthetic clips".
     """
@@ -125,7 +126,7 @@ def sweep_caption(accuracy: pd.DataFrame, *, swept: str, kind: str) -> str:
     return (
         f"Test accuracy in % ({kind}), {numbers(fixed)}-{SWEPT[fixed]}, {numbers('n_episodes')} episodes a point, "
         f"{numbers('n_seeds')} training seed(s); bars and ±: 95 % class-jackknife interval, {numbers('n_classes')} "
-        "test classes; hollow: paper (as printed, real data)."
+        f"test classes{'; hollow: paper (as printed, real data)' if len(paper) else ''}."
     )
 
 

@@ -71,7 +71,12 @@ def sweep_cells(
             else:
                 cells.append(cell)
     if not cells:
-        raise BadParameter(f"{name} allows none of {list(n_ways)} ways and {list(n_shots)} shots. Lower them.")
+        n_classes = min(len(material.dataset.classes("test")) for material in materials)
+        raise BadParameter(
+            f"{name} allows none of {list(n_ways)} ways and {list(n_shots)} shots: its {n_classes} test classes are "
+            f"enough for {max(n_classes - 2, 0)}-way intervals, and each class needs n_shot + n_query clips. Lower "
+            "n_way (or n_ways), n_shots or n_query."
+        )
     return cells
 
 

@@ -93,7 +93,9 @@ def test_frames_hold_every_point_and_the_leads():
     shown = shown_sweep(accuracy, lead, published_points("fig3", ["synth-ssv2"]), swept="n_shot", caption="").shown
     paper = shown[shown["method"] == "AMFIR, paper (as printed): about"].iloc[0]
     assert paper[["1-shot", "2-shot", "3-shot"]].tolist() == ["70", "–", "–"]
-    assert "5-way, 120 episodes a point" in sweep_caption(accuracy, swept="n_shot", kind="synthetic clips")
+    assert "5-way, 120 episodes a point" in sweep_caption(
+        accuracy, published_points("fig3", []), swept="n_shot", kind="synthetic clips"
+    )
     assert "(over strm)" in sweep_sentences(accuracy, lead, swept="n_shot")
 
 
