@@ -49,6 +49,7 @@ def claims_on_bases(
         names = [choice(runs) if callable(choice) else choice for choice in (one, other)]
         pooled = pooled_difference(runs, *names, series=series, basis=queries, share=share)
         if pooled is not None:
+            detail = "; ".join(filter(None, (range_of(pooled.cells), chosen_pairs(*names, pooled.cells["dataset"]))))
             found.append(
                 claim_from_difference(
                     key,
@@ -59,9 +60,9 @@ def claims_on_bases(
                     mean=pooled.mean,
                     setting=setting_of(pooled.cells),
                     basis=basis,
-                    detail=range_of(pooled.cells),
+                    detail=detail,
                     paper=paper,
-                )  # fmt: skip
+                )
             )
     return settle(found)
 

@@ -53,5 +53,5 @@ def doubtful_cells() -> dict[tuple[str, str, int], str]:
     notes = published("table1_notes")
     notes = notes[~notes["verdict"].isin(SOUND)]
     return {
-        (note.method, note.dataset, int(note.shot)): f"{note.verdict} ({note.basis})" for note in notes.itertuples()
+        (note.method, note.dataset, int(note.shot)): f"{note.verdict}: {note.basis}" for note in notes.itertuples()
     }
