@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import pandas as pd
 
 from amfir_lib.claims.claim import COPIES, Claim, claim_from_difference, setting_of, settle
 from amfir_lib.experiments import RunResult
+from amfir_lib.methods import METHODS
 from amfir_lib.tables import ALL, UNDEGRADED, percent, pooled_difference
 from amfir_lib.tables.grouping import Namer, method_title
 from amfir_lib.tables.pooled import Choice
@@ -48,6 +49,7 @@ def claims_on_bases(
         names = [choice(runs) if callable(choice) else choice for choice in (one, other)]
         pooled = pooled_difference(runs, *names, series=series, basis=queries, share=share)
         if pooled is not None:
+            detail = "; ".join(filter(None, (range_of(pooled.cells), chosen_pairs(*names, pooled.cells["dataset"]))))
             found.append(
                 claim_from_difference(
                     key,
@@ -58,9 +60,9 @@ def claims_on_bases(
                     mean=pooled.mean,
                     setting=setting_of(pooled.cells),
                     basis=basis,
-                    detail=range_of(pooled.cells),
+                    detail=detail,
                     paper=paper,
-                )  # fmt: skip
+                )
             )
     return settle(found)
 
@@ -71,3 +73,14 @@ def range_of(cells: pd.DataFrame) -> str:
         return ""
     low, high = (percent(value, signed=True) for value in (cells["difference"].min(), cells["difference"].max()))
     return f"{len(cells)} cells from {low} to {high}"
+
+
+def chosen_pairs(one: Choice, other: Choice, datasets: Iterable[str]) -> str:
+    """``AMFIR − STRM-F on synth-kinetics, ...`` where the series differ between data sets; else empty."""
+    if isinstance(one, str) and isinstance(other, str):
+        return ""
+    texts = []
+    for dataset in dict.fromkeys(datasets):
+        names = [choice if isinstance(choice, str) else choice[dataset] for choice in (one, other)]
+        texts.append(f"{' − '.join(METHODS[name].title if name in METHODS else name for name in names)} on {dataset}")
+    return ", ".join(texts)

@@ -24,7 +24,8 @@ CAPTION = (
     "on the other, and is undecided otherwise: undecided is not equal. Claims about modalities stand on three bases: "
     "all queries; undegraded queries only (their supports as they are); copies of two benchmarks without any "
     "degradation, on which the methods are trained and tested. What holds on the first and on neither of the others "
-    '"holds only under degradation". Each claim is the paper\'s own statement and has an interval of its own; there is '
+    '"holds only under degradation". A best method is the best on validation classes among those trained on that basis '
+    "(fewer on the copies). Each claim is the paper's own statement and has an interval of its own; there is "
     "no correction over the rows of this table (the comparisons of Table 1 have one). The paper's numbers are as "
     "printed, on real data."
 )
