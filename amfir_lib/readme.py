@@ -81,7 +81,10 @@ def _times(results: Path) -> str | None:
     cores = read_json(next((results / STUDY / "records").glob("*.json")))["environment"]["cores"]
     total = sum(float(row["time"].split()[0]) for row in rows)
     table = pd.DataFrame(rows).to_markdown(index=False)
-    return f"{table}\n\nMeasured on {cores} CPU cores, cold cache: {total:.0f} minutes in all, set-up not counted."
+    return (
+        f"{table}\n\nMeasured on {cores} CPU cores, each with whatever the cache did not hold at the time: "
+        f"{total:.0f} minutes in all, set-up not counted."
+    )
 
 
 def _real(results: Path) -> str | None:

@@ -17,6 +17,7 @@ from amfir_lib.running.notebooks import read_notebook
 from amfir_lib.storage import read_json
 from amfir_lib.tables import ALL, UNDEGRADED
 
+OF_FOLDERS = ("appearance", "class_counts", "class_folds", "class_fold")
 CAPTION = (
     "Every claim of the paper's text, and what we measure. Differences are paired, on identical episodes, and pooled "
     "over the data sets and shots named: data sets count equally, and so do the cells of one. ± is the 95 % "
@@ -62,7 +63,8 @@ def command_of(record: Mapping[str, Any], *, notebooks: Path = paths.NOTEBOOKS) 
     path = notebooks / f"{record['notebook']}.ipynb"
     declared = read_notebook(path).parameters if path.exists() else {}
     for name, value in record["options"].items():
-        if name in declared and value != declared[name].default:
+        rendered = name in OF_FOLDERS and not given["data_root"]  # says nothing about rendered clips
+        if name in declared and value != declared[name].default and not rendered:
             words += ["-p", f"{name}={value}"]
     return shlex.join(words)
 
