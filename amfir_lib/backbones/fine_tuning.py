@@ -42,10 +42,10 @@ class Adaptation:
     dropout: float = 0.3
     label_smoothing: float = 0.1
     clips_per_class: int = 64
-    n_views: int = 1
+    n_views: int = 4
     shift: float = 6.0
-    scale: float = 0.2
-    smoothing: int = 1
+    scale: float = 0.15
+    smoothing: int = 2
     n_segments: int = 8
     seed: int = 0
 
