@@ -25,6 +25,7 @@ from amfir_lib.errors import BadParameter, UnknownName
 from amfir_lib.evaluation import evaluate
 from amfir_lib.experiments import Material, Run, TestCell, run_all
 from amfir_lib.explore import clips
+from amfir_lib.explore.scene import in_plane_of_prototypes
 from amfir_lib.explore.what_if import spoil
 from amfir_lib.explore.widgets import EpisodeExplorer, WhatIfPanel
 from amfir_lib.training import Training
@@ -232,22 +233,14 @@ def test_the_scene_of_figure_1_has_the_numbers_of_its_episode(session, backbones
     np.testing.assert_allclose(scene.weight["rgb"] + scene.weight["flow"], 1, rtol=1e-6)
 
 
-def test_points_of_figure_1_keep_the_distances_between_prototypes(session, backbones):
-    scene = explore.architecture_scene(session, backbones)
-    named = {name: i for i, name in enumerate(session.table.class_names)}
-    classes = [named[name] for name in scene.class_names]
-    episode = next(e for e, own in enumerate(session.episodes.classes) if list(own) == classes)
-    rows = session.episodes.support[episode]
-    with torch.inference_mode():
-        vectors = session.method.embed({m: session.table.features[m][rows.ravel()] for m in ("rgb", "flow")})
-    for m, own in vectors.items():
-        prototypes = own.flatten(1).reshape(*rows.shape, -1).mean(1)
-        shown = scene.support_points[m].mean(1)
-        for a, b in ((0, 1), (0, 2), (1, 2)):
-            expected = float((prototypes[a] - prototypes[b]).norm())
-            assert np.linalg.norm(shown[a] - shown[b]) == pytest.approx(
-                expected, rel=1e-2
-            )  # toy vectors nearly coincide: float32 shows
+def test_the_plane_of_figure_1_keeps_the_distances_between_prototypes():
+    vectors = np.random.default_rng(5).normal(size=(8, 40))  # 3 classes of 2 supports, and 2 queries
+    shown = in_plane_of_prototypes(vectors, (3, 2))
+    assert shown.shape == (8, 2)
+    prototypes, points = vectors[:6].reshape(3, 2, 40).mean(1), shown[:6].reshape(3, 2, 2).mean(1)
+    for a, b in ((0, 1), (0, 2), (1, 2)):
+        assert np.linalg.norm(points[a] - points[b]) == pytest.approx(np.linalg.norm(prototypes[a] - prototypes[b]))
+        assert np.linalg.norm(shown[6] - shown[7]) < np.linalg.norm(vectors[6] - vectors[7])
 
 
 def test_figure_1_carries_names_of_the_code_and_numbers_of_the_scene(session, backbones):

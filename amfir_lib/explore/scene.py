@@ -48,7 +48,7 @@ def architecture_scene(session: Session, backbones: Mapping[str, Any]) -> Scene:
         appearance: np.stack([clip.rgb[t] for clip, t in pairs]),
         motion: np.stack([flow_to_colour(clip.flow[t], max_displacement=limit) for clip, t in pairs]),
     }
-    points = {m: _plane(vectors, supports.shape) for m, vectors in _vectors(session, rows).items()}
+    points = {m: in_plane_of_prototypes(vectors, supports.shape) for m, vectors in _vectors(session, rows).items()}
     n_supports = supports.size
     return Scene(
         class_names=tuple(session.class_names(episode)),
@@ -84,8 +84,15 @@ def _vectors(session: Session, rows: np.ndarray) -> dict[str, np.ndarray]:
     return {m: values.flatten(1).numpy().astype(np.float64) for m, values in session.method.embed(clips).items()}
 
 
-def _plane(vectors: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """(n, d) vectors, supports first -> (n, 2) coordinates in the plane through the three class means."""
+def in_plane_of_prototypes(vectors: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Coordinates of vectors in the plane through three class means; distances between these are kept.
+
+    Args:
+        vectors: (n, d); the N K supports first, class after class.
+        shape: (N, K) with N = 3.
+    Returns:
+        (n, 2).
+    """
     prototypes = vectors[: shape[0] * shape[1]].reshape(*shape, -1).mean(1)
     axes = np.linalg.svd(prototypes - prototypes.mean(0), full_matrices=False)[2][:2]
     axes *= np.sign(axes[:, :1]) + (axes[:, :1] == 0)  # the sign of a direction is arbitrary; this one is not
