@@ -19,10 +19,16 @@ QUIET = (
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (Debian: apt install chromium)")
 
 
-def open_page(path, folder, *options):
+def open_page(path, folder):
     """The page as the browser holds it after loading, and what it complains of in its console."""
-    command = [CHROMIUM, *QUIET, f"--user-data-dir={folder}", *options, "--dump-dom", path.as_uri()]
-    process = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    for seconds in (60, 200):  # a headless Chromium now and then never ends; a second one does
+        command = [CHROMIUM, *QUIET, f"--user-data-dir={folder}-{seconds}", "--dump-dom", path.as_uri()]
+        try:
+            process = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
+            break
+        except subprocess.TimeoutExpired:
+            if seconds == 200:
+                raise
     assert process.returncode == 0, process.stderr
     return process.stdout, [line for line in process.stderr.splitlines() if "CONSOLE" in line]
 
@@ -38,19 +44,19 @@ def test_report_and_notebook_page_load_without_a_word_in_the_console(tmp_path):
 def test_nothing_sticks_out_of_a_phone_screen_and_every_picture_is_drawn(tmp_path):
     index = report.write(make_study(tmp_path / "results"))
     measure = (
-        "const page = document.querySelector('iframe').contentDocument, root = page.documentElement;"
-        "const drawn = [...page.images].filter(i => { i.loading = 'eager'; return true; });"
-        "Promise.all(drawn.map(i => i.decode())).then(() => {"
-        "document.title = `${root.scrollWidth} ${drawn.filter(i => i.naturalWidth > 0).length} ${drawn.length}`; });"
+        "const page = document.querySelector('iframe').contentDocument, pictures = [...page.images];"
+        "const drawn = pictures.filter(picture => picture.naturalWidth > 0).length;"
+        "document.title = `${page.documentElement.scrollWidth} ${drawn} ${pictures.length}`;"
     )
-    source = html.escape(index.read_text(encoding="utf-8"), quote=True)
+    text = index.read_text(encoding="utf-8").replace('loading="lazy"', "")  # so that loading waits for the pictures
+    source = html.escape(text, quote=True)
     frame = tmp_path / "phone.html"
     frame.write_text(
         f'<meta charset="utf-8"><iframe width="360" height="640" style="border:0" srcdoc="{source}" '
         f'onload="{html.escape(measure, quote=True)}"></iframe>',
         encoding="utf-8",
     )
-    shown, _ = open_page(frame, tmp_path / "profile", "--virtual-time-budget=5000")
+    shown, _ = open_page(frame, tmp_path / "profile")
     width, n_drawn, n_pictures = map(int, re.search(r"<title>(\d+) (\d+) (\d+)</title>", shown).groups())
     assert width <= 360
     assert n_drawn == n_pictures > 0

@@ -74,6 +74,18 @@ def test_an_executed_notebook_becomes_a_page_that_loads_nothing(written):
     assert "A small title" in text and "work in JupyterLab only" in text
 
 
+def test_the_page_of_a_notebook_is_made_anew_only_when_the_notebook_changed(tmp_path):
+    folder = make_study(tmp_path)
+    report.write(folder)
+    page, notebook = folder / "notebooks" / "90_small.html", folder / "notebooks" / "90_small.ipynb"
+    before = page.stat().st_mtime_ns
+    report.write(folder)
+    assert page.stat().st_mtime_ns == before
+    notebook.write_text(notebook.read_text(encoding="utf-8").replace("One seed.", "Two seeds."), encoding="utf-8")
+    report.write(folder)
+    assert "Two seeds." in page.read_text(encoding="utf-8")
+
+
 def test_title_prose_exports_and_sentences_stand_in_the_order_of_the_notebook(written):
     _, text = written
     order = [

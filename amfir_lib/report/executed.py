@@ -12,15 +12,15 @@ from nbconvert import HTMLExporter
 
 from amfir_lib.report.pictures import picture_of_bytes
 from amfir_lib.report.prose import to_text
-from amfir_lib.report.templates import render
-from amfir_lib.storage import atomic_write
+from amfir_lib.report.templates import render, source_of_template
+from amfir_lib.storage import atomic_write, digest_of, digest_of_file
 
 WIDGET_MIME = "application/vnd.jupyter.widget-view+json"
 WIDGET_NOTE = "Sliders and menus work in JupyterLab only: ./run_all.sh lab"
 
 
 def write_executed(notebook: Path, *, title: str, study: str) -> Path:
-    """Write ``NAME.html`` beside an executed notebook.
+    """Write ``NAME.html`` beside an executed notebook, unless it is there and was made of the same.
 
     Args:
         notebook: the executed file.
@@ -29,13 +29,16 @@ def write_executed(notebook: Path, *, title: str, study: str) -> Path:
     Returns:
         The page.
     """
+    path = notebook.with_suffix(".html")
+    made_of = digest_of([digest_of_file(notebook), title, study, source_of_template("notebook.html")])
+    if path.exists() and f'content="{made_of}"' in path.read_text(encoding="utf-8"):
+        return path
     node = nbformat.read(notebook, as_version=4)
     uris = _describe_outputs(node)
     body, _ = HTMLExporter(template_name="basic").from_notebook_node(node)
     for content, uri in uris.items():
         body = body.replace(f"data:image/png;base64,{content}", uri)
-    path = notebook.with_suffix(".html")
-    page = render("notebook.html", title=title, body=Markup(body), study=study, source=notebook.name)
+    page = render("notebook.html", title=title, body=Markup(body), study=study, source=notebook.name, made_of=made_of)
     with atomic_write(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return path

@@ -12,6 +12,7 @@ import numpy as np
 from amfir_lib.errors import DataNotFound
 
 LOSSLESS_BYTES = 100_000  # curves stay below this without loss; pictures of clips do not
+LOSSY_FROM = 300_000  # bytes of a PNG file from which trying without loss is a waste of time
 QUALITY = 85  # of WebP, for what is larger
 LOSSLESS = 101  # OpenCV's sign for WebP without loss
 
@@ -48,8 +49,10 @@ def picture_of_bytes(content: bytes, name: str = "the picture") -> Picture:
     pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED) if content else None
     if pixels is None:
         raise DataNotFound(f"{name} is not there or is no image. Run its notebook again with --force.")
-    encoded = cv2.imencode(".webp", pixels, [cv2.IMWRITE_WEBP_QUALITY, LOSSLESS])[1]
-    if len(encoded) > LOSSLESS_BYTES:
+    encoded = None
+    if len(content) < LOSSY_FROM:
+        encoded = cv2.imencode(".webp", pixels, [cv2.IMWRITE_WEBP_QUALITY, LOSSLESS])[1]
+    if encoded is None or len(encoded) > LOSSLESS_BYTES:
         encoded = cv2.imencode(".webp", pixels, [cv2.IMWRITE_WEBP_QUALITY, QUALITY])[1]
     text = base64.b64encode(encoded.tobytes()).decode()
     return Picture(f"data:image/webp;base64,{text}", width=pixels.shape[1], height=pixels.shape[0])

@@ -9,11 +9,18 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from amfir_lib.report.prose import inline, to_html, to_text
 
+FOLDER = Path(__file__).parent
+
+
+def source_of_template(template: str) -> str:
+    """Text of a template and of the style that all of them include, to tell when a page was made by an older one."""
+    return "".join((FOLDER / name).read_text(encoding="utf-8") for name in (template, "style.html"))
+
 
 def render(template: str, **values: Any) -> str:
     """Fill a template of this folder; a value that it asks for and does not get is an error."""
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
