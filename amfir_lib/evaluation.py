@@ -88,14 +88,6 @@ def embed_clips(method: Method, table: FeatureTable, rows: np.ndarray, *, batch_
     return embeddings
 
 
-def pick(embeddings: dict[str, Tensor], places: Tensor) -> dict[str, Tensor]:
-    """name -> (n, ...) embeddings and places (E, ...) among the n -> name -> (E, ..., ...)."""
-    return {
-        name: x.index_select(0, places.flatten().to(x.device)).unflatten(0, places.shape)
-        for name, x in embeddings.items()
-    }
-
-
 @torch.inference_mode()
 def evaluate(method: Method, table: FeatureTable, episodes: Episodes, *, batch_mb: float = 16.0) -> QueryResults:
     """Run a method over episodes.
@@ -104,7 +96,7 @@ def evaluate(method: Method, table: FeatureTable, episodes: Episodes, *, batch_m
         method: trained; it is put into evaluation mode and back.
         table: features on the method's device.
         episodes: which clips are supports and queries.
-        batch_mb: megabytes of embeddings at a time; small enough to be read again from a processor's cache.
+        batch_mb: megabytes of embedded clips at a time, few enough to stay in a processor's cache.
     Returns:
         The results of every query, in the order of ``episodes.query`` flattened over (N, Q).
     """
@@ -118,15 +110,15 @@ def evaluate(method: Method, table: FeatureTable, episodes: Episodes, *, batch_m
 
 def _evaluate(method: Method, table: FeatureTable, episodes: Episodes, batch_mb: float) -> QueryResults:
     rows = np.unique(np.concatenate([episodes.support.ravel(), episodes.query.ravel()]))
-    embeddings = embed_clips(method, table, rows)
+    clips = method.relate(embed_clips(method, table, rows))
     support = torch.from_numpy(np.searchsorted(rows, episodes.support))
     query = torch.from_numpy(np.searchsorted(rows, episodes.query)).flatten(1)
     target = torch.from_numpy(episodes.target)
     parts = []
-    size_of_clip = sum(x[0].numel() * x.element_size() for x in embeddings.values())
+    size_of_clip = sum(x[0].numel() * x.element_size() for x in clips.values())
     size_of_episode = size_of_clip * (support[0].numel() + query[0].numel())
     for part in torch.arange(len(episodes)).split(max(1, int(batch_mb * 2**20 / size_of_episode))):
-        output = method.compare(pick(embeddings, support[part]), pick(embeddings, query[part]))
+        output = method.compare_among(clips, support[part], query[part])
         parts.append(_results(method, output, target[part].to(output.log_posterior.device)))
     return QueryResults(
         **{

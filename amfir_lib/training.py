@@ -15,9 +15,9 @@ from torch import Tensor
 
 from amfir_lib.episodes import Episodes
 from amfir_lib.errors import BadParameter, NonFiniteFeatures, TrainingDiverged
-from amfir_lib.evaluation import evaluate, pick
+from amfir_lib.evaluation import evaluate
 from amfir_lib.feature_table import FeatureTable
-from amfir_lib.methods.base import EpisodeOutput, Method
+from amfir_lib.methods.base import EpisodeOutput, Method, pick
 from amfir_lib.storage import atomic_write, digest_of
 
 

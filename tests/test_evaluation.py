@@ -14,11 +14,14 @@ from toy_tables import new_method, toy_table
 from amfir_lib.episodes import Episodes
 from amfir_lib.errors import NonFiniteFeatures
 from amfir_lib.evaluation import FUSED, QueryResults, embed_clips, evaluate, selection_quality
+from amfir_lib.methods import streams
 
 TABLE = toy_table()
 METHODS = [
     ("protonet", {}), ("protonet_f", {"prototype": "trx"}), ("protonet_lf", {}), ("amfar", {"pooling": "time"}),
     ("amfir", {"score": "vfe_gauss"}), ("amfir", {"ami_weight": "free_energy", "prototype": "trx"}),
+    ("amfir", {}), ("amfir", {"metric": "sqeuclidean"}), ("amfir", {"metric": "cosine"}), ("protonet_ea", {}),
+    ("nearest_mean", {}), ("otam", {}), ("trx_lf", {}),
 ]  # fmt: skip
 
 
@@ -57,6 +60,15 @@ def test_every_answer_is_that_of_the_method_called_on_one_episode_at_a_time(name
             certainty = log_posterior[0].exp().max(-1).values
             np.testing.assert_allclose(results.certainty[modality][e], certainty, rtol=1e-5)
         assert results.accuracy[e] == np.mean(results.correct[FUSED][e])
+
+
+@pytest.mark.parametrize("name", ["amfir", "amfar", "protonet", "protonet_lf", "protonet_ec"])
+@pytest.mark.parametrize("n_shot", [1, 3])
+def test_answers_from_inner_products_equal_those_from_the_embeddings(name, n_shot, monkeypatch):
+    method, episodes = new_method(name), some_episodes(200, n_shot=n_shot)
+    fast = evaluate(method, TABLE, episodes)
+    monkeypatch.setattr(streams, "MOST_RELATED_CLIPS", 0)  # too many clips to relate: the embeddings are compared
+    assert_same(evaluate(method, TABLE, episodes), fast)
 
 
 def test_the_free_energy_is_centred_and_the_score_is_what_the_method_groups_by():

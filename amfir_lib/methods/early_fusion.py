@@ -135,6 +135,12 @@ class EarlyFusion(Method):
     def compare(self, support: dict[str, Tensor], query: dict[str, Tensor]) -> EpisodeOutput:
         return self.reader.compare(support, query)
 
+    def relate(self, embeddings: dict[str, Tensor]) -> dict[str, Tensor]:
+        return self.reader.relate(embeddings)
+
+    def compare_among(self, clips: dict[str, Tensor], support: Tensor, query: Tensor) -> EpisodeOutput:
+        return self.reader.compare_among(clips, support, query)
+
     def loss(self, output: EpisodeOutput, target: Tensor, **given: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         return self.reader.loss(output, target, **given)
 
