@@ -6,12 +6,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from amfir_lib.methods.base import EpisodeOutput, Features
 from amfir_lib.methods.frames import FrameMethod, unit_vectors
 from amfir_lib.methods.options import number
 from amfir_lib.methods.unimodal import UnimodalOptions
+
+LARGEST_EXPONENT = 650.0  # exp of it is still a number in float64
+PAIRS_AT_ONCE = 8192  # of clips: what they need fits a processor's cache
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Otam(FrameMethod):
       (``scaled=False, logit_scale=1, learn_temperature=False`` is as published);
     * cosines without the 0.01 that is added to the product of norms, so that frames are normalised once for each clip
       (with the front's norms it would change them by less than 0.1 %);
-    * soft minima in log space, because exp(-g / 0.1) is zero in float32 once g exceeds 10.
+    * soft minima in float64 or in log space, because exp(-g / 0.1) is zero in float32 once g exceeds 10.
 
     Args:
         dims, options, generator: see ``UnimodalMethod``.
@@ -68,24 +70,38 @@ def alignment_cost(cost: Tensor, *, smoothing: float) -> Tensor:
     g(l, m) = d(l, m) + softmin{g(l-1, m-1), g(l, m-1)}, where for m = 1 and m = T+1 also g(l-1, m) is allowed;
     softmin(v) = -lambda log sum exp(-v / lambda);  the result is g(T-1, T+1).
 
-    Computed as h = -g / lambda, where a soft minimum is one ``logaddexp``; only the loop over cells remains.
+    With w = exp(-g / lambda) the recursion has sums for soft minima and products for costs, which float64 can hold as
+    long as no alignment costs more than ``LARGEST_EXPONENT`` lambda; beyond that the same runs on logarithms.
 
     Args:
-        cost: (..., T, T') of row frames and column frames, such as 1 - cosine.
+        cost: (..., T, T') of row frames and column frames, such as 1 - cosine; not negative.
         smoothing: lambda, positive, in units of the cost.
     Returns:
         (...) alignment costs; many near-minimal alignments, and free padding, can make them negative.
     Example:
         One frame against one: g = d. Zero costs, T = T' = 2: six alignments, g = -lambda log 6.
     """
-    cells = (pad(cost, (1, 1)) / smoothing).movedim((-2, -1), (0, 1)).contiguous()  # (T, T' + 2, ...), units of lambda
-    row = list((-cells[0].cumsum(0)).unbind(0))  # h(0, m); lists, so that no tensor is overwritten
-    edges = (1, len(row) - 1)
+    pairs = cost.reshape(-1, *cost.shape[-2:])
+    n_cells = sum(cost.shape[-2:]) - 1  # of the longest alignment
+    in_logs = bool(pairs.detach().max() * n_cells > LARGEST_EXPONENT * smoothing)
+    found = [_align(part / smoothing, in_logs=in_logs) for part in pairs.split(PAIRS_AT_ONCE)]
+    return (smoothing * torch.cat(found)).reshape(cost.shape[:-2]).to(cost)
+
+
+def _align(cost: Tensor, *, in_logs: bool) -> Tensor:
+    """(B, T, T') costs in units of lambda -> (B,) alignment costs, in units of lambda, float64."""
+    join, extend = (torch.logaddexp, torch.add) if in_logs else (torch.add, torch.mul)
+    cells = -cost.permute(1, 2, 0).to(torch.float64, memory_format=torch.contiguous_format)  # (T, T', B)
+    cells = cells if in_logs else cells.exp()
+    free = torch.full_like(cells[0, 0], 0.0 if in_logs else 1.0)  # what the padding costs
+    row = [free]  # lists, so that no tensor is overwritten
+    for cell in cells[0]:
+        row.append(extend(row[-1], cell))
+    row.append(row[-1])
     for level in cells[1:]:
-        above, row = row, [row[0]]  # h(l, 0) = 0
-        for m in range(1, len(level)):
-            best = torch.logaddexp(above[m - 1], row[m - 1])
-            if m in edges:
-                best = torch.logaddexp(best, above[m])
-            row.append(best - level[m])
-    return -row[-1] * smoothing
+        above, row = row, [free]  # g(l, 0) = 0
+        for m, cell in enumerate(level, start=1):
+            best = join(above[m - 1], row[m - 1])
+            row.append(extend(join(best, above[m]) if m == 1 else best, cell))
+        row.append(join(join(above[-2], row[-1]), above[-1]))  # the padding behind
+    return -(row[-1] if in_logs else row[-1].log())
