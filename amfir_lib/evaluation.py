@@ -110,7 +110,8 @@ def evaluate(method: Method, table: FeatureTable, episodes: Episodes, *, batch_m
 
 def _evaluate(method: Method, table: FeatureTable, episodes: Episodes, batch_mb: float) -> QueryResults:
     rows = np.unique(np.concatenate([episodes.support.ravel(), episodes.query.ravel()]))
-    clips = method.relate(embed_clips(method, table, rows))
+    n_pairs = episodes.query.size * episodes.support[0].size
+    clips = method.relate(embed_clips(method, table, rows), n_pairs=n_pairs)
     support = torch.from_numpy(np.searchsorted(rows, episodes.support))
     query = torch.from_numpy(np.searchsorted(rows, episodes.query)).flatten(1)
     target = torch.from_numpy(episodes.target)

@@ -14,7 +14,7 @@ from toy_tables import new_method, toy_table
 from amfir_lib.episodes import Episodes
 from amfir_lib.errors import NonFiniteFeatures
 from amfir_lib.evaluation import FUSED, QueryResults, embed_clips, evaluate, selection_quality
-from amfir_lib.methods import streams
+from amfir_lib.methods import otam, streams
 
 TABLE = toy_table()
 METHODS = [
@@ -62,12 +62,13 @@ def test_every_answer_is_that_of_the_method_called_on_one_episode_at_a_time(name
         assert results.accuracy[e] == np.mean(results.correct[FUSED][e])
 
 
-@pytest.mark.parametrize("name", ["amfir", "amfar", "protonet", "protonet_lf", "protonet_ec"])
+@pytest.mark.parametrize("name", ["amfir", "amfar", "protonet", "protonet_lf", "protonet_ec", "otam"])
 @pytest.mark.parametrize("n_shot", [1, 3])
-def test_answers_from_inner_products_equal_those_from_the_embeddings(name, n_shot, monkeypatch):
+def test_answers_from_what_relates_all_clips_equal_those_from_the_embeddings(name, n_shot, monkeypatch):
     method, episodes = new_method(name), some_episodes(200, n_shot=n_shot)
     fast = evaluate(method, TABLE, episodes)
-    monkeypatch.setattr(streams, "MOST_RELATED_CLIPS", 0)  # too many clips to relate: the embeddings are compared
+    for module in (streams, otam):
+        monkeypatch.setattr(module, "MOST_RELATED_CLIPS", 0)  # too many clips to relate: the embeddings are compared
     assert_same(evaluate(method, TABLE, episodes), fast)
 
 

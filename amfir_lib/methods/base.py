@@ -81,8 +81,13 @@ class Method(nn.Module):
         """Embeddings (E, N, K, ...) of supports and (E, M, ...) of queries -> EpisodeOutput."""
         raise NotImplementedError
 
-    def relate(self, embeddings: dict[str, Tensor]) -> dict[str, Tensor]:
-        """What ``compare_among`` reads of n embedded clips: the embeddings, or for some methods what relates them."""
+    def relate(self, embeddings: dict[str, Tensor], *, n_pairs: int) -> dict[str, Tensor]:
+        """What ``compare_among`` reads of n embedded clips: the embeddings, or for some methods what relates them.
+
+        Args:
+            embeddings: name -> (n, ...).
+            n_pairs: pairs of a query and a support, over all episodes to come.
+        """
         return embeddings
 
     def compare_among(self, clips: dict[str, Tensor], support: Tensor, query: Tensor) -> EpisodeOutput:

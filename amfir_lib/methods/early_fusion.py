@@ -135,8 +135,8 @@ class EarlyFusion(Method):
     def compare(self, support: dict[str, Tensor], query: dict[str, Tensor]) -> EpisodeOutput:
         return self.reader.compare(support, query)
 
-    def relate(self, embeddings: dict[str, Tensor]) -> dict[str, Tensor]:
-        return self.reader.relate(embeddings)
+    def relate(self, embeddings: dict[str, Tensor], *, n_pairs: int) -> dict[str, Tensor]:
+        return self.reader.relate(embeddings, n_pairs=n_pairs)
 
     def compare_among(self, clips: dict[str, Tensor], support: Tensor, query: Tensor) -> EpisodeOutput:
         return self.reader.compare_among(clips, support, query)

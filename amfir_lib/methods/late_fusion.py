@@ -77,8 +77,8 @@ class LateFusion(Method):
             {name: part.compare(_of(name, support), _of(name, query)) for name, part in self.parts.items()}
         )
 
-    def relate(self, embeddings: dict[str, Tensor]) -> dict[str, Tensor]:
-        related = {name: part.relate(_of(name, embeddings)) for name, part in self.parts.items()}
+    def relate(self, embeddings: dict[str, Tensor], *, n_pairs: int) -> dict[str, Tensor]:
+        related = {name: part.relate(_of(name, embeddings), n_pairs=n_pairs) for name, part in self.parts.items()}
         return {f"{name}/{key}": x for name, own in related.items() for key, x in own.items()}
 
     def compare_among(self, clips: dict[str, Tensor], support: Tensor, query: Tensor) -> LateFusionOutput:

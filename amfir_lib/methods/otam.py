@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +14,9 @@ from amfir_lib.methods.options import number
 from amfir_lib.methods.unimodal import UnimodalOptions
 
 LARGEST_EXPONENT = 650.0  # exp of it is still a number in float64
-PAIRS_AT_ONCE = 8192  # of clips: what they need fits a processor's cache
+MOST_RELATED_CLIPS = 5000  # whose distances take 100 MB
+PAIRS = "pairs"  # distances of all pairs of clips
+PAIRS_AT_ONCE = 2048  # of clips: what they need fits a processor's cache
 
 
 @dataclass(frozen=True)
@@ -52,14 +55,40 @@ class Otam(FrameMethod):
 
     def compare(self, support: dict[str, Tensor], query: dict[str, Tensor]) -> EpisodeOutput:
         supports, queries = support[self.modality], query[self.modality]  # (E, N, K, T, d), (E, M, T, d)
-        n_way, n_shot, n_frames = supports.shape[1:4]
-        cosine = queries.flatten(1, 2) @ supports.flatten(1, 3).transpose(1, 2)  # (E, M * T, N * K * T)
-        cost = 1 - cosine.unflatten(2, (n_way * n_shot, n_frames)).unflatten(1, (-1, n_frames)).transpose(2, 3)
-        both = torch.stack((cost, cost.transpose(-1, -2)))  # (2, E, M, N * K, T, T)
-        distance = alignment_cost(both, smoothing=self.options.smoothing).sum(0)  # (E, M, N * K)
-        if self.options.scaled:
-            distance = distance / (2 * n_frames)
-        return self.answer(distance.unflatten(2, (n_way, n_shot)).mean(-1))
+        distance = self._distances(queries, supports.flatten(1, 2))  # (E, M, N * K)
+        return self.answer(distance.unflatten(2, supports.shape[1:3]).mean(-1))
+
+    def relate(self, embeddings: dict[str, Tensor], *, n_pairs: int) -> dict[str, Tensor]:
+        """Distances of all pairs of clips, (n, n), where episodes ask for more pairs than there are; else frames.
+
+        The distance is the same both ways, since it is summed over both directions.
+        """
+        frames = embeddings[self.modality]  # (n, T, d)
+        n = len(frames)
+        if n * (n + 1) // 2 > n_pairs or n > MOST_RELATED_CLIPS:
+            return embeddings
+        distance = frames.new_empty(n, n)
+        size = max(1, PAIRS_AT_ONCE // n)
+        for start in range(0, n, size):
+            found = self._distances(frames[None, start : start + size], frames[None, start:])[0]
+            distance[start : start + size, start:] = found
+            distance[start:, start : start + size] = found.T
+        return {PAIRS: distance}
+
+    def compare_among(self, clips: dict[str, Tensor], support: Tensor, query: Tensor) -> EpisodeOutput:
+        if PAIRS not in clips:
+            return super().compare_among(clips, support, query)
+        support, query = support.to(clips[PAIRS].device), query.to(clips[PAIRS].device)
+        return self.answer(clips[PAIRS][query[:, :, None, None], support.unsqueeze(1)].mean(-1))
+
+    def _distances(self, first: Tensor, second: Tensor) -> Tensor:
+        """Unit frames (E, A, T, d) and (E, B, T, d) -> (E, A, B)."""
+        n_frames = first.shape[2]
+        cosine = first.flatten(1, 2) @ second.flatten(1, 2).transpose(1, 2)  # (E, A * T, B * T)
+        cost = 1 - cosine.unflatten(2, (-1, n_frames)).unflatten(1, (-1, n_frames)).transpose(2, 3)
+        both = torch.stack((cost, cost.transpose(-1, -2)))  # (2, E, A, B, T, T)
+        distance = alignment_cost(both, smoothing=self.options.smoothing).sum(0)
+        return distance / (2 * n_frames) if self.options.scaled else distance
 
 
 def alignment_cost(cost: Tensor, *, smoothing: float) -> Tensor:
@@ -89,19 +118,19 @@ def alignment_cost(cost: Tensor, *, smoothing: float) -> Tensor:
 
 
 def _align(cost: Tensor, *, in_logs: bool) -> Tensor:
-    """(B, T, T') costs in units of lambda -> (B,) alignment costs, in units of lambda, float64."""
+    """(B, T, T') costs in units of lambda -> (B,) alignment costs, in units of lambda, float64.
+
+    Column by column: inside, g(., m) needs g(., m-1) alone, so all rows are one step.
+    """
     join, extend = (torch.logaddexp, torch.add) if in_logs else (torch.add, torch.mul)
-    cells = -cost.permute(1, 2, 0).to(torch.float64, memory_format=torch.contiguous_format)  # (T, T', B)
+    cells = -cost.permute(2, 1, 0).to(torch.float64, memory_format=torch.contiguous_format)  # (T', T, B)
     cells = cells if in_logs else cells.exp()
-    free = torch.full_like(cells[0, 0], 0.0 if in_logs else 1.0)  # what the padding costs
-    row = [free]  # lists, so that no tensor is overwritten
-    for cell in cells[0]:
-        row.append(extend(row[-1], cell))
-    row.append(row[-1])
+    free = torch.full_like(cells[0, 0], math.log(2) if in_logs else 2.0)  # both ways from the padding in front
+    rows = [cells[0, 0]]
+    for cell in cells[0, 1:]:
+        rows.append(extend(cell, join(free, rows[-1])))
+    column = torch.stack(rows)  # (T, B)
     for level in cells[1:]:
-        above, row = row, [free]  # g(l, 0) = 0
-        for m, cell in enumerate(level, start=1):
-            best = join(above[m - 1], row[m - 1])
-            row.append(extend(join(best, above[m]) if m == 1 else best, cell))
-        row.append(join(join(above[-2], row[-1]), above[-1]))  # the padding behind
-    return -(row[-1] if in_logs else row[-1].log())
+        column = extend(level, torch.cat((column[:1], join(column[1:], column[:-1]))))
+    ends = torch.cat((column, column[:-1]))  # each row enters the padding behind, all but the last by two ways
+    return -(ends.logsumexp(0) if in_logs else ends.sum(0).log())

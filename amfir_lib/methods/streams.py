@@ -45,7 +45,7 @@ class StreamMethod(Method):
         """What the method says, given what each modality says on its own."""
         raise NotImplementedError
 
-    def relate(self, embeddings: dict[str, Tensor]) -> dict[str, Tensor]:
+    def relate(self, embeddings: dict[str, Tensor], *, n_pairs: int) -> dict[str, Tensor]:
         """Inner products of all pairs of clips, which are few, where they say enough; else the embeddings."""
         if not self._by_products(embeddings):
             return embeddings

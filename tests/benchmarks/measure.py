@@ -28,8 +28,8 @@ class Comparison:
         sizes: numbers that say how large the work is.
         check: what was found equal, and how closely.
         unit: of the work, such as ``episode``.
-        fast: seconds per unit, one value per repetition.
-        slow: likewise.
+        fast, slow: wall-clock seconds per unit, one value per repetition.
+        fast_cpu, slow_cpu: processor seconds per unit, over all threads: what other processes do counts less there.
         goal: ratio that the study wants, if any.
         limit: seconds that the whole of the fast work may take, if any.
         total: units of the whole work.
@@ -43,6 +43,8 @@ class Comparison:
     unit: str
     fast: list[float]
     slow: list[float]
+    fast_cpu: list[float]
+    slow_cpu: list[float]
     goal: float | None = None
     limit: float | None = None
     total: int = 0
@@ -51,8 +53,13 @@ class Comparison:
 
     @property
     def ratio(self) -> float:
-        """Of the medians."""
+        """Of the medians of wall-clock time."""
         return statistics.median(self.slow) / statistics.median(self.fast)
+
+    @property
+    def cpu_ratio(self) -> float:
+        """Of the medians of processor time."""
+        return statistics.median(self.slow_cpu) / statistics.median(self.fast_cpu)
 
     @property
     def met(self) -> bool | None:
@@ -71,6 +78,7 @@ class Comparison:
             "fast (ms)": f"{1e3 * statistics.median(self.fast):.3g}",
             "loop (ms)": f"{1e3 * statistics.median(self.slow):.3g}",
             "ratio": f"{self.ratio:.1f}",
+            "of CPU time": f"{self.cpu_ratio:.1f}",
             "bound": f"{self.bound:.1f}" if self.bound else "–",
             "goal": " and ".join(wanted) or "–",
             "met": {None: "–", True: "yes", False: "no"}[self.met],
@@ -78,7 +86,7 @@ class Comparison:
 
     def to_record(self) -> dict[str, Any]:
         """For JSON, with what is derived from the timings."""
-        return asdict(self) | {"ratio": self.ratio, "met": self.met}
+        return asdict(self) | {"ratio": self.ratio, "cpu_ratio": self.cpu_ratio, "met": self.met}
 
 
 @dataclass(frozen=True)
@@ -119,15 +127,17 @@ def in_turn(
         fast_units, slow_units: units of work that one call does.
         repeats: of both.
     Returns:
-        ``fast`` and ``slow``: seconds per unit of each repetition, and ``unit``-free otherwise.
+        ``fast``, ``slow``, ``fast_cpu`` and ``slow_cpu`` as in ``Comparison``.
     """
-    seconds: dict[str, list[float]] = {"fast": [], "slow": []}
+    seconds: dict[str, list[float]] = {"fast": [], "slow": [], "fast_cpu": [], "slow_cpu": []}
     for repeat in range(repeats + 1):
         for name, work, units in (("fast", fast, fast_units), ("slow", slow, slow_units)):
-            start = time.perf_counter()
+            wall, processor = time.perf_counter(), time.process_time()
             work()
+            wall, processor = time.perf_counter() - wall, time.process_time() - processor
             if repeat:
-                seconds[name].append((time.perf_counter() - start) / units)
+                seconds[name].append(wall / units)
+                seconds[f"{name}_cpu"].append(processor / units)
     return seconds
 
 

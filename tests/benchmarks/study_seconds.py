@@ -96,7 +96,7 @@ def as_markdown(results_dir: Path, cache_dir: Path) -> str:
         [
             "# Where the seconds go",
             "",
-            f"Notebooks, one after another: {total / 60:.1f} minutes of wall clock.  What the cache already held when a "
+            f"Notebooks, one after another: {total / 60:.1f} minutes of wall clock.  What the cache held before a "
             "notebook ran took it no time.",
             "",
             stages.to_markdown(index=False),

@@ -45,7 +45,7 @@ def compare(*, quick: bool) -> list[Comparison]:
             whole, single = step(len(episodes)), step(1)
             scale = float(single.abs().max())
             seconds = in_turn(
-                lambda step=step, n=len(episodes): step(n),
+                lambda step=step, episodes=episodes: step(len(episodes)),
                 lambda step=step: step(1),
                 fast_units=len(episodes),
                 slow_units=len(episodes),
