@@ -7,7 +7,8 @@ from torch import Tensor
 
 from amfir_lib.errors import ShapeError, unknown_name
 
-METRICS = ("euclidean", "sqeuclidean", "cosine")
+METRICS_ABOUT_THE_MEAN = ("euclidean", "sqeuclidean")  # which moving all vectors alike does not change
+METRICS = (*METRICS_ABOUT_THE_MEAN, "cosine")
 COSINE_EPSILON = 1e-20  # added to squared norms: far below those of features at scale 1e-6
 
 
@@ -57,6 +58,52 @@ def distances(query: Tensor, prototypes: Tensor, *, metric: str = "euclidean", s
     if scaled:
         distance = distance / query.shape[-1] ** 0.5
     return distance if metric == "euclidean" else distance.square()
+
+
+def inner_products(vectors: Tensor, *, scaled: bool = True) -> Tensor:
+    """Inner products of n vectors less their mean, as ``distances_from_products`` reads them.
+
+    In float64, and about the mean, the expansion |q|^2 - 2 q t + |t|^2 is as exact as differences in float32 are.
+
+    Args:
+        vectors: (n, d).
+        scaled: as ``distances``.
+    Returns:
+        (n, n) float64, over d if scaled.
+    """
+    vectors = vectors.double()
+    vectors = vectors - vectors.mean(0)
+    products = vectors @ vectors.T
+    return products / vectors.shape[1] if scaled else products
+
+
+def distances_from_products(
+    products: Tensor, support: Tensor, query: Tensor, *, metric: str = "euclidean"
+) -> Tensor:
+    """``distances`` of queries to class means, for any number of episodes among the same n vectors.
+
+    |q - t|^2 = q.q - 2 mean_k q.s_k + mean_kl s_k.s_l for the mean t of the supports s_k.
+
+    Args:
+        products: (n, n) of ``inner_products``.
+        support: (E, N, K) places among the n.
+        query: (E, M) places among the n.
+        metric: "euclidean" or "sqeuclidean"; a cosine is not about the mean.
+    Returns:
+        (E, M, N) float64.
+    Raises:
+        UnknownName: no such metric.
+    Example:
+        Vectors 0, 1 and 3 on a line: the query 0 is at distance 2 from the mean of the supports 1 and 3.
+    """
+    if metric not in METRICS_ABOUT_THE_MEAN:
+        raise unknown_name("metric", metric, METRICS_ABOUT_THE_MEAN)
+    support, query = support.to(products.device), query.to(products.device)
+    own = products.diagonal()[query].unsqueeze(-1)  # (E, M, 1)
+    cross = products[query[:, :, None, None], support.unsqueeze(1)].mean(-1)  # (E, M, N)
+    within = products[support.unsqueeze(-1), support.unsqueeze(-2)].mean((-1, -2)).unsqueeze(1)  # (E, 1, N)
+    squared = (own - 2 * cross + within).clamp_min(0)
+    return squared.sqrt() if metric == "euclidean" else squared
 
 
 def hausdorff(first: Tensor, second: Tensor, *, mean: bool = True) -> Tensor:

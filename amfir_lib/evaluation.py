@@ -89,37 +89,37 @@ def embed_clips(method: Method, table: FeatureTable, rows: np.ndarray, *, batch_
 
 
 @torch.inference_mode()
-def evaluate(method: Method, table: FeatureTable, episodes: Episodes, *, batch_episodes: int = 100) -> QueryResults:
+def evaluate(method: Method, table: FeatureTable, episodes: Episodes, *, batch_mb: float = 16.0) -> QueryResults:
     """Run a method over episodes.
 
     Args:
         method: trained; it is put into evaluation mode and back.
         table: features on the method's device.
         episodes: which clips are supports and queries.
-        batch_episodes: episodes at a time, which bounds the memory.
+        batch_mb: megabytes of embedded clips at a time, few enough to stay in a processor's cache.
     Returns:
         The results of every query, in the order of ``episodes.query`` flattened over (N, Q).
     """
     was_training = method.training
     method.eval()
     try:
-        return _evaluate(method, table, episodes, batch_episodes)
+        return _evaluate(method, table, episodes, batch_mb)
     finally:
         method.train(was_training)
 
 
-def _evaluate(method: Method, table: FeatureTable, episodes: Episodes, batch_episodes: int) -> QueryResults:
+def _evaluate(method: Method, table: FeatureTable, episodes: Episodes, batch_mb: float) -> QueryResults:
     rows = np.unique(np.concatenate([episodes.support.ravel(), episodes.query.ravel()]))
-    embeddings = embed_clips(method, table, rows)
+    n_pairs = episodes.query.size * episodes.support[0].size
+    clips = method.relate(embed_clips(method, table, rows), n_pairs=n_pairs)
     support = torch.from_numpy(np.searchsorted(rows, episodes.support))
     query = torch.from_numpy(np.searchsorted(rows, episodes.query)).flatten(1)
     target = torch.from_numpy(episodes.target)
     parts = []
-    for part in torch.arange(len(episodes)).split(batch_episodes):
-        output = method.compare(
-            {name: values[support[part]] for name, values in embeddings.items()},
-            {name: values[query[part]] for name, values in embeddings.items()},
-        )
+    size_of_clip = sum(x[0].numel() * x.element_size() for x in clips.values())
+    size_of_episode = size_of_clip * (support[0].numel() + query[0].numel())
+    for part in torch.arange(len(episodes)).split(max(1, int(batch_mb * 2**20 / size_of_episode))):
+        output = method.compare_among(clips, support[part], query[part])
         parts.append(_results(method, output, target[part].to(output.log_posterior.device)))
     return QueryResults(
         **{

@@ -26,8 +26,8 @@ class Evidence:
     Attributes:
         log_posterior: (E, M, N) log-probabilities (Eq. 2).
         distances: (E, M, N) temperature-scaled psi, whose softmax of the negative is the posterior.
-        query: (E, M, d) video vectors of the queries.
-        support: (E, N, K, d) video vectors of the supports.
+        query: (E, M, d) video vectors of the queries; None where distances come from inner products.
+        support: (E, N, K, d) video vectors of the supports; None likewise.
         logit_scale: 1 / temperature, a scalar.
         metric: of ``distances``.
         scaled: whether psi is divided by the width.
@@ -36,8 +36,8 @@ class Evidence:
 
     log_posterior: Tensor
     distances: Tensor
-    query: Tensor
-    support: Tensor
+    query: Tensor | None = None
+    support: Tensor | None = None
     logit_scale: Tensor | float = 1.0
     metric: str = "euclidean"
     scaled: bool = True
@@ -123,6 +123,7 @@ def oracle(evidence: Evidence) -> Tensor:
     return -evidence.log_posterior.gather(-1, evidence.target.unsqueeze(-1)).squeeze(-1)
 
 
+NEED_VECTORS = ("vfe_gauss", "vfe_discrete")  # names of readings that look at the video vectors themselves
 READINGS = {
     "centred": centred,
     "helmholtz": helmholtz,

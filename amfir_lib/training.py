@@ -17,7 +17,7 @@ from amfir_lib.episodes import Episodes
 from amfir_lib.errors import BadParameter, NonFiniteFeatures, TrainingDiverged
 from amfir_lib.evaluation import evaluate
 from amfir_lib.feature_table import FeatureTable
-from amfir_lib.methods.base import EpisodeOutput, Method
+from amfir_lib.methods.base import EpisodeOutput, Method, pick
 from amfir_lib.storage import atomic_write, digest_of
 
 
@@ -112,10 +112,7 @@ def episode_step(method: Method, table: FeatureTable, episodes: Episodes) -> tup
     embeddings = method.embed(clips)
     support = torch.from_numpy(np.searchsorted(rows, episodes.support)).to(device)
     query = torch.from_numpy(np.searchsorted(rows, episodes.query)).flatten(1).to(device)
-    output = method.compare(
-        {name: values[support] for name, values in embeddings.items()},
-        {name: values[query] for name, values in embeddings.items()},
-    )
+    output = method.compare(pick(embeddings, support), pick(embeddings, query))
     return output, torch.from_numpy(episodes.target).to(device)
 
 

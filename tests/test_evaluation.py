@@ -14,11 +14,14 @@ from toy_tables import new_method, toy_table
 from amfir_lib.episodes import Episodes
 from amfir_lib.errors import NonFiniteFeatures
 from amfir_lib.evaluation import FUSED, QueryResults, embed_clips, evaluate, selection_quality
+from amfir_lib.methods import otam, streams
 
 TABLE = toy_table()
 METHODS = [
     ("protonet", {}), ("protonet_f", {"prototype": "trx"}), ("protonet_lf", {}), ("amfar", {"pooling": "time"}),
     ("amfir", {"score": "vfe_gauss"}), ("amfir", {"ami_weight": "free_energy", "prototype": "trx"}),
+    ("amfir", {}), ("amfir", {"metric": "sqeuclidean"}), ("amfir", {"metric": "cosine"}), ("protonet_ea", {}),
+    ("nearest_mean", {}), ("otam", {}), ("trx_lf", {}),
 ]  # fmt: skip
 
 
@@ -59,6 +62,16 @@ def test_every_answer_is_that_of_the_method_called_on_one_episode_at_a_time(name
         assert results.accuracy[e] == np.mean(results.correct[FUSED][e])
 
 
+@pytest.mark.parametrize("name", ["amfir", "amfar", "protonet", "protonet_lf", "protonet_ec", "otam"])
+@pytest.mark.parametrize("n_shot", [1, 3])
+def test_answers_from_what_relates_all_clips_equal_those_from_the_embeddings(name, n_shot, monkeypatch):
+    method, episodes = new_method(name), some_episodes(200, n_shot=n_shot)
+    fast = evaluate(method, TABLE, episodes)
+    for module in (streams, otam):
+        monkeypatch.setattr(module, "MOST_RELATED_CLIPS", 0)  # too many clips to relate: the embeddings are compared
+    assert_same(evaluate(method, TABLE, episodes), fast)
+
+
 def test_the_free_energy_is_centred_and_the_score_is_what_the_method_groups_by():
     episodes = some_episodes()
     late = evaluate(new_method("protonet_lf"), TABLE, episodes)
@@ -74,8 +87,8 @@ def test_the_free_energy_is_centred_and_the_score_is_what_the_method_groups_by()
 def test_the_size_of_a_batch_does_not_matter(name, options):
     method, episodes = new_method(name, **options), some_episodes()
     whole = evaluate(method, TABLE, episodes)
-    for batch_episodes in (1, 7):
-        assert_same(evaluate(method, TABLE, episodes, batch_episodes=batch_episodes), whole)
+    for batch_mb in (1e-6, 1e-2):
+        assert_same(evaluate(method, TABLE, episodes, batch_mb=batch_mb), whole)
 
 
 def test_evaluating_a_part_of_the_episodes_gives_that_part_of_the_results():

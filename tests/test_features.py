@@ -194,12 +194,20 @@ def test_another_backbone_is_a_stated_reason_to_compute_one_modality_again(datas
     assert backbones["rgb"].calls > 0 and backbones["flow"].calls == 0
 
 
-def test_another_flow_algorithm_leaves_the_frames_alone(dataset, tmp_path, capsys):
+def test_features_of_two_flow_algorithms_lie_beside_each_other_and_share_the_frames(dataset, tmp_path, capsys):
     extract(dataset, tmp_path)
     backbones = both()
     extract(dataset, tmp_path, backbones, flow_algorithm="farneback")
-    assert 'flow.algorithm was "dis" and is now "farneback"' in capsys.readouterr().out
     assert backbones["rgb"].calls == 0 and backbones["flow"].calls > 0
+    again = both()
+    extract(dataset, tmp_path, again)
+    assert again["rgb"].calls == again["flow"].calls == 0 and capsys.readouterr().out == ""
+
+
+def test_another_flow_size_replaces_the_flow_and_says_why(dataset, tmp_path, capsys):
+    extract(dataset, tmp_path)
+    extract(dataset, tmp_path, flow_size=64)
+    assert "flow.size was 32 and is now 64" in capsys.readouterr().out
 
 
 def test_an_exchanged_clip_makes_the_store_stale_and_another_split_does_not(dataset, tmp_path, capsys):

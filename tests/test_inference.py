@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from amfir_lib.distances import METRICS, distances
+from amfir_lib.distances import METRICS, METRICS_ABOUT_THE_MEAN, distances, distances_from_products, inner_products
 from amfir_lib.errors import BadParameter, ShapeError, UnknownName
 from amfir_lib.inference import (
     SCORES,
@@ -79,6 +79,28 @@ def test_distances_and_gradients_are_finite_at_every_scale_and_at_distance_zero(
     assert psi[0, 0, 0].item() == pytest.approx(0, abs=1e-6)
     for tensor in (psi, query.grad, prototypes.grad):
         assert tensor.isfinite().all()
+
+
+@pytest.mark.parametrize("metric", METRICS_ABOUT_THE_MEAN)
+@pytest.mark.parametrize("scaled", [True, False])
+@pytest.mark.parametrize("n_shot", [1, 3])
+def test_inner_products_give_the_distances_that_the_vectors_give(metric, scaled, n_shot):
+    vectors = 1e3 + normal(20, 7)  # far from the origin
+    places = torch.randint(20, (4, 5, n_shot), generator=torch.Generator().manual_seed(1))
+    query = torch.randint(20, (4, 9), generator=torch.Generator().manual_seed(2))
+    found = distances_from_products(inner_products(vectors, scaled=scaled), places, query, metric=metric)
+    expected = distances(vectors[query], vectors[places].mean(2), metric=metric, scaled=scaled)
+    np.testing.assert_allclose(found, expected, atol=1e-6)  # of 1: a difference of squares near 10 in float64
+    rounded = distances_from_products(inner_products(vectors.float(), scaled=scaled), places, query, metric=metric)
+    np.testing.assert_allclose(rounded, expected, atol=1e-2)  # float32 keeps 1e-4 of vectors near 1e3
+
+
+def test_inner_products_give_the_worked_example_and_refuse_cosines():
+    products = inner_products(torch.tensor([[0.0], [1.0], [3.0]]))
+    support, query = torch.tensor([[[1, 2]]]), torch.tensor([[0]])
+    assert distances_from_products(products, support, query).item() == pytest.approx(2)
+    with pytest.raises(UnknownName, match="cosine"):
+        distances_from_products(products, support, query, metric="cosine")
 
 
 def test_the_euclidean_gradient_at_distance_zero_is_zero():

@@ -117,7 +117,7 @@ def test_the_last_cell_of_a_notebook_finishes_the_record(path):
 
 def test_every_third_party_import_is_declared():
     declared = declared_packages()
-    local = {"amfir_lib", "tests"} | {path.stem for path in (paths.REPOSITORY / "tests").glob("*.py")}
+    local = {"amfir_lib", "tests"} | {path.stem for path in (paths.REPOSITORY / "tests").iterdir()}
     for path in [*LIBRARY, *NOTEBOOKS, *sorted((paths.REPOSITORY / "tests").glob("*.py"))]:
         for module in imported_modules(code_of(path)) - local - set(sys.stdlib_module_names):
             package = MODULE_OF.get(module, module.lower().replace("_", "-"))

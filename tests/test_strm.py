@@ -38,7 +38,8 @@ from amfir_lib.errors import BadParameter, ShapeError
 from amfir_lib.methods import METHODS, DataFacts, build_method, title_of
 from amfir_lib.methods.blocks import in_blocks
 from amfir_lib.methods.dropout import SeededDropout
-from amfir_lib.methods.tuples import TupleAttention, project_tuples, tuple_distances, tuple_indices
+from amfir_lib.methods.tuple_distances import nearest_tuple_distances, tuple_distances
+from amfir_lib.methods.tuples import TupleAttention, project_tuples, tuple_indices
 from amfir_lib.training import train
 
 SMALL = {"width": 6, "tuple_width": 5, "n_segments": T}
@@ -265,17 +266,71 @@ def test_a_query_that_equals_the_only_support_is_at_distance_zero_when_attention
     with torch.random.fork_rng(devices=[]):
         attention = TupleAttention(D, 5, cardinality=2)
     frames = torch.randn(1, T, D, generator=torch.Generator().manual_seed(0))
-    embedded = attention(frames).detach()
-    embedded[:, 0] *= 1e4  # the key of a tuple is nearest to itself: all keys have the same length
-    assert tuple_distances(embedded[:, None, None], embedded[:, None]).item() == pytest.approx(0, abs=1e-6)
+    keys, values = attention(frames)
+    keys = keys * 1e2  # the key of a tuple is nearest to itself: all keys have the same length
+    distance = tuple_distances((keys[:, None, None], values[:, None, None]), (keys[:, None], values[:, None]))
+    assert distance.item() == pytest.approx(0, abs=1e-6)
 
 
-@pytest.mark.parametrize("batch_mb", [1e-6, 3e-4, 1e-3, 64.0])
-def test_blocks_of_any_size_give_the_same_distances(batch_mb):
+def plain_tuple_distances(support, query):
+    """As the formula stands, with a gradient by autograd: the slow twin of ``tuple_distances``."""
+    keys, values = (x.flatten(2, 3)[:, None] for x in support)  # (E, 1, N, S, d')
+    own_keys, own_values = (x[:, :, None] for x in query)  # (E, M, 1, P, d')
+    attention = (own_keys @ keys.mT / keys.shape[-1] ** 0.5).softmax(-1)
+    return (own_values - attention @ values).square().sum(-1).mean(-1)
+
+
+def plain_nearest_tuple_distances(support, query):
+    """Every distance in full: the slow twin of ``nearest_tuple_distances``."""
+    return torch.cdist(query[:, :, None], support.flatten(2, 3)[:, None]).amin(-1).mean(-1)
+
+
+def random_tuples(*, dtype=torch.float64, length=1.0, shot=K):
+    """Keys and values of supports and queries, which need a gradient."""
     source = torch.Generator().manual_seed(0)
-    support, query = torch.randn(E, N, K, 2, 6, 5, generator=source), torch.randn(E, N * Q, 2, 6, 5, generator=source)
-    found, expected = (tuple_distances(support, query, batch_mb=mb) for mb in (batch_mb, 1e3))
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    shapes = [(E, N, shot, 6, 5)] * 2 + [(E, N * Q, 6, 5)] * 2
+    tensors = [torch.randn(shape, generator=source, dtype=dtype) for shape in shapes]
+    return [(x * length if part % 2 == 0 else x).requires_grad_() for part, x in enumerate(tensors)]
+
+
+@pytest.mark.parametrize("batch_mb", [1e-6, 3e-3, 64.0])
+@pytest.mark.parametrize("length", [1.0, 30.0])  # of the keys: the longer ones need the shift of the exponent
+def test_distances_and_gradients_equal_those_of_the_plain_formula_in_blocks_of_any_size(batch_mb, length):
+    tensors = random_tuples(length=length)
+    weights = torch.rand(E, N * Q, N, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    found = tuple_distances(tensors[:2], tensors[2:], batch_mb=batch_mb)
+    expected = plain_tuple_distances(tensors[:2], tensors[2:])
+    np.testing.assert_allclose(found.detach(), expected.detach(), rtol=1e-12)
+    pairs = zip(*(torch.autograd.grad(x, tensors, weights) for x in (found, expected)), strict=True)
+    for own, other in pairs:
+        np.testing.assert_allclose(own, other, atol=1e-11)
+
+
+def test_no_key_is_so_long_that_a_distance_overflows_in_float32():
+    tensors = random_tuples(dtype=torch.float32, length=1e3)
+    found = tuple_distances(tensors[:2], tensors[2:])
+    expected = plain_tuple_distances([x.double() for x in tensors[:2]], [x.double() for x in tensors[2:]])
+    np.testing.assert_allclose(found.detach(), expected.detach(), rtol=1e-3)
+    assert all(gradient.isfinite().all() for gradient in torch.autograd.grad(found.sum(), tensors))
+
+
+@pytest.mark.parametrize("batch_mb", [1e-6, 3e-3, 64.0])
+def test_nearest_tuples_are_those_of_the_plain_formula_in_blocks_of_any_size(batch_mb):
+    support, _, query, _ = random_tuples()
+    found = nearest_tuple_distances(support, query, batch_mb=batch_mb)
+    expected = plain_nearest_tuple_distances(support, query)
+    np.testing.assert_allclose(found.detach(), expected.detach(), rtol=1e-12)
+    pairs = zip(*(torch.autograd.grad(x.square().sum(), (support, query)) for x in (found, expected)), strict=True)
+    for own, other in pairs:
+        np.testing.assert_allclose(own, other, atol=1e-11)
+
+
+def test_the_nearest_tuple_of_a_query_that_a_class_holds_is_at_distance_zero_with_a_finite_gradient():
+    support = torch.randn(1, 2, 1, 6, 5, generator=torch.Generator().manual_seed(0))
+    query = support[:, 1].clone().requires_grad_()
+    distance = nearest_tuple_distances(support, query)
+    assert distance[0, 0, 1] == 0 and distance[0, 0, 0] > 0
+    assert torch.autograd.grad(distance.sum(), query)[0].isfinite().all()
 
 
 def test_no_block_holds_more_than_the_bound_unless_one_query_alone_does():
@@ -301,6 +356,7 @@ def test_dropout_follows_from_its_seed_and_its_count_and_keeps_the_mean():
     a, b = first(ones), first(ones)
     assert torch.equal(a, second(ones)) and not torch.equal(a, b)
     assert a.mean().item() == pytest.approx(1, abs=0.02) and set(a.unique().tolist()) == {0.0, 1.25}
+    assert SeededDropout(0.2, seed=6)(torch.ones(7, 3)).shape == (7, 3)  # not a multiple of four
     resumed = SeededDropout(0.2, seed=5)
     resumed.load_state_dict(first.state_dict())
     assert torch.equal(resumed(ones), first(ones))

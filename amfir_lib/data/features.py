@@ -31,14 +31,20 @@ SHARD_CLIPS = 64
 BYTES_PER_VALUE = 2
 
 
-def store_path(dataset: Dataset, modality: str, backbone: Any, *, cache_dir: Path | str) -> Path:
-    """The file in the cache that holds the features of a data set in one modality."""
+def store_path(
+    dataset: Dataset, modality: str, backbone: Any, *, cache_dir: Path | str, flow: str = "dis", average: int = 1
+) -> Path:
+    """The file in the cache that holds the features of a data set in one modality.
+
+    Features of several flow algorithms lie beside each other; other settings replace what is there.
+    """
     # the name of a synthetic root ends in a digest, so copies with another degradation do not share a file; the roots
     # of two real data sets may both be called "videos"
     name = dataset.root.name
     name = name if name.startswith(dataset.name) else f"{dataset.name}-{name}"
     folder = Path(cache_dir) / "features" / f"{name}-{len(dataset)}-clips"
-    return folder / f"{modality}-{backbone.name}-p{backbone.n_patches}.safetensors"
+    of_flow = f"-{flow}{average if average > 1 else ''}" if backbone.modality == "flow" else ""
+    return folder / f"{modality}-{backbone.name}-p{backbone.n_patches}{of_flow}.safetensors"
 
 
 def _expected(dataset: Dataset, modality: str, backbone: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,8 +79,16 @@ def _expected(dataset: Dataset, modality: str, backbone: Any, settings: Mapping[
 
 
 def extract_stores(
-    dataset: Dataset, backbones: Mapping[str, Any], *, cache_dir: Path | str, n_jobs: int = 1, n_segments: int = 8,
-    flow_size: int = 112, flow_algorithm: str = "dis", flow_bound: float = 20.0, flow_average: int = 1,
+    dataset: Dataset,
+    backbones: Mapping[str, Any],
+    *,
+    cache_dir: Path | str,
+    n_jobs: int = 1,
+    n_segments: int = 8,
+    flow_size: int = 112,
+    flow_algorithm: str = "dis",
+    flow_bound: float = 20.0,
+    flow_average: int = 1,
     shard_clips: int = SHARD_CLIPS,
 ) -> dict[str, FeatureStore]:
     """Features of every clip of a data set, from the cache where they are whole and current, computed where not.
@@ -116,7 +130,7 @@ def extract_stores(
     stores: dict[str, FeatureStore] = {}
     missing: list[Target] = []
     for modality, backbone in backbones.items():
-        path = store_path(dataset, modality, backbone, cache_dir=cache_dir)
+        path = store_path(dataset, modality, backbone, cache_dir=cache_dir, flow=flow_algorithm, average=flow_average)
         target = Target(modality, backbone, path, _expected(dataset, modality, backbone, settings))
         try:
             stores[modality] = open_store(path, expected=target.expected)

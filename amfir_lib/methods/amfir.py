@@ -76,8 +76,7 @@ class Amfir(StreamMethod):
             self.score_seed = draw_seed(generator)
             self.register_buffer("score_draws", torch.zeros((), dtype=torch.int64))  # in checkpoints: exact resume
 
-    def compare(self, support: dict[str, Tensor], query: dict[str, Tensor]) -> EpisodeOutput:
-        evidence = self.evidence(support, query)
+    def join(self, evidence: dict[str, Evidence]) -> EpisodeOutput:
         log_posteriors = {m: own.log_posterior for m, own in evidence.items()}
         scaled = {m: own.distances for m, own in evidence.items()}
         weights = fusion_weights(

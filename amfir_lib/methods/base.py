@@ -81,6 +81,25 @@ class Method(nn.Module):
         """Embeddings (E, N, K, ...) of supports and (E, M, ...) of queries -> EpisodeOutput."""
         raise NotImplementedError
 
+    def relate(self, embeddings: dict[str, Tensor], *, n_pairs: int) -> dict[str, Tensor]:
+        """What ``compare_among`` reads of n embedded clips: the embeddings, or for some methods what relates them.
+
+        Args:
+            embeddings: name -> (n, ...).
+            n_pairs: pairs of a query and a support, over all episodes to come.
+        """
+        return embeddings
+
+    def compare_among(self, clips: dict[str, Tensor], support: Tensor, query: Tensor) -> EpisodeOutput:
+        """Many episodes among the same n clips, without a gradient; the same as ``compare`` of their embeddings.
+
+        Args:
+            clips: of ``relate``; name -> (n, ...).
+            support: (E, N, K) places among the n.
+            query: (E, M) places among the n.
+        """
+        return self.compare(pick(clips, support), pick(clips, query))
+
     def loss(self, output: EpisodeOutput, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Training loss and terms to log.
 
@@ -138,6 +157,13 @@ class Method(nn.Module):
                     f'the {role} features of "{m}" have shape {shape}, but {n_axes} axes ending in D = {dim} are '
                     "expected. Build the method with the width of the feature store."
                 )
+
+
+def pick(clips: dict[str, Tensor], places: Tensor) -> dict[str, Tensor]:
+    """name -> (n, ...) and places (E, ...) among the n -> name -> (E, ..., ...)."""
+    return {
+        name: x.index_select(0, places.flatten().to(x.device)).unflatten(0, places.shape) for name, x in clips.items()
+    }
 
 
 @contextmanager

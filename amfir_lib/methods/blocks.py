@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-BATCH_MB = 16.0  # of intermediate values; on CPUs larger blocks are no faster, and leave their caches
+BATCH_MB = 2.0  # of intermediate values, about what a core's cache holds; larger blocks are slower on CPUs
 FLOATS_PER_MB = 2**18  # in float32
 
 

@@ -19,6 +19,7 @@ from amfir_lib.methods.head import HeadOptions
 from amfir_lib.methods.options import Options, choice, number
 from amfir_lib.methods.protonet import ProtoNet
 from amfir_lib.methods.strm import Strm, StrmOptions
+from amfir_lib.methods.unimodal import project_normalised
 
 JOINT = "joint"  # name of the one stream that both modalities become
 
@@ -74,7 +75,10 @@ class JointStream(nn.Module):
 
     def forward(self, clips: Features) -> Tensor:
         """(B, T, P, D) of each modality -> (B, T, P, width), T as in the first modality."""
-        first, second = (project(clips[m].to(project[1].weight.dtype)) for m, project in self.project.items())
+        first, second = (
+            project_normalised(clips[m].to(linear.weight.dtype), norm, linear)
+            for m, (norm, linear) in self.project.items()
+        )
         second = align_time(second, first.shape[1])
         if self.attend:
             own, other = first.flatten(1, 2), second.flatten(1, 2)  # (B, T * P, d)
@@ -130,6 +134,12 @@ class EarlyFusion(Method):
 
     def compare(self, support: dict[str, Tensor], query: dict[str, Tensor]) -> EpisodeOutput:
         return self.reader.compare(support, query)
+
+    def relate(self, embeddings: dict[str, Tensor], *, n_pairs: int) -> dict[str, Tensor]:
+        return self.reader.relate(embeddings, n_pairs=n_pairs)
+
+    def compare_among(self, clips: dict[str, Tensor], support: Tensor, query: Tensor) -> EpisodeOutput:
+        return self.reader.compare_among(clips, support, query)
 
     def loss(self, output: EpisodeOutput, target: Tensor, **given: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         return self.reader.loss(output, target, **given)

@@ -8,7 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from amfir_lib.distances import METRICS, distances
+from amfir_lib.distances import (
+    METRICS,
+    METRICS_ABOUT_THE_MEAN,
+    distances,
+    distances_from_products,
+    inner_products,
+)
 from amfir_lib.errors import ShapeError
 from amfir_lib.inference import log_posterior
 from amfir_lib.methods.enhancers import ENHANCERS, POSITION_SCALE, build_enhancer, sinusoidal_positions
@@ -110,16 +116,34 @@ class ModalityHead(nn.Module):
             support, query = self._pool(support[..., 1, :, :]), self._pool(query[..., 1, :, :])
         else:
             prototypes = support.mean(2)  # (E, N, d')
+        psi = distances(query, prototypes, metric=self.options.metric, scaled=self.options.scaled)
+        return self._evidence(psi, query=query, support=support)
+
+    @property
+    def needs_only_products(self) -> bool:
+        """Whether inner products of the video vectors tell all that ``compare`` reads of them."""
+        return self.options.prototype == "mean" and self.options.metric in METRICS_ABOUT_THE_MEAN
+
+    def relate(self, vectors: Tensor) -> Tensor:
+        """(n, d') video vectors -> (n, n) what ``compare_among`` reads, where only products are needed."""
+        return inner_products(vectors, scaled=self.options.scaled)
+
+    def compare_among(self, products: Tensor, support: Tensor, query: Tensor) -> Evidence:
+        """``compare`` of the clips at (E, N, K) and (E, M) places among those that ``relate`` was given."""
+        psi = distances_from_products(products, support, query, metric=self.options.metric)
+        return self._evidence(psi.to(self.log_scale.dtype))
+
+    def _evidence(self, distance: Tensor, **vectors: Tensor) -> Evidence:
+        """From distances before the logit scale."""
         logit_scale = self.log_scale.exp()
-        psi = distances(query, prototypes, metric=self.options.metric, scaled=self.options.scaled) * logit_scale
+        psi = distance * logit_scale
         return Evidence(
             log_posterior=log_posterior(psi),
             distances=psi,
-            query=query,
-            support=support,
             logit_scale=logit_scale,
             metric=self.options.metric,
             scaled=self.options.scaled,
+            **vectors,
         )
 
     def _pool(self, frames: Tensor) -> Tensor:

@@ -73,7 +73,20 @@ class LateFusion(Method):
         return embeddings
 
     def compare(self, support: dict[str, Tensor], query: dict[str, Tensor]) -> LateFusionOutput:
-        outputs = {name: part.compare(_of(name, support), _of(name, query)) for name, part in self.parts.items()}
+        return self._join(
+            {name: part.compare(_of(name, support), _of(name, query)) for name, part in self.parts.items()}
+        )
+
+    def relate(self, embeddings: dict[str, Tensor], *, n_pairs: int) -> dict[str, Tensor]:
+        related = {name: part.relate(_of(name, embeddings), n_pairs=n_pairs) for name, part in self.parts.items()}
+        return {f"{name}/{key}": x for name, own in related.items() for key, x in own.items()}
+
+    def compare_among(self, clips: dict[str, Tensor], support: Tensor, query: Tensor) -> LateFusionOutput:
+        return self._join(
+            {name: part.compare_among(_of(name, clips), support, query) for name, part in self.parts.items()}
+        )
+
+    def _join(self, outputs: dict[str, EpisodeOutput]) -> LateFusionOutput:
         log_posteriors = torch.stack([output.log_posterior for output in outputs.values()])
         if self.options.late_fusion == "logit_sum":
             fused = torch.log_softmax(log_posteriors.sum(0), dim=-1)  # a constant for each query does not change it

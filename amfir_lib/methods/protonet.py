@@ -6,13 +6,13 @@ from torch import Tensor
 
 from amfir_lib.methods.base import EpisodeOutput, accuracy
 from amfir_lib.methods.streams import StreamMethod
+from amfir_lib.readings import Evidence
 
 
 class ProtoNet(StreamMethod):
     """One head, nearest prototype, cross-entropy."""
 
-    def compare(self, support: dict[str, Tensor], query: dict[str, Tensor]) -> EpisodeOutput:
-        evidence = self.evidence(support, query)
+    def join(self, evidence: dict[str, Evidence]) -> EpisodeOutput:
         (modality,) = self.modalities
         own = evidence[modality]
         return EpisodeOutput(own.log_posterior, distances={modality: own.distances}, evidence=evidence)

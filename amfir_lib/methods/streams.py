@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from amfir_lib.fusion import certainty
-from amfir_lib.methods.base import Features, Method, accuracy, cross_entropy, draw_seed, seeded_init
+from amfir_lib.methods.base import EpisodeOutput, Features, Method, accuracy, cross_entropy, draw_seed, seeded_init
 from amfir_lib.methods.head import HeadOptions, ModalityHead
-from amfir_lib.readings import Evidence, centred, helmholtz
+from amfir_lib.readings import NEED_VECTORS, Evidence, centred, helmholtz
+
+MOST_RELATED_CLIPS = 5000  # whose inner products take 200 MB
 
 
 class StreamMethod(Method):
@@ -35,6 +37,29 @@ class StreamMethod(Method):
     def embed(self, clips: Features) -> dict[str, Tensor]:
         self.check_features(clips, n_axes=4, role="clip")
         return {m: head.embed(clips[m]) for m, head in self.heads.items()}
+
+    def compare(self, support: dict[str, Tensor], query: dict[str, Tensor]) -> EpisodeOutput:
+        return self.join(self.evidence(support, query))
+
+    def join(self, evidence: dict[str, Evidence]) -> EpisodeOutput:
+        """What the method says, given what each modality says on its own."""
+        raise NotImplementedError
+
+    def relate(self, embeddings: dict[str, Tensor], *, n_pairs: int) -> dict[str, Tensor]:
+        """Inner products of all pairs of clips, which are few, where they say enough; else the embeddings."""
+        if not self._by_products(embeddings):
+            return embeddings
+        return {m: head.relate(embeddings[m]) for m, head in self.heads.items()}
+
+    def compare_among(self, clips: dict[str, Tensor], support: Tensor, query: Tensor) -> EpisodeOutput:
+        if not self._by_products(clips):
+            return super().compare_among(clips, support, query)
+        return self.join({m: head.compare_among(clips[m], support, query) for m, head in self.heads.items()})
+
+    def _by_products(self, clips: dict[str, Tensor]) -> bool:
+        few = all(len(x) <= MOST_RELATED_CLIPS for x in clips.values())
+        needs_vectors = getattr(self.options, "score", None) in NEED_VECTORS
+        return few and not needs_vectors and all(head.needs_only_products for head in self.heads.values())
 
     def evidence(self, support: dict[str, Tensor], query: dict[str, Tensor]) -> dict[str, Evidence]:
         """Posterior and distances of each modality on its own."""

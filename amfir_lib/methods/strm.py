@@ -16,19 +16,15 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from amfir_lib.errors import BadParameter, ShapeError
 from amfir_lib.methods.base import EpisodeOutput, Features, accuracy, cross_entropy, named_seed, seeded_init
 from amfir_lib.methods.dropout import SeededDropout
 from amfir_lib.methods.enhancers import POSITION_SCALE, FrameLevelEnrichment, sinusoidal_positions
 from amfir_lib.methods.options import choice, number
-from amfir_lib.methods.tuples import (
-    TupleAttention,
-    nearest_tuple_distances,
-    project_tuples,
-    tuple_distances,
-    tuple_indices,
-)
+from amfir_lib.methods.tuple_distances import nearest_tuple_distances, tuple_distances
+from amfir_lib.methods.tuples import TupleAttention, project_tuples, tuple_indices
 from amfir_lib.methods.unimodal import UnimodalMethod, UnimodalOptions
 
 
@@ -71,10 +67,13 @@ class StrmOutput(EpisodeOutput):
 
 
 class PatchLevelEnrichment(nn.Module):
-    """Attention between the patches of a frame, then an MLP, both residual.  (..., P, d) -> (..., P, d).
+    """Attention between the patches of a frame, then an MLP, both residual; then their mean.  (B, P, d) -> (B, d).
 
     The attention's share ``gamma`` starts at 0, so the layers of queries, keys and values get no gradient in the first
     step; gamma itself does.  Scores are not divided by sqrt(d).
+
+    Products of two layers are taken before the patches enter them, and the mean before the last layer: the same
+    result from fewer passes over the patches, which are the largest tensors here.
     """
 
     def __init__(self, width: int, dropout: nn.Module) -> None:
@@ -90,9 +89,11 @@ class PatchLevelEnrichment(nn.Module):
 
     def forward(self, patches: Tensor) -> Tensor:
         patches = self.dropout(patches + POSITION_SCALE * sinusoidal_positions(patches))
-        attention = (self.query(patches) @ self.key(patches).transpose(-1, -2)).softmax(-1)  # (..., P, P)
-        patches = self.gamma * (attention @ self.value(patches)) + patches
-        return patches + self.mlp(patches)
+        asked = linear(patches, self.key.weight.T @ self.query.weight, self.query.bias @ self.key.weight)
+        attention = torch.bmm(asked, patches.mT).softmax(-1)  # (B, P, P)
+        values = linear(patches, self.gamma * self.value.weight, self.gamma * self.value.bias)
+        patches = torch.baddbmm(patches, attention, values)
+        return patches.mean(1) + self.mlp[-1](self.mlp[:-1](patches).mean(1))
 
 
 class Strm(UnimodalMethod):
@@ -130,7 +131,7 @@ class Strm(UnimodalMethod):
         self.aux_head.requires_grad_(options.aux_head == "trained")
 
     def embed(self, clips: Features) -> dict[str, Tensor]:
-        """(B, T, P, D) -> keys and values (B, 2, tuples, d') and auxiliary tuples (B, tuples, d / 2)."""
+        """(B, T, P, D) -> keys and values (B, tuples, d') and auxiliary tuples (B, tuples, d / 2)."""
         options, tokens = self.options, self.tokens(clips)  # (B, T, P, d)
         if tokens.shape[1:3] != (options.n_segments, self.n_patches):
             raise ShapeError(
@@ -138,14 +139,17 @@ class Strm(UnimodalMethod):
                 f"patches, but the method was built for {options.n_segments} of {self.n_patches}. "
                 f"Set n_segments to {tokens.shape[1]}, and build the method for the patches of the feature store."
             )
-        if self.patch_level is not None:
-            tokens = self.patch_level(tokens)
-        frames = tokens.mean(2)  # (B, T, d)
+        if self.patch_level is None:
+            frames = tokens.mean(2)  # (B, T, d)
+        else:
+            frames = self.patch_level(tokens.flatten(0, 1)).unflatten(0, tokens.shape[:2])
         auxiliary = project_tuples(self.aux_dropout(frames), self.aux_head, options.cardinality).relu()
-        return {"tuples": self.attention(self.frame_level(frames)), "auxiliary": auxiliary}
+        keys, values = self.attention(self.frame_level(frames))
+        return {"keys": keys, "values": values, "auxiliary": auxiliary}
 
     def compare(self, support: dict[str, Tensor], query: dict[str, Tensor]) -> StrmOutput:
-        main = tuple_distances(support["tuples"], query["tuples"], batch_mb=self.batch_mb)
+        own_support, own_query = ((side["keys"], side["values"]) for side in (support, query))
+        main = tuple_distances(own_support, own_query, batch_mb=self.batch_mb)
         nearest = nearest_tuple_distances(support["auxiliary"], query["auxiliary"], batch_mb=self.batch_mb)
         if self.options.scaled:
             main, nearest = main / self.options.tuple_width, nearest / self.aux_head.out_features**0.5

@@ -14,7 +14,8 @@ from amfir_lib.methods.dropout import SeededDropout
 from amfir_lib.methods.enhancers import POSITION_SCALE, sinusoidal_positions
 from amfir_lib.methods.frames import FrameMethod
 from amfir_lib.methods.options import choice, number
-from amfir_lib.methods.tuples import TupleAttention, tuple_distances
+from amfir_lib.methods.tuple_distances import tuple_distances
+from amfir_lib.methods.tuples import TupleAttention
 from amfir_lib.methods.unimodal import UnimodalOptions
 
 CARDINALITIES = {"2": (2,), "3": (3,), "2+3": (2, 3)}
@@ -69,12 +70,18 @@ class Trx(FrameMethod):
                 self.tuples[str(w)] = TupleAttention(self.width, options.tuple_width, cardinality=w)
 
     def embed(self, clips: Features) -> dict[str, Tensor]:
-        """(B, T, P, D) -> "2" and "3": (B, 2, P_w, d'), keys and values of the tuples of that many frames."""
+        """(B, T, P, D) -> "keys/2", "values/2", "keys/3", "values/3": (B, P_w, d'), of the tuples of w frames."""
         frames = self.frames(clips)
         frames = frames + POSITION_SCALE * sinusoidal_positions(frames)
-        return {w: attention(self.dropouts[w](frames)) for w, attention in self.tuples.items()}
+        embeddings = {}
+        for w, attention in self.tuples.items():
+            embeddings[f"keys/{w}"], embeddings[f"values/{w}"] = attention(self.dropouts[w](frames))
+        return embeddings
 
     def compare(self, support: dict[str, Tensor], query: dict[str, Tensor]) -> EpisodeOutput:
-        each = [tuple_distances(support[w], query[w], batch_mb=self.batch_mb) for w in self.tuples]
+        each = []
+        for w in self.tuples:
+            own_support, own_query = ((side[f"keys/{w}"], side[f"values/{w}"]) for side in (support, query))
+            each.append(tuple_distances(own_support, own_query, batch_mb=self.batch_mb))
         distance = torch.stack(each).mean(0)  # (E, M, N)
         return self.answer(distance / self.options.tuple_width if self.options.scaled else distance)

@@ -1,4 +1,4 @@
-"""Ordered tuples of frames, and attention between the tuples of a query and those of a class (TRX, STRM).
+"""Ordered tuples of frames, and their keys and values (TRX, STRM); distances between them are in ``tuple_distances``.
 
 Perrett et al. 2021 ("Temporal-Relational CrossTransformers"): all increasing w-subsets of the T frames of a clip, as
 concatenated frame vectors; a query tuple attends to all tuples of all supports of a class at once.
@@ -11,10 +11,9 @@ from itertools import combinations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import linear as project
 
 from amfir_lib.errors import BadParameter, ShapeError
-from amfir_lib.methods.blocks import BATCH_MB, in_blocks
 
 
 @lru_cache
@@ -52,11 +51,13 @@ def project_tuples(frames: Tensor, linear: nn.Linear, cardinality: int) -> Tenso
             f"tuples of {cardinality} frames of width {width} have {cardinality * width} values, but the layer takes "
             f"{linear.in_features}. Build both with the same width and cardinality."
         )
-    indices = torch.tensor(tuple_indices(frames.shape[1], cardinality), device=frames.device)  # (P, w)
-    projected = linear.bias
-    for place, weight in enumerate(linear.weight.split(width, dim=1)):
-        projected = projected + (frames @ weight.T)[:, indices[:, place]]  # (B, P, d')
-    return projected
+    n_clips, n_frames = frames.shape[:2]
+    parts = linear.weight.unflatten(1, (cardinality, width)).transpose(0, 1).flatten(0, 1)  # (w * d', d)
+    placed = project(frames, parts).reshape(n_clips, n_frames * cardinality, -1)  # each frame at each place
+    members = frames.new_zeros(len(tuple_indices(n_frames, cardinality)), n_frames * cardinality)
+    indices = torch.tensor(tuple_indices(n_frames, cardinality), device=frames.device)  # (P, w)
+    members.scatter_(1, indices * cardinality + torch.arange(cardinality, device=frames.device), 1)
+    return torch.baddbmm(linear.bias, members.expand(n_clips, -1, -1), placed)  # sums of w: a product beats a gather
 
 
 class TupleAttention(nn.Module):
@@ -75,61 +76,7 @@ class TupleAttention(nn.Module):
         self.value = nn.Linear(cardinality * width, tuple_width)
         self.key_norm = nn.LayerNorm(tuple_width)  # on keys only, as in the published code
 
-    def forward(self, frames: Tensor) -> Tensor:
-        """All that depends on the clip alone: (B, T, d) -> (B, 2, P, d'), keys and values."""
+    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """All that depends on the clip alone: (B, T, d) -> keys and values, each (B, P, d')."""
         keys = self.key_norm(project_tuples(frames, self.key, self.cardinality))
-        return torch.stack((keys, project_tuples(frames, self.value, self.cardinality)), dim=1)
-
-
-def tuple_distances(support: Tensor, query: Tensor, *, batch_mb: float = BATCH_MB) -> Tensor:
-    """Squared distance of a query's tuples to what each class answers them with, over the number of tuples.
-
-    One softmax over all K * P support tuples of a class, of key . key / sqrt(d'), weighs their values; the mean over
-    the P query tuples of |value - answer|^2 is the distance.
-
-    Args:
-        support: (E, N, K, 2, P, d') keys and values.
-        query: (E, M, 2, P, d') keys and values.
-        batch_mb: see ``in_blocks``.
-    Returns:
-        (E, M, N) distances.
-    """
-    n_way, n_shot, _, n_tuples, width = support.shape[1:]
-    floats = n_way * n_tuples * (2 * n_shot * n_tuples + 2 * width)  # answers, differences; scores on some devices
-    return in_blocks(_answer_distances, support, query, floats_per_query=floats, batch_mb=batch_mb)
-
-
-def _answer_distances(support: Tensor, query: Tensor) -> Tensor:
-    keys, values = (x.flatten(2, 3) for x in support.unbind(3))  # (E, N, K * P, d')
-    own_keys, own_values = (x.flatten(1, 2).unsqueeze(1) for x in query.unbind(2))  # (E, 1, M * P, d')
-    own_keys = own_keys.expand(-1, keys.shape[1], -1, -1)
-    answers = scaled_dot_product_attention(own_keys, keys, values)  # one softmax, without a matrix of scores
-    left = (own_values - answers).square().sum(-1)  # (E, N, M * P)
-    return left.unflatten(2, (query.shape[1], -1)).mean(-1).transpose(1, 2)  # (E, M, N)
-
-
-def nearest_tuple_distances(support: Tensor, query: Tensor, *, batch_mb: float = BATCH_MB) -> Tensor:
-    """Mean over a query's tuples of the Euclidean distance to the nearest tuple of a class (STRM's query-class part).
-
-    The nearest tuple is found from inner products; only the distance to it is computed in full and has a gradient.
-
-    Args:
-        support: (E, N, K, P, d').
-        query: (E, M, P, d').
-        batch_mb: see ``in_blocks``.
-    Returns:
-        (E, M, N) distances.
-    """
-    n_way, n_shot, n_tuples, width = support.shape[1:]
-    floats = n_way * n_tuples * (2 * n_shot * n_tuples + 2 * width)
-    return in_blocks(_nearest_distances, support, query, floats_per_query=floats, batch_mb=batch_mb)
-
-
-def _nearest_distances(support: Tensor, query: Tensor) -> Tensor:
-    tuples = support.flatten(2, 3)  # (E, N, K * P, d')
-    with torch.no_grad():
-        squared = tuples.square().sum(-1)[:, :, None, None] - 2 * torch.einsum("empd,ensd->enmps", query, tuples)
-        nearest = squared.argmin(-1).flatten(2)  # (E, N, M * P)
-    answers = tuples.gather(2, nearest.unsqueeze(-1).expand(-1, -1, -1, tuples.shape[-1]))
-    answers = answers.unflatten(2, query.shape[1:3])  # (E, N, M, P, d')
-    return torch.linalg.vector_norm(query.unsqueeze(1) - answers, dim=-1).mean(-1).transpose(1, 2)
+        return keys, project_tuples(frames, self.value, self.cardinality)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from amfir_lib.errors import BadParameter
 from amfir_lib.methods.base import Features, Method, draw_seed, seeded_init
@@ -81,4 +82,15 @@ class UnimodalMethod(Method):
     def tokens(self, clips: Features) -> Tensor:
         """Features of the method's modality -> (B, T, P, d)."""
         self.check_features(clips, n_axes=4, role="clip")
-        return self.projection(self.norm(clips[self.modality].to(self.log_scale.dtype)))
+        return project_normalised(clips[self.modality].to(self.log_scale.dtype), self.norm, self.projection)
+
+
+def project_normalised(features: Tensor, norm: nn.Module, projection: nn.Module) -> Tensor:
+    """``projection(norm(features))``, with the gain and bias of a LayerNorm moved into the Linear that follows it.
+
+    So no gradient runs back through the features, which are the largest tensor of a step and need none.
+    """
+    if not (isinstance(norm, nn.LayerNorm) and isinstance(projection, nn.Linear)):
+        return projection(norm(features))
+    weight, bias = projection.weight * norm.weight, projection.bias + projection.weight @ norm.bias
+    return functional.linear(functional.layer_norm(features, norm.normalized_shape, eps=norm.eps), weight, bias)

@@ -1,0 +1,66 @@
+"""The benchmarks run at tiny sizes, where they verify that fast and slow paths give the same results."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from benchmarks import study_seconds
+from benchmarks.__main__ import BENCHMARKS, main
+from benchmarks.measure import Comparison, verify
+
+from amfir_lib.storage import write_json
+
+
+@pytest.fixture(autouse=True)
+def restored_threads():
+    """The command line sets the number of threads of the process."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_a_benchmark_verifies_equal_results_and_saves_what_it_measured(name, tmp_path, capsys):
+    assert main([name, "--quick", "--threads", "1", "--output", str(tmp_path)]) == 0
+    record = json.loads((tmp_path / f"{name}.json").read_text())
+    assert record["machine"]["threads"] == 1 and record["machine"]["packages"]["torch"]
+    for one in record["comparisons"]:
+        assert len(one["fast"]) == len(one["slow"]) == 5 and min(one["fast"]) > 0
+        assert one["check"] in capsys.readouterr().out or one["check"] in (tmp_path / "benchmarks.md").read_text()
+
+
+def test_paths_that_differ_are_not_timed():
+    with pytest.raises(AssertionError, match="answers: the two paths differ by 0.5, more than 0.1"):
+        verify("answers", torch.zeros(2), torch.tensor([0.0, 0.5]), atol=0.1)
+
+
+def test_a_goal_is_met_by_the_medians_alone():
+    seconds = {"fast": [1e-4, 1e-4, 9.0], "slow": [1e-3, 1e-3, 0.0], "fast_cpu": [1e-4], "slow_cpu": [1e-3]}
+    one = Comparison("work", {}, "equal", "episode", **seconds, goal=9.9, limit=3.0, total=10_000)
+    assert one.ratio == pytest.approx(10) and one.met
+    assert not Comparison("work", {}, "equal", "episode", **seconds, limit=0.9, total=10_000).met
+    assert Comparison("work", {}, "equal", "episode", **seconds).met is None
+
+
+def test_where_the_seconds_of_a_study_went_is_read_from_records_and_runs(tmp_path):
+    results, cache = tmp_path / "results", tmp_path / "cache"
+    for number, seconds in ((1, 30.0), (2, 90.0)):
+        runs = [{"key": "a"}, {"key": "b"}] if number == 2 else []
+        record = {"notebook": f"0{number}", "seconds": seconds, "peak_memory_bytes": 2**30, "numbers": {"runs": runs}}
+        write_json(results / "records" / f"0{number}_x.json", record)
+    runs = [("a", "TRX", 40.0, {}), ("b", "AMFIR", 8.0, {}), ("c", "TRX-LF", 40.0, {"t": "a"}), ("d", "TRX", 7.0, {})]
+    for key, title, seconds, parts in runs:
+        training = {"steps": 100, "validate_every": 30}
+        record = {"identity": {"parts": parts, "training": training}, "key": key, "title": title, "seconds": seconds}
+        write_json(cache / "runs" / "toy" / key / "record.json", record | {"step_seconds": seconds / 100})
+    stages = study_seconds.stage_seconds(results)
+    assert stages["seconds"].tolist() == [30, 90] and stages["share"].tolist() == [0.25, 0.75]
+    methods = study_seconds.method_seconds(cache, keys=study_seconds.run_keys(results))
+    assert methods["method"].tolist() == ["TRX", "AMFIR"] and methods["seconds"].tolist() == [40, 8]
+    assert methods["validations"].tolist() == [5, 5] and methods["ms per step"].tolist() == [400, 80]
+    assert study_seconds.method_seconds(cache)["runs"].tolist() == [2, 1]
+    assert "2.0 minutes of wall clock" in study_seconds.as_markdown(results, cache)
+    with pytest.raises(FileNotFoundError, match="holds no trained run"):
+        study_seconds.method_seconds(tmp_path)
