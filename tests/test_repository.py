@@ -12,6 +12,7 @@ import tomllib
 from pathlib import Path
 
 import nbformat
+import papermill
 import pytest
 from packaging.requirements import Requirement
 
@@ -113,6 +114,13 @@ def test_notebooks_hold_no_shell_escapes_no_magics_and_no_logic(path):
 def test_the_last_cell_of_a_notebook_finishes_the_record(path):
     code = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
     assert "run.finish(" in code[-1].source
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=label)
+def test_papermill_explains_every_parameter(path):
+    cell = next(c for c in nbformat.read(path, as_version=4).cells if "parameters" in c.metadata.get("tags", []))
+    explained = papermill.inspect_notebook(str(path))
+    assert len(explained) == len(cell.source.splitlines()) and all(one["help"] for one in explained.values())
 
 
 def test_every_third_party_import_is_declared():

@@ -8,8 +8,14 @@ from typing import Any
 
 from amfir_lib.errors import BadParameter, unknown_name
 
-NAMES = ("compact", "efficientnet_lite0", "resnet18", "resnet50", "i3d")
+NAMES = (
+    "compact", "compact_blurred", "compact_adapted", "efficientnet_lite0", "efficientnet_adapted", "resnet18",
+    "resnet50", "i3d",
+)  # fmt: skip
 AUTO = "auto"
+OF_RENDERED_CLIPS = "compact"
+OF_REAL_CLIPS = "efficientnet_adapted+compact_blurred"  # the best of ``real_clips_choice.csv``
+OF_REAL_CLIPS_ALONE = "compact_adapted+compact_blurred"  # without the optional weights of EfficientNet
 STREAMS = ("rgb", "flow")  # of "appearance+motion", in order
 PUBLISHED_SIDE = 224  # px, at which the published weights of ResNet and I3D were trained
 RESNET_FLOW_SHARE = 1 / 28  # of the side: 8 px of a 224-px square, 4 px of one of 112, are the end of the drawn scale
@@ -41,13 +47,13 @@ def input_size_of(name: str, *, synthetic: bool, input_size: int = 0) -> int:
     Args:
         name: of ``NAMES``.
         synthetic: whether the clips are rendered; those are 112 px, so that larger inputs hold nothing more.
-        input_size: what the user asks for; 0 for the default.  ``compact`` has a fixed size.
+        input_size: what the user asks for; 0 for the default.  The compact nets have a fixed size.
     """
-    if name == "compact":
+    if name.startswith("compact"):
         return 64
     if input_size:
         return input_size
-    return 112 if synthetic or name == "efficientnet_lite0" else PUBLISHED_SIDE
+    return 112 if synthetic or name.startswith("efficientnet") else PUBLISHED_SIDE
 
 
 def open_backbone(
@@ -55,6 +61,7 @@ def open_backbone(
     stream: str,
     *,
     compact: Callable[[], dict[str, Any]],
+    adapted: Callable[[str], Any],
     input_size: int,
     flow_size: int,
     weights: str = "pretrained",
@@ -68,6 +75,7 @@ def open_backbone(
         name: of ``NAMES``.
         stream: "rgb" or "flow".
         compact: gives the compact backbones of both streams; called only where they are asked for.
+        adapted: gives the compact backbone of a stream, adapted to the base classes; likewise.
         input_size: S in px.
         flow_size: side of the square on which flow is computed; the scale of the flow follows from it.
         weights: "pretrained" or "random".
@@ -79,16 +87,23 @@ def open_backbone(
         BadParameter: a value that this backbone does not have.
     """
     own = {"n_patches": n_patches} if n_patches else {}
+    if weights != "pretrained" and name.startswith(("compact", "efficientnet")):
+        source = "is trained by the study itself" if name.startswith("compact") else "comes with its weights"
+        raise BadParameter(f'weights is "{weights}", but {name} {source}. Leave it out.')
     if name == "compact":
-        if weights != "pretrained":
-            raise BadParameter(f'weights is "{weights}", but compact is trained by the study itself. Leave it out.')
         return compact()[stream]
-    if name == "efficientnet_lite0":
-        from amfir_lib.backbones.efficientnet_lite import EfficientNetLite
+    if name == "compact_blurred":
+        from amfir_lib.backbones.blurred import BlurredBackbone
 
-        if weights != "pretrained":
-            raise BadParameter(f'weights is "{weights}", but {name} comes with its weights. Leave it out.')
-        return EfficientNetLite(stream, input_size=input_size, device=device, **own)
+        return BlurredBackbone(stream, compact()[stream].net.state_dict())
+    if name == "compact_adapted":
+        return adapted(stream)
+    if name.startswith("efficientnet"):
+        from amfir_lib.backbones.efficientnet_lite import EfficientNetLite
+        from amfir_lib.backbones.joint import JointBackbone
+
+        published = EfficientNetLite(stream, input_size=input_size, device=device, **own)
+        return published if name == "efficientnet_lite0" else JointBackbone([published, adapted(stream)])
     common = {"weights": weights, "weights_dir": weights_dir, "input_size": input_size, "device": device} | own
     if name == "i3d":
         from amfir_lib.backbones.i3d import I3D
