@@ -7,7 +7,8 @@ results exist; a test fails when the README and the committed results differ.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -18,7 +19,9 @@ from amfir_lib.tables import percent, shown_accuracies
 
 README = paths.REPOSITORY / "README.md"
 STUDY = "study"
-REAL = ("utd_mhad_depth", "weizmann")
+FOLDS = "utd_mhad_depth"  # the real clips that are read in class folds
+REAL = (FOLDS, "weizmann")
+FINDINGS = ("05_table2_ablation", "06_shot_sweep", "08_way_sweep")
 
 
 def update(readme: Path = README, results: Path = paths.RESULTS) -> list[str]:
@@ -137,28 +140,39 @@ def _claims(results: Path) -> str | None:
     return shown.to_markdown(index=False)
 
 
-def _table1(results: Path) -> str | None:
-    """Accuracies of Table 1, without intervals and without the paper's numbers."""
-    path = results / STUDY / "tables" / "table1.csv"
+def _table1(results: Path, *, study: str, intervals: bool = False) -> str | None:
+    """Accuracies of Table 1, without the paper's numbers."""
+    path = results / study / "tables" / "table1.csv"
     if not path.exists():
         return None
     frame = pd.read_csv(path)
-    frame = frame.assign(cell=[percent(value) for value in frame["accuracy"]])
+    half_widths = frame["half_width"] if intervals else [None] * len(frame)
+    frame = frame.assign(cell=[percent(*cell) for cell in zip(frame["accuracy"], half_widths, strict=True)])
     wide = frame.pivot(index=["heading", "label"], columns=["dataset", "n_shot"], values="cell")
     order = frame.drop_duplicates(["heading", "label"])[["heading", "label"]]
     wide = wide.reindex(pd.MultiIndex.from_frame(order))[
         list(dict.fromkeys(zip(frame["dataset"], frame["n_shot"], strict=True)))
     ]
     wide.columns = [f"{name.removeprefix('synth-')} {shot}" for name, shot in wide.columns]
-    return wide.reset_index().rename(columns={"heading": "reads", "label": "method"}).to_markdown(index=False)
+    shown = wide.reset_index().rename(columns={"heading": "reads", "label": "method"})
+    aligned = ("left", "left", *("right",) * wide.shape[1])
+    return shown.to_markdown(index=False, disable_numparse=True, colalign=aligned)
+
+
+def _summaries(results: Path, *, study: str, notebooks: Sequence[str]) -> str | None:
+    """What several notebooks found, a paragraph each."""
+    found = [summary for name in notebooks if (summary := _summary(results, study, name))]
+    return "\n\n".join(found) or None
 
 
 PARTS: dict[str, Callable[[Path], str | None]] = {
     "claims": _claims,
-    "table1": _table1,
+    "table1": partial(_table1, study=STUDY),
     "headline": _headline,
     "comparison": lambda results: _summary(results, STUDY, "02_training"),
     "free_energy": lambda results: _summary(results, STUDY, "03_free_energy"),
     "times": _times,
     "real": _real,
+    "real_table1": partial(_table1, study=FOLDS, intervals=True),
+    "real_findings": partial(_summaries, study=FOLDS, notebooks=FINDINGS),
 }
