@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from statistics import median
 
 import pandas as pd
 
@@ -125,6 +126,23 @@ def _headline(results: Path) -> str | None:
     return pd.DataFrame(rows).to_markdown(index=False)
 
 
+def _speed(results: Path) -> str | None:
+    """Each benchmark's fast path against its plain loop, as the medians of the committed measurement."""
+    rows, machines = [], set()
+    for path in sorted((results / STUDY / "benchmarks").glob("*.json")):
+        record = read_json(path)
+        machines.add("{device_name}, {threads} threads".format(**record["machine"]))
+        for one in record["comparisons"]:
+            fast, loop = median(one["fast"]), median(one["slow"])
+            times = {"fast": f"{1e3 * fast:.3g} ms", "loop": f"{1e3 * loop:.3g} ms", "ratio": f"{loop / fast:.1f}"}
+            rows.append({"what": one["name"], "per": one["unit"]} | times)
+    if not rows:
+        return None
+    aligned = ("left", "left", "right", "right", "right")
+    table = pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True, colalign=aligned)
+    return f"{table}\n\nMedians of five, on {'; '.join(sorted(machines))}."
+
+
 def _claims(results: Path) -> str | None:
     """One row per claim of the paper, with its verdict and the command that regenerates it."""
     path = results / STUDY / "tables" / "claims.csv"
@@ -172,6 +190,7 @@ PARTS: dict[str, Callable[[Path], str | None]] = {
     "comparison": lambda results: _summary(results, STUDY, "02_training"),
     "free_energy": lambda results: _summary(results, STUDY, "03_free_energy"),
     "times": _times,
+    "speed": _speed,
     "real": _real,
     "real_table1": partial(_table1, study=FOLDS, intervals=True),
     "real_findings": partial(_summaries, study=FOLDS, notebooks=FINDINGS),
