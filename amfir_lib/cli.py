@@ -52,8 +52,8 @@ def build_parser() -> Parser:
     parser.add_argument("--device")
     parser.add_argument("--devices", type=int, default=1)
     parser.add_argument("--jobs")
-    parser.add_argument("--backend", default="loky")
-    parser.add_argument("--scheduler")
+    parser.add_argument("--backend", default="")
+    parser.add_argument("--scheduler", default="")
     parser.add_argument("--cache-dir")
     parser.add_argument("--results-dir")
     parser.add_argument("--notebooks-dir", default=str(paths.NOTEBOOKS), help=argparse.SUPPRESS)
@@ -118,12 +118,10 @@ def _dispatch(command: str, options: argparse.Namespace) -> int:
 
 
 def _refuse_what_does_not_fit(command: str, options: argparse.Namespace) -> None:
-    later = "comes with a later version"
-    if options.backend != "loky" or options.scheduler:
-        what = "--scheduler" if options.scheduler else f"--backend {options.backend}"
-        raise BadParameter(f"{what} {later}; leave it out to use the cores of this machine (--jobs N).")
     if options.devices != 1:
-        raise BadParameter(f"--devices {options.devices} {later}; use --device cuda:N to choose one GPU.")
+        raise BadParameter(
+            f"--devices {options.devices} comes with a later version; use --device cuda:N to choose one GPU."
+        )
     if command != "clean" and (options.cache or options.variants or options.stale or options.yes):
         raise BadParameter(
             "--cache, --variants, --stale and --yes belong to the command clean: ./run_all.sh clean --cache"
@@ -139,8 +137,10 @@ def compute_environment(options: argparse.Namespace) -> dict[str, str]:
 
     Raises:
         BadParameter: a device or number of jobs that cannot be.
+        BackendUnavailable: no cluster answers at the scheduler's address.
     """
     from amfir_lib.config import check_device, check_jobs, check_share
+    from amfir_lib.workers import LOCAL, check_backend
 
     environment = {}
     for name, value in (
@@ -157,6 +157,9 @@ def compute_environment(options: argparse.Namespace) -> dict[str, str]:
         environment["AMFIR_MIN_FOUND"] = str(check_share(options.min_found))
     if options.jobs:
         environment["AMFIR_JOBS"] = str(check_jobs(options.jobs))
+    if options.backend or options.scheduler:
+        check_backend(options.backend or LOCAL, options.scheduler)
+        environment |= {"AMFIR_BACKEND": options.backend, "AMFIR_SCHEDULER": options.scheduler}
     return environment
 
 

@@ -67,6 +67,10 @@ class BackboneUnavailable(AmfirError, RuntimeError):
     """The code or the weights of a backbone are not installed, or are damaged."""
 
 
+class BackendUnavailable(AmfirError, RuntimeError):
+    """A cluster that parallel work should go to is not there, or its packages are not."""
+
+
 class WorkerFailed(AmfirError, RuntimeError):
     """Work on one of many items failed, or the process that did it was killed."""
 

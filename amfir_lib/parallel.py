@@ -1,4 +1,4 @@
-"""The same function over many items, on several processes, with one thread in each.
+"""The same function over many items, on several processes, with one thread in each; ``workers`` says where they are.
 
 Every worker computes with exactly one thread, and so does the present process when it does the work itself.  A sum
 that is split over threads may round differently; with one thread everywhere the results do not depend on the number
@@ -14,16 +14,15 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import cv2
-from joblib import Parallel, delayed, parallel_config
-from joblib.externals.loky.process_executor import TerminatedWorkerError
 from threadpoolctl import threadpool_limits
 
 from amfir_lib.errors import AmfirError, BadParameter, WorkerFailed
 from amfir_lib.progress import Progress
+from amfir_lib.workers import LOCAL, chosen, worker_was_lost, workers
 
 MAX_ITEM_NAME = 200
 
@@ -99,7 +98,12 @@ def available_cores() -> int:
 
 
 def iterate_parallel(
-    function: Callable[[Any], Any], items: Sequence[Any], *, n_jobs: int, description: str, unit: str = "clip",
+    function: Callable[[Any], Any],
+    items: Sequence[Any],
+    *,
+    n_jobs: int,
+    description: str,
+    unit: str = "clip",
     units_of: Callable[[Any], int] | None = None,
 ) -> Iterator[Any]:
     """Like :func:`map_parallel`, but yields each result as soon as it and all results before it are there."""
@@ -111,22 +115,23 @@ def iterate_parallel(
     sizes = [1 if units_of is None else units_of(item) for item in items]
     n_jobs = min(n_jobs, len(items))
     guarded = _Guarded(function)
-    with Progress(sum(sizes), description=description, unit=unit) as progress:
+    with ExitStack() as stack:
+        progress = stack.enter_context(Progress(sum(sizes), description=description, unit=unit))
         results: Iterator[Any] = iter(())
         try:
-            if n_jobs <= 1:
+            if not items or (n_jobs <= 1 and chosen()[0] == LOCAL):
                 importlib.import_module("torch")  # imported later, inside the limit, it would keep all threads
                 results = map(guarded, items)
             else:
-                with parallel_config(backend="loky", inner_max_num_threads=1):
-                    workers = Parallel(n_jobs=n_jobs, return_as="generator", max_nbytes=None)
-                    results = workers(delayed(guarded)(item) for item in items)  # a worker may die already here
+                results = stack.enter_context(workers(n_jobs))(guarded, items)  # a worker may die already here
             for size, result in zip(sizes, results, strict=True):
                 if isinstance(result, _Failure):
                     raise result.to_exception(description)
                 progress.update(size)
                 yield result
-        except TerminatedWorkerError as error:
+        except Exception as error:
+            if not worker_was_lost(error):
+                raise
             raise WorkerFailed(
                 f"{description} stopped: a worker process was killed, most likely for lack of memory. "
                 f"Run it again with fewer workers (--jobs, now {n_jobs}); what is finished is kept."
@@ -140,7 +145,12 @@ def iterate_parallel(
 
 
 def map_parallel(
-    function: Callable[[Any], Any], items: Sequence[Any], *, n_jobs: int, description: str, unit: str = "clip",
+    function: Callable[[Any], Any],
+    items: Sequence[Any],
+    *,
+    n_jobs: int,
+    description: str,
+    unit: str = "clip",
     units_of: Callable[[Any], int] | None = None,
 ) -> list[Any]:
     """Apply ``function`` to every item, in ``n_jobs`` processes, with a progress bar.
@@ -159,6 +169,4 @@ def map_parallel(
         WorkerFailed: any other exception of the first failing item, named; or a worker process was killed.
         BadParameter: ``n_jobs`` is 0 or below -1.
     """
-    return list(
-        iterate_parallel(function, items, n_jobs=n_jobs, description=description, unit=unit, units_of=units_of)
-    )
+    return list(iterate_parallel(function, items, n_jobs=n_jobs, description=description, unit=unit, units_of=units_of))

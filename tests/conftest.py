@@ -20,8 +20,10 @@ def _global_state() -> tuple:
 
 
 @pytest.fixture(autouse=True)
-def global_random_state_stays_untouched():
+def global_random_state_stays_untouched(request):
     """Fail a test whose code draws from a global generator: results would then depend on the order of calls."""
     before = _global_state()
     yield
+    if request.node.get_closest_marker("foreign_threads_draw"):  # a library's own, for the names of its connections
+        return
     assert _global_state() == before, "this test, or code that it calls, used a global random generator"
