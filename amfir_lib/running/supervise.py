@@ -187,16 +187,25 @@ def _watch(
 
 
 def _measure(pid: int, family: dict[int, psutil.Process]) -> int:
-    """Resident memory of a process and its descendants, in bytes; remembers them in ``family``."""
+    """Memory of a process and its descendants, in bytes; remembers them in ``family``."""
     total = 0
     try:
         root = psutil.Process(pid)
         for process in [root, *root.children(recursive=True)]:
             family.setdefault(process.pid, process)
-            total += process.memory_info().rss
+            total += _memory_of(process)
     except psutil.Error:
         pass  # a process that ended while we looked counts as nothing
     return total
+
+
+def _memory_of(process: psutil.Process) -> int:
+    """Bytes of a process; what it shares with others counts for each by its part, where the system tells that."""
+    try:
+        full = process.memory_full_info()
+    except psutil.AccessDenied:
+        return process.memory_info().rss
+    return getattr(full, "pss", full.rss)
 
 
 def _end(processes: list[psutil.Process]) -> None:
