@@ -96,8 +96,14 @@ class EfficientNetLite:
     dim = DIM
 
     def __init__(
-        self, modality: str, *, input_size: int = 112, n_patches: int = 1, flow_picture: str = "components",
-        flow_range: float = FLOW_RANGE, device: str = "cpu",
+        self,
+        modality: str,
+        *,
+        input_size: int = 112,
+        n_patches: int = 1,
+        flow_picture: str = "components",
+        flow_range: float = FLOW_RANGE,
+        device: str = "cpu",
     ) -> None:
         if modality not in ("rgb", "flow"):
             raise unknown_name("stream", modality, ("rgb", "flow"))

@@ -20,24 +20,26 @@ NAME = "efficientnet_adapted"
 
 
 class JointBackbone:
-    """The features of several backbones of one stream, each frame's of length 1 times the square root of all widths.
+    """The features of several backbones of one stream, patch beside patch.
 
-    So no backbone outweighs another by its width or its units.  Attributes as those of its parts.
+    The mean over the patches of a frame has length 1 times the square root of all widths, for each backbone; so none
+    outweighs another by its width or its units.  Attributes as those of its parts.
 
     Args:
-        parts: backbones of the same stream; the largest input size is read, and shrunk for the others.
+        parts: backbones of the same stream, on the same grid of patches; the largest input size is read, and shrunk for
+            the others.
         name: of the whole; the digest of the parts is added, because adapted parts belong to one class fold.
     Raises:
-        BadParameter: the parts read different streams.
+        BadParameter: the parts read different streams, or divide the picture differently.
     """
-
-    n_patches = 1
 
     def __init__(self, parts: Sequence[Any], *, name: str = NAME) -> None:
         streams = {part.modality for part in parts}
         if len(streams) != 1:
             raise BadParameter(f"The parts of {name} read {', '.join(sorted(streams))}. Join backbones of one stream.")
-        self.parts, self.modality = tuple(parts), streams.pop()
+        if len(grids := {part.n_patches for part in parts}) != 1:
+            raise BadParameter(f"The parts of {name} have {grids} patches a frame. Open them with the same n_patches.")
+        self.parts, self.modality, self.n_patches = tuple(parts), streams.pop(), grids.pop()
         self.input_size = max(part.input_size for part in parts)
         self.dim = sum(part.dim for part in parts)
         self.digest = digest_of([[part.digest for part in parts], digest_of_source(sys.modules[__name__])])
@@ -45,11 +47,11 @@ class JointBackbone:
         self.notes = tuple(note for part in parts for note in getattr(part, "notes", ()))
 
     def features(self, clips: np.ndarray) -> np.ndarray:
-        """Features averaged over patches, (B, T, S, S, C) -> float16 (B, T, 1, D)."""
+        """Features of whole clips, (B, T, S, S, C) -> float16 (B, T, P, D)."""
         joined = []
         for part in self.parts:
-            values = part.features(_shrunk(clips, part.input_size)).astype(np.float32).mean(2, keepdims=True)
-            length = np.linalg.norm(values, axis=-1, keepdims=True)
+            values = part.features(_shrunk(clips, part.input_size)).astype(np.float32)
+            length = np.linalg.norm(values.mean(2, keepdims=True), axis=-1, keepdims=True)
             joined.append(values / np.maximum(length, np.finfo(np.float32).tiny))
         return (np.concatenate(joined, axis=-1) * np.sqrt(self.dim)).astype(np.float16)
 

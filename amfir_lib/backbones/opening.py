@@ -102,8 +102,11 @@ def open_backbone(
         from amfir_lib.backbones.efficientnet_lite import EfficientNetLite
         from amfir_lib.backbones.joint import JointBackbone
 
-        published = EfficientNetLite(stream, input_size=input_size, device=device, **own)
-        return published if name == "efficientnet_lite0" else JointBackbone([published, adapted(stream)])
+        if name == "efficientnet_lite0":
+            return EfficientNetLite(stream, input_size=input_size, device=device, **own)
+        beside = adapted(stream)
+        published = EfficientNetLite(stream, input_size=input_size, device=device, n_patches=beside.n_patches)
+        return JointBackbone([published, beside])
     common = {"weights": weights, "weights_dir": weights_dir, "input_size": input_size, "device": device} | own
     if name == "i3d":
         from amfir_lib.backbones.i3d import I3D

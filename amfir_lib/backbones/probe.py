@@ -10,9 +10,7 @@ import numpy as np
 
 from amfir_lib.errors import ShapeError
 
-LOWEST_VARIATION = (
-    0.05  # a spread between clips of 5 % of the size of the features; trained weights reach 30 to 70 %
-)
+LOWEST_VARIATION = 0.05  # a spread between clips of 5 % of the size of the features; trained weights reach 30 to 70 %
 N_CLIPS = 128
 
 
