@@ -177,29 +177,28 @@ def _watch(
             status = child.poll()
             if status is not None:
                 break
+            living = _remember(child.pid, family)
             if time.monotonic() >= measure_at:
-                peak = max(peak, _measure(child.pid, family))
+                peak = max(peak, sum(map(_memory_of, living)))
                 measure_at = time.monotonic() + MEASURE_S
             on_tick(_read_account(work))
             time.sleep(POLL_S)
     finally:  # also after Ctrl-C: nothing may go on writing
-        _measure(child.pid, family)
+        _remember(child.pid, family)
         _end(list(family.values()))
         child.wait()
     return status, _read_account(work), peak
 
 
-def _measure(pid: int, family: dict[int, psutil.Process]) -> int:
-    """Memory of a process and its descendants, in bytes; remembers them in ``family``."""
-    total = 0
+def _remember(pid: int, family: dict[int, psutil.Process]) -> list[psutil.Process]:
+    """A process and its living descendants; adds them to ``family``, which keeps those whose parents have ended."""
     try:
         root = psutil.Process(pid)
-        for process in [root, *root.children(recursive=True)]:
-            family.setdefault(process.pid, process)
-            total += _memory_of(process)
+        living = [root, *root.children(recursive=True)]
     except psutil.Error:
-        pass  # a process that ended while we looked counts as nothing
-    return total
+        return []
+    family |= {process.pid: process for process in living if process.pid not in family}
+    return living
 
 
 def _memory_of(process: psutil.Process) -> int:
@@ -208,6 +207,8 @@ def _memory_of(process: psutil.Process) -> int:
         full = process.memory_full_info()
     except psutil.AccessDenied:
         return process.memory_info().rss
+    except psutil.Error:
+        return 0  # it ended while we looked
     return getattr(full, "pss", full.rss)
 
 
