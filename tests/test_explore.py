@@ -220,7 +220,7 @@ def test_an_episode_can_be_chosen_and_the_buttons_step_through_its_queries(sessi
     assert explorer.query == 5
     explorer.back.click()
     assert explorer.query == 4
-    explorer.only.value = None
+    explorer.only.value = -1
     assert len(explorer.choose.options) == 24 and (explorer.episode, explorer.query) == (2, 4)
 
 

@@ -15,7 +15,7 @@ from amfir_lib.explore.shelf import Shelf
 from amfir_lib.explore.what_if import Knobs, WhatIf
 
 KNOB_TITLES = {"darkness": "darkness", "blur": "blur", "shake": "camera shake", "drop": "dropped frames"}
-ALL_EPISODES = "all episodes"
+EVERY_EPISODE = -1
 NARROW = ipywidgets.Layout(width="36px")
 WIDE = ipywidgets.Layout(width="440px")
 
@@ -39,7 +39,7 @@ class EpisodeExplorer:
         self.dataset = ipywidgets.Dropdown(options=list(shelf.datasets), value=name, description="data set")
         self.method = ipywidgets.Dropdown(options=dict(shelf.methods), value=method, description="method")
         seeds = dict.fromkeys((session.result.run.seed, *shelf.seeds))
-        self.seed = ipywidgets.Dropdown(options=list(seeds), description="training seed")
+        self.seed = ipywidgets.Dropdown(options=list(seeds), description="seed", tooltip="Of the training")
         self.n_way = ipywidgets.BoundedIntText(session.episodes.n_way, min=2, max=20, description="way")
         self.n_shot = ipywidgets.BoundedIntText(session.episodes.n_shot, min=1, max=10, description="shot")
         self.load = ipywidgets.Button(description="Load", tooltip="Finds it in the cache, or computes it (minutes)")
@@ -74,7 +74,7 @@ class EpisodeExplorer:
     def _take(self, session: Session) -> None:
         self.session, self.table = session, query_table(session)
         self.only.unobserve(self._filter, "value")
-        self.only.options = [(ALL_EPISODES, None), *((str(e), e) for e in range(len(session.episodes)))]
+        self.only.options = [("all episodes", EVERY_EPISODE), *((str(e), e) for e in range(len(session.episodes)))]
         self.only.observe(self._filter, "value")
         self._filter()
 
@@ -93,7 +93,7 @@ class EpisodeExplorer:
 
     def _filter(self, _: Any = None) -> None:
         chosen = select_queries(self.table, show=self.show.value, sort=self.sort.value)
-        if self.only.value is not None:
+        if self.only.value != EVERY_EPISODE:
             chosen = chosen[chosen["episode"] == self.only.value]
         self.message.value = f"{len(chosen)} of {len(self.table)} queries of {len(self.session.episodes)} episodes"
         self.choose.unobserve(self._draw, "value")
