@@ -140,6 +140,7 @@ def test_the_tour_runs_in_lab_and_its_menus_and_sliders_answer(lab, chromium, re
     record = wait_for_record(folder, page, RUN_MINUTES)
     assert "figures/fig1_architecture.png" in record["exports"]
     page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').first.wait_for()
+    page.wait_for_timeout(1000)  # the number of the last cell
     prompts = page.locator(".jp-Notebook .jp-CodeCell .jp-InputPrompt").all_inner_texts()
     assert all(re.fullmatch(r"\[\d+\]:", prompt.strip()) for prompt in prompts) and len(prompts) > 10
 
@@ -154,6 +155,7 @@ def test_the_tour_runs_in_lab_and_its_menus_and_sliders_answer(lab, chromium, re
     panel.scroll_into_view_if_needed()
     before, picture = bars(panel), panel.screenshot(path=folder / "what-if-before.png")
     handle = widget(page, "darkness").locator(".noUi-handle")
+    handle.hover()  # scrolls to it
     box, track = handle.bounding_box(), widget(page, "darkness").locator(".noUi-target").bounding_box()
     middle = box["y"] + box["height"] / 2
     page.mouse.move(box["x"] + box["width"] / 2, middle)
