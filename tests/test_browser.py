@@ -125,8 +125,8 @@ def test_paper_gets_the_pictures_and_the_folded_tables_but_no_buttons(chromium, 
     page.emulate_media(media="print", color_scheme="dark")
     assert folded.is_visible() and not page.locator("nav, fieldset").first.is_visible()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-    n_pictures = page.locator("img").count()
+    different = set(page.eval_on_selector_all("img", "pictures => pictures.map(picture => picture.src)"))
     page.emulate_media(media=None, color_scheme=None)
     content = page.pdf(path=tmp_path / "report.pdf", format="A4")
-    assert content.count(b"/Subtype /Image") >= n_pictures > 0
+    assert content.count(b"/Subtype /Image") >= len(different) > 0  # equal pictures are stored once
     page.context.close()

@@ -1,6 +1,7 @@
 """The explorer shows what the library computes, for any query, and follows a change of the clip.
 
-Posteriors that are computed again from the video file agree to 1e-4: features are stored as float16.
+Posteriors that are computed again from the video file agree to 1e-4: features are stored as float16.  Scores of the
+session and of the evaluation agree to 1e-5: float32, embedded in batches of different sizes.
 """
 
 from __future__ import annotations
@@ -94,8 +95,8 @@ def test_a_session_says_what_the_evaluation_says(session, results):
     for stream, posterior in session.answers.posterior.items():
         np.testing.assert_array_equal(posterior.argmax(-1) == target, expected.correct[stream])
     for m in ("rgb", "flow"):
-        np.testing.assert_allclose(session.answers.free_energy[m], expected.score[m], rtol=1e-6)
-        np.testing.assert_allclose(session.answers.certainty[m], expected.certainty[m], rtol=1e-6)
+        np.testing.assert_allclose(session.answers.free_energy[m], expected.score[m], rtol=1e-5)
+        np.testing.assert_allclose(session.answers.certainty[m], expected.certainty[m], rtol=1e-5)
     lower = np.where(expected.score["rgb"] < expected.score["flow"], "rgb", "flow")
     np.testing.assert_array_equal(session.answers.dominant, lower)
 

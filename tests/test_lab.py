@@ -62,7 +62,8 @@ def lab(tmp_path_factory):
     try:
         yield folder, _address(process, log)
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
         try:
             process.wait(20)
         except subprocess.TimeoutExpired:
