@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from amfir_lib.running.planning import Request
 
 COMMANDS = ("run", "test", "lab", "doctor", "check", "cache", "clean")
+FIRST_NOTEBOOK = "00_tour.ipynb"  # what Lab opens
+# Lab asks the network for news and updates, and a person whether it may; the versions are pinned here anyway.
+OFFLINE_LAB = {
+    "--LabApp.news_url": "None",
+    "--LabApp.check_for_updates_class": "jupyterlab.NeverCheckForUpdate",
+}
 USAGE_ERRORS = (BadParameter, UnknownName, UnknownParameter, DataNotFound)
 
 
@@ -271,7 +277,7 @@ def _test(arguments: list[str]) -> int:
 
 
 def _lab(arguments: list[str]) -> NoReturn:
-    """Become JupyterLab with this interpreter as the kernel ``python3``; nothing is registered anywhere."""
+    """Become JupyterLab with the tour open and this interpreter as the kernel ``python3``, registered for it alone."""
     from amfir_lib.config import Config
     from amfir_lib.housekeeping import tag_cache
     from amfir_lib.running.supervise import python_path, write_kernel_spec
@@ -283,6 +289,12 @@ def _lab(arguments: list[str]) -> NoReturn:
     write_kernel_spec(folder)
     places = filter(None, [str(folder), os.environ.get("JUPYTER_PATH", "")])
     environment = os.environ | {"JUPYTER_PATH": os.pathsep.join(places), "PYTHONPATH": python_path()}
-    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={paths.REPOSITORY}"]
-    command += ["--LabApp.default_url=/lab/tree/notebooks", *arguments]
+    usual = {
+        "--ServerApp.root_dir": str(paths.REPOSITORY),
+        "--LabApp.default_url": f"/lab/tree/notebooks/{FIRST_NOTEBOOK}",
+        **OFFLINE_LAB,
+    }
+    given = {argument.partition("=")[0] for argument in arguments}
+    options = [f"{name}={value}" for name, value in usual.items() if name not in given]
+    command = [sys.executable, "-m", "jupyterlab", *options, *arguments]
     os.execve(sys.executable, command, environment)

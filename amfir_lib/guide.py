@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from amfir_lib.checking.compare import key_columns
+from amfir_lib.claims import NOT_TESTABLE, NOT_TESTED, OnBasis, statements
 from amfir_lib.reruns import Ablation, ablations, available
 from amfir_lib.running.display import format_seconds
 from amfir_lib.running.notebooks import Notebook, find_notebooks, read_notebook
@@ -124,19 +125,26 @@ def _claims(output_dir: Path, records: Mapping[str, Any], command: str) -> list[
     if not path.exists():
         return []
     rows = []
-    for claim in pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records"):
-        notebook = claim.get("notebook", "")
+    for one in statements(pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records")):
+        measured = one.notebook in records
         rows.append(
             {
-                "claim": f"{claim['claim']} ({claim['source']})",
-                "setting": ", ".join(filter(None, [claim.get("setting"), claim.get("basis")])),
-                "command": f"`{command} --only {notebook}`" if notebook in records else "–",
-                "time": _time(records, notebook) if notebook in records else "–",
-                "expected": claim["value"] or "–",
-                "verdict": claim["verdict"],
+                "claim": f"{one.claim} ({one.source})",
+                "setting": one.setting or "–",
+                "command": f"`{command} --only {one.notebook}`" if measured else "–",
+                "time": _time(records, one.notebook) if measured else "–",
+                "verdict": one.verdict,
+                "expected": "<br>".join(_on_basis(found) for found in one.found),
             }
         )
     return rows
+
+
+def _on_basis(found: OnBasis) -> str:
+    """What to find on one basis of a claim."""
+    if found.verdict in (NOT_TESTED, NOT_TESTABLE):
+        return found.value
+    return f"{found.basis}: {found.value or '–'} ({found.verdict})"
 
 
 def _ablation(row: Ablation, output_dir: Path, records: Mapping[str, Any], command: str) -> dict[str, str]:

@@ -15,8 +15,9 @@ from statistics import median
 import pandas as pd
 
 from amfir_lib import paths
+from amfir_lib.claims import COPIES, statements
 from amfir_lib.storage import atomic_write, read_json
-from amfir_lib.tables import percent, shown_accuracies
+from amfir_lib.tables import UNDEGRADED, percent, shown_accuracies
 
 README = paths.REPOSITORY / "README.md"
 STUDY = "study"
@@ -144,18 +145,21 @@ def _speed(results: Path) -> str | None:
 
 
 def _claims(results: Path) -> str | None:
-    """One row per claim of the paper, with its verdict and the command that regenerates it."""
+    """One row per claim of the paper, with its verdict on each basis and the command that regenerates it."""
     path = results / STUDY / "tables" / "claims.csv"
     if not path.exists():
         return None
-    frame = pd.read_csv(path).fillna("").drop_duplicates("key")
-    shown = pd.DataFrame({
-        "the paper says": frame["claim"],
-        "where": frame["source"],
-        "here": "**" + frame["overall"] + "**",
-        "command": [f"`{command}`" if command else "–" for command in frame["command"]],
-    })  # fmt: skip
-    return shown.to_markdown(index=False)
+    shown = [
+        {
+            "the paper says": one.claim,
+            "where": one.source,
+            "here": f"**{one.verdict}**",
+            **{basis: found.verdict if (found := one.on(basis)) else "–" for basis in (UNDEGRADED, COPIES)},
+            "command": f"`{one.command}`" if one.command else "–",
+        }
+        for one in statements(pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records"))
+    ]
+    return pd.DataFrame(shown).to_markdown(index=False)
 
 
 def _table1(results: Path, *, study: str, intervals: bool = False) -> str | None:

@@ -14,15 +14,18 @@ from amfir_lib import records
 from amfir_lib.config import Config
 from amfir_lib.exports import Table
 
+CLAIM = {
+    "key": "one", "claim": "AMFIR beats <b>late</b> fusion.", "source": "Sec. 4.2", "setting": "5-way",
+    "basis": "all queries", "value": "+0.7 ± 1.4 points", "verdict": "undecided", "notebook": "90_small",
+    "paper": "+2.1",
+}  # fmt: skip
 CLAIMS = [
+    CLAIM,
+    CLAIM | {"basis": "degradation-free copies", "value": "+3.3 ± 1.1 points", "verdict": "holds", "setting": "copies"},
+    CLAIM | {"basis": "undegraded queries", "value": "−2.2 ± 1.0 points", "verdict": "does not hold"},
     {
-        "key": "one", "claim": "AMFIR beats <b>late</b> fusion.", "source": "Sec. 4.2", "setting": "5-way",
-        "basis": "all queries", "value": "+0.7 ± 1.4 points", "verdict": "undecided",
-        "notebook": "90_small", "paper": "+2.1",
-    },
-    {
-        "key": "two", "claim": "It needs less time.", "source": "Sec. 4.6", "setting": "", "basis": "", "value": "",
-        "verdict": "not tested here", "notebook": "", "paper": "",
+        "key": "two", "claim": "It needs less time.", "source": "Sec. 4.6", "setting": "", "basis": "all queries",
+        "value": "", "verdict": "not tested here", "notebook": "", "paper": "",
     },
 ]  # fmt: skip
 

@@ -1,62 +1,132 @@
-"""What a browser makes of the report.  Chromium is needed; without it these tests are skipped and say so."""
+"""What a browser makes of the report: links that lead somewhere, every screen, day and night, paper, no complaint.
 
-import html
-import re
-import shutil
-import subprocess
+Without Chromium these tests are skipped and say so.
+"""
+
+from __future__ import annotations
 
 import pytest
+from chromium import Complaints, chromium  # noqa: F401 (a fixture)
 from small_study import make_study
 
-from amfir_lib import report
+from amfir_lib import paths, report
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-QUIET = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --enable-logging=stderr"
-).split()
+COMMITTED = paths.RESULTS / "study" / "index.html"
+PHONE = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True}
+# The worst contrast (WCAG 2) of all visible text with the first background behind it that is not transparent.
+WORST_CONTRAST = """() => {
+  const channels = colour => colour.match(/[\\d.]+/g).map(Number);
+  const linear = value => (value /= 255) <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+  const light = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
+  const behind = element => {
+    for (; element; element = element.parentElement) {
+      const colour = channels(getComputedStyle(element).backgroundColor);
+      if (colour.length === 3 || colour[3] > 0) return colour;
+    }
+    return [255, 255, 255];
+  };
+  let worst = [21, ''];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement;
+    const counts = walker.currentNode.textContent.trim() && !element.closest('style, .skip');
+    if (!counts || !element.checkVisibility()) continue;
+    const [a, b] = [channels(getComputedStyle(element).color), behind(element)].map(light).sort((x, y) => y - x);
+    const ratio = (a + 0.05) / (b + 0.05);
+    if (ratio < worst[0]) worst = [ratio, element.outerHTML.slice(0, 80)];
+  }
+  return worst;
+}"""
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (Debian: apt install chromium)")
+pytestmark = pytest.mark.timeout(900)
 
 
-def open_page(path, folder):
-    """The page as the browser holds it after loading, and what it complains of in its console."""
-    for seconds in (60, 200):  # a headless Chromium now and then never ends; a second one does
-        command = [CHROMIUM, *QUIET, f"--user-data-dir={folder}-{seconds}", "--dump-dom", path.as_uri()]
-        try:
-            process = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
-            break
-        except subprocess.TimeoutExpired:
-            if seconds == 200:
-                raise
-    assert process.returncode == 0, process.stderr
-    return process.stdout, [line for line in process.stderr.splitlines() if "CONSOLE" in line]
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """The report of a small study."""
+    return report.write(make_study(tmp_path_factory.mktemp("results")))
 
 
-def test_report_and_notebook_page_load_without_a_word_in_the_console(tmp_path):
-    index = report.write(make_study(tmp_path / "results"))
-    for page in (index, index.parent / "notebooks" / "90_small.html"):
-        shown, complaints = open_page(page, tmp_path / "profile")
-        assert "A small title" in shown
-        assert complaints == []
+@pytest.fixture(params=["small", "committed"])
+def index(request, study):
+    """The report of a small study, and the committed one."""
+    if request.param == "committed" and not COMMITTED.exists():
+        pytest.skip("no report is committed")
+    return study if request.param == "small" else COMMITTED
 
 
-def test_nothing_sticks_out_of_a_phone_screen_and_every_picture_is_drawn(tmp_path):
-    index = report.write(make_study(tmp_path / "results"))
-    measure = (
-        "const page = document.querySelector('iframe').contentDocument, pictures = [...page.images];"
-        "const drawn = pictures.filter(picture => picture.naturalWidth > 0).length;"
-        "document.title = `${page.documentElement.scrollWidth} ${drawn} ${pictures.length}`;"
-    )
-    text = index.read_text(encoding="utf-8").replace('loading="lazy"', "")  # so that loading waits for the pictures
-    source = html.escape(text, quote=True)
-    frame = tmp_path / "phone.html"
-    frame.write_text(
-        f'<meta charset="utf-8"><iframe width="360" height="640" style="border:0" srcdoc="{source}" '
-        f'onload="{html.escape(measure, quote=True)}"></iframe>',
-        encoding="utf-8",
-    )
-    shown, _ = open_page(frame, tmp_path / "profile")
-    width, n_drawn, n_pictures = map(int, re.search(r"<title>(\d+) (\d+) (\d+)</title>", shown).groups())
-    assert width <= 360
-    assert n_drawn == n_pictures > 0
+def open_page(browser, path, **options):
+    """A page in a window of its own, and what it complains of."""
+    page, complaints = browser.new_context(**options).new_page(), Complaints()
+    complaints.listen(page)
+    page.goto(path.as_uri(), wait_until="load", timeout=120_000)
+    return page, complaints
+
+
+def links_of(page) -> list[str]:
+    """Targets of the links, as they stand in the page."""
+    return sorted(set(page.eval_on_selector_all("a[href]", "links => links.map(link => link.getAttribute('href'))")))
+
+
+def test_every_link_of_the_report_leads_somewhere_and_nothing_complains(chromium, index):  # noqa: F811
+    page, complaints = open_page(chromium, index)
+    targets = links_of(page)
+    assert any(target.endswith(".html") for target in targets)
+    for target in targets:
+        if target.startswith("#"):
+            page.evaluate("target => { location.hash = target }", target)
+            assert page.evaluate("document.querySelector(':target') !== null"), f"{target} leads nowhere"
+        else:
+            file = index.parent / target.partition("#")[0]
+            assert file.stat().st_size > 0, f"{target} is empty"
+    for target in (target for target in targets if target.partition("#")[0].endswith(".html")):
+        page.goto((index.parent / target).as_uri(), timeout=120_000)
+        back = page.locator("a[href$='index.html']").first
+        back.click()
+        page.wait_for_url("**/index.html")
+    assert complaints == []
+    page.context.close()
+
+
+def test_a_reader_shows_the_claims_of_one_verdict_only(chromium, study, tmp_path):  # noqa: F811
+    page, _ = open_page(chromium, study)
+    rows = page.locator(".claims tbody tr")
+    assert rows.count() == 2 and all(row.is_visible() for row in rows.all())
+    page.get_by_label("undecided").check()
+    assert [row.is_visible() for row in rows.all()] == [True, False]
+    page.screenshot(path=tmp_path / "claims.png")
+    page.context.close()
+
+
+def test_nothing_sticks_out_of_a_phone_screen_and_every_picture_is_drawn(chromium, index, tmp_path):  # noqa: F811
+    page, _ = open_page(chromium, index, **PHONE)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    pictures = page.evaluate("Promise.all([...document.images].map(i => i.decode().then(() => i.naturalWidth)))")
+    assert pictures and min(pictures) > 0
+    page.screenshot(path=tmp_path / "phone.png")
+    page.context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_can_be_read_by_day_and_by_night(chromium, index, scheme, tmp_path):  # noqa: F811
+    page, _ = open_page(chromium, index, color_scheme=scheme)
+    channels = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
+    assert (max(channels) < 64) == (scheme == "dark")
+    ratio, where = page.evaluate(WORST_CONTRAST)
+    assert ratio >= 4.5, where  # WCAG 2.2, AA
+    page.screenshot(path=tmp_path / f"{scheme}.png")
+    page.context.close()
+
+
+def test_paper_gets_the_pictures_and_the_folded_tables_but_no_buttons(chromium, study, tmp_path):  # noqa: F811
+    page, _ = open_page(chromium, study)
+    folded = page.locator("details table").first
+    assert not folded.is_visible()
+    page.emulate_media(media="print", color_scheme="dark")
+    assert folded.is_visible() and not page.locator("nav, fieldset").first.is_visible()
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    different = set(page.eval_on_selector_all("img", "pictures => pictures.map(picture => picture.src)"))
+    page.emulate_media(media=None, color_scheme=None)
+    content = page.pdf(path=tmp_path / "report.pdf", format="A4")
+    assert content.count(b"/Subtype /Image") >= len(different) > 0  # equal pictures are stored once
+    page.context.close()

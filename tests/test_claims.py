@@ -25,6 +25,7 @@ from amfir_lib.claims import (
     collect,
     command_of,
     settle,
+    statements,
     table1_claims,
     untested,
     verdict_of,
@@ -151,8 +152,25 @@ def test_all_records_are_joined_into_one_table_with_commands_and_untested_claims
     assert len(table.shown) == 2 + len(untested())
     first = table.shown.iloc[0]
     assert first["verdict"] == ONLY_DEGRADED and first["paper"] == "Sec. 4: +5"
+    assert first["undegraded queries"] == f"**{UNDECIDED}**: +1.0 ± 0.5 points"
     assert table.shown.iloc[1]["measured (all queries)"] == "+1.0 ± 0.5 points (validation episodes)"
     assert (tmp_path / "tables" / "claims.md").exists() and (tmp_path / "tables" / "claims.tex").exists()
+
+
+def test_the_bases_of_a_claim_are_joined_and_a_setting_is_named_where_it_differs():
+    rows = [claim(COPIES, FAILS), claim(key="other"), claim(UNDEGRADED, UNDECIDED), claim(verdict=ONLY_DEGRADED)]
+    records = [one.to_record() for one in rows]
+    records[0] |= {"setting": "toy-clean"}
+    first, other = statements(records)
+    assert (first.key, first.verdict, first.setting) == ("a_above_b", ONLY_DEGRADED, "toy; 3-way, 1-shot")
+    assert [one.basis for one in first.found] == [ALL, UNDEGRADED, COPIES]
+    assert [one.setting for one in first.found] == ["", "", "toy-clean"]
+    assert first.on(COPIES).verdict == FAILS and other.on(COPIES) is None
+
+
+def test_a_claim_that_was_not_asked_on_all_queries_has_the_verdict_of_its_first_basis():
+    (one,) = statements([claim("validation episodes", FAILS).to_record()])
+    assert one.verdict == FAILS and one.on(ALL) is None
 
 
 def test_a_study_without_claims_has_no_table(tmp_path):

@@ -82,7 +82,7 @@ def test_the_guide_maps_exports_claims_and_ablations_to_commands_times_and_value
     assert "`./run_all.sh --only 02_training`" in table and "3:01 min" in table
     assert "1-shot, AMFIR: accuracy 48.3 ± 3.9 % (3 rows)" in table
     claim = rows["AMFIR is ahead (Table 1)"]
-    assert "+0.7 ± 1.4 points" in claim and "undecided" in claim
+    assert "all queries: +0.7 ± 1.4 points (undecided)" in claim
     ablation = rows["λ, the weight of distillation (Eq. 9) [C9]"]
     assert "1:05 min" in ablation
     assert "0.5: −0.4 to +0.2 points in 2 cells, 0 of them decided" in ablation

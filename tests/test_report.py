@@ -6,13 +6,16 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from markupsafe import Markup
 from small_study import make_study
 
-from amfir_lib import paths, report
+from amfir_lib import paths, report, variants
 from amfir_lib.exports import Table, write_table
+from amfir_lib.report.exhibits import Exhibit
 from amfir_lib.report.pictures import picture_of_file
 from amfir_lib.report.prose import inline, split_table, to_text
 from amfir_lib.report.story import read_story
+from amfir_lib.variants import VariantDifference
 
 VOID = {"meta", "link", "img", "input", "br", "hr"}
 
@@ -110,8 +113,21 @@ def test_captions_are_alternative_texts_and_come_from_the_record(written):
 def test_claims_carry_their_verdict_in_words_and_markup_of_a_claim_is_not_obeyed(written):
     _, text = written
     assert "2 claims:" in text and "1 × undecided" in text and "1 × not tested here" in text
-    assert "&lt;b&gt;late&lt;/b&gt;" in text
+    assert text.count("&lt;b&gt;late&lt;/b&gt;") == 1
     assert text.count('class="is-undecided"') == 1 and 'id="show-undecided"' in text
+
+
+def test_a_claim_has_one_row_in_which_each_basis_has_its_own_verdict(written):
+    _, text = written
+    start = text.index('class="is-undecided"')
+    row = " ".join(re.sub(r"<[^>]+>", " ", text[start : text.index("</tr>", start)]).split())
+    order = [
+        "≈ undecided", "AMFIR beats", "(Sec. 4.2; as printed: +2.1)", "all queries ≈ undecided +0.7 ± 1.4 points",
+        "undegraded queries ✗ does not hold −2.2 ± 1.0 points", "degradation-free copies ✓ holds +3.3 ± 1.1 points",
+        "(copies)", "5-way", "90_small",
+    ]  # fmt: skip
+    places = [row.find(part) for part in order]
+    assert -1 not in places and places == sorted(places)
 
 
 def test_synthetic_results_are_labelled_and_real_ones_are_not_called_synthetic(written, tmp_path):
@@ -140,13 +156,46 @@ def test_an_export_that_was_overwritten_is_marked(tmp_path):
 def test_a_variant_stands_beside_its_baseline_with_its_changes_and_its_paired_difference(tmp_path):
     folder = make_study(tmp_path)
     variant = make_study(tmp_path, variant="kd_lambda=0.5", kd_lambda=0.5)
-    difference = Table(pd.DataFrame({"method": ["AMFIR"], "difference": ["−0.4 ± 0.9"]}), caption="Variant − baseline.")
-    write_table(difference, variant / "tables" / "variant_difference")
+    rows = pd.DataFrame({
+        "notebook": "90_small", "dataset": "toy", "n_way": 5, "n_shot": [1, 5], "series": "AMFIR", "baseline": 0.5,
+        "variant": [0.496, 0.52], "difference": [-0.004, 0.02], "half_width": 0.009, "p_holm": [0.4, 0.01],
+        "verdict": ["undecided", "better"],
+    })  # fmt: skip
+    table = VariantDifference(rows, ()).table("kd_lambda=0.5")
+    write_table(table, variant / "tables" / variants.TABLE)
     assert "Difference from the baseline" in report.write(variant).read_text(encoding="utf-8")
     text = report.write(folder).read_text(encoding="utf-8")
     check_page(folder / "index.html")
     check_page(variant / "index.html")
-    assert "90_small: kd_lambda 1.0 → 0.5" in text and "−0.4 ± 0.9" in text and "Variant − baseline." in text
+    assert "90_small: kd_lambda 1.0 → 0.5" in text
+    part = text[text.index('id="90_small"') : text.index('id="variants"')]  # of the baseline's notebook
+    assert "2 comparisons: 1 better, 0 worse, 1 undecided" in part
+    cells = re.findall(r"<t[dh][^>]*>([^<]*)</t[dh]>", part[part.index("variant is") :])
+    assert cells[:8] == ["toy", "5", "1", "AMFIR", "50.0", "49.6", "−0.4 ± 0.9", "undecided"]
+    assert table.caption.partition(",")[0] in part
+
+
+def test_the_guide_becomes_a_page_whose_links_lead_to_the_exhibits(tmp_path):
+    folder = make_study(tmp_path)
+    (folder / "GUIDE.md").write_text(
+        "# Guide to study\n\n| what | expected |\n|:--|--:|\n| [curve](figures/curve.png) | a<br>b |\n"
+        "| [gone](figures/gone.png) | <i>1</i> |\n",
+        encoding="utf-8",
+    )
+    report.write(folder)
+    page = check_page(folder / "GUIDE.html")
+    assert "index.html#figures-curve" in page.links and "figures-curve" in check_page(folder / "index.html").anchors
+    text = (folder / "GUIDE.html").read_text(encoding="utf-8")
+    assert "a<br>b" in text and "&lt;i&gt;" in text and ">gone<" in text.replace('scope="row"', "")
+    assert "GUIDE.html" in check_page(folder / "index.html").links
+
+
+def test_only_the_papers_tables_stand_before_the_notebooks(tmp_path):
+    folder = make_study(tmp_path)
+    text = report.write(folder).read_text(encoding="utf-8")
+    assert "<h3>Table 1</h3>" in text
+    exhibit = Exhibit("tables/table1_paired", "", None, Markup("<table></table>"), (), changed=False)
+    assert not exhibit.is_numbered_table and exhibit.name == "table1 paired"
 
 
 def test_a_folder_without_records_says_what_to_do(tmp_path):

@@ -11,7 +11,9 @@ import pandas as pd
 
 from amfir_lib import paths
 from amfir_lib.claims.claim import COPIES, NOT_TESTABLE, NOT_TESTED, Claim, settle
+from amfir_lib.claims.statements import OnBasis, Statement, statements
 from amfir_lib.exports import Table, write_table
+from amfir_lib.markup import bold
 from amfir_lib.paper import published
 from amfir_lib.running.notebooks import read_notebook
 from amfir_lib.storage import read_json
@@ -87,33 +89,34 @@ def collect(output_dir: Path) -> Table | None:
     if not found:
         return None
     found += [(claim, "") for claim in untested()]
-    overall = {claim.key: claim.verdict for claim, _ in reversed(found)}  # the first one of a key
-    overall |= {claim.key: claim.verdict for claim, _ in found if claim.basis == ALL}
-    data = pd.DataFrame(claim.to_record() | {"overall": overall[claim.key], "command": c} for claim, c in found)
-    table = Table(data, _shown(found, overall), CAPTION)
+    rows = [claim.to_record() | {"command": command} for claim, command in found]
+    joined = statements(rows)
+    data = pd.DataFrame(rows)
+    data.insert(len(data.columns) - 1, "overall", data["key"].map({one.key: one.verdict for one in joined}))
+    table = Table(data, _shown(joined), CAPTION)
     write_table(table, output_dir / "tables" / "claims")
     return table
 
 
-def _shown(found: Sequence[tuple[Claim, str]], overall: Mapping[str, str]) -> pd.DataFrame:
-    """One row per claim, its bases side by side."""
-    by_key: dict[str, dict[str, Claim]] = {}
-    commands = {}
-    for claim, command in found:
-        by_key.setdefault(claim.key, {})[claim.basis] = claim
-        commands[claim.key] = command
+def _shown(joined: Sequence[Statement]) -> pd.DataFrame:
+    """One row per claim, its bases side by side, each with its verdict."""
     rows = []
-    for key, own in by_key.items():
-        first = own.get(ALL, next(iter(own.values())))
-        measured = first.value if first.basis in (ALL, UNDEGRADED, COPIES) else f"{first.value} ({first.basis})"
+    for one in joined:
+        first = one.on(ALL) or one.found[0]
+        aside = "" if first.basis in (ALL, UNDEGRADED, COPIES) else f" ({first.basis})"
         rows.append({
-            "claim": first.claim,
-            "paper": f"{first.source}: {first.paper}" if first.paper else first.source,
-            "measured (all queries)": measured,
-            "undegraded queries": own[UNDEGRADED].value if UNDEGRADED in own else "–",
-            "degradation-free copies": own[COPIES].value if COPIES in own else "–",
-            "setting": first.setting or "–",
-            "verdict": overall[key],
-            "command": f"`{commands[key]}`" if commands[key] else "–",
+            "claim": one.claim,
+            "paper": f"{one.source}: {one.paper}" if one.paper else one.source,
+            "verdict": one.verdict,
+            "measured (all queries)": f"{first.value}{aside}",
+            "undegraded queries": _cell(one.on(UNDEGRADED)),
+            "degradation-free copies": _cell(one.on(COPIES)),
+            "setting": one.setting or "–",
+            "command": f"`{one.command}`" if one.command else "–",
         })  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def _cell(found: OnBasis | None) -> str:
+    """The verdict in bold, then the value."""
+    return "–" if found is None else f"{bold(found.verdict)}: {found.value}"

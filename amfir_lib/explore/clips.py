@@ -14,10 +14,11 @@ from amfir_lib.data.clip_inputs import centre_square
 from amfir_lib.data.flow import dense_flow, flow_to_colour
 from amfir_lib.data.manifest import Dataset
 from amfir_lib.data.video import read_frames
-from amfir_lib.figures.clips import saturation_of, strip
+from amfir_lib.figures.clips import colour_wheel, saturation_of, strip
 
 SIZE = 112  # px; flow is computed and shown at this size
 QUALITY = 70  # of WebP
+LOSSLESS = 101  # OpenCV's sign for WebP without loss
 ARROW_EVERY = 14  # px between arrows
 ARROW_COLOUR = (192, 0, 0)
 DEFAULT_FPS = 12.0  # of a container that does not say
@@ -104,6 +105,12 @@ def playing(frames: np.ndarray, *, fps: float, size: int = SIZE) -> str:
     animation.loop_count = 0  # for ever
     _, encoded = cv2.imencodeanimation(".webp", animation, [cv2.IMWRITE_WEBP_QUALITY, QUALITY])
     return _address(encoded)
+
+
+def wheel(limit: float, *, size: int = 64) -> str:
+    """The colour wheel as a ``data:`` address; ``limit`` px per frame at the rim."""
+    image = cv2.cvtColor(colour_wheel(limit, size=size), cv2.COLOR_RGB2BGR)
+    return _address(cv2.imencode(".webp", image, [cv2.IMWRITE_WEBP_QUALITY, LOSSLESS])[1])
 
 
 def film(frames: np.ndarray, *, n_frames: int = STRIP_FRAMES, size: int = 56) -> str:

@@ -33,6 +33,7 @@ STYLE = """<style>
 .amfir-page table { font-size: 14px; }
 .amfir-page figcaption, .amfir-page .soft { font-size: 12px; opacity: .75; }
 .amfir-page img { display: inline-block; vertical-align: middle; border-radius: 3px; margin: 0 2px 2px 0; }
+.amfir-page .wheel img { border-radius: 50%; }
 .amfir-page .bar { display: inline-block; position: relative; width: 110px; height: 11px; vertical-align: middle;
   background: #8883; }
 .amfir-page .bar b { position: absolute; top: -2px; bottom: -2px; width: 2px; background: currentColor; }
@@ -61,7 +62,7 @@ def query_page(session: Session, *, episode: int, query: int) -> str:
     limit = saturation_of(footage.flow)
     kind = degradation_label(session.dataset, row)
     appearance = looks([session.dataset.modalities[0]])[session.dataset.modalities[0]].label
-    key = f"flow: hue is direction, white is still, full colour {limit:g} px per frame"
+    key = "flow as colours: hue is direction, white is still"
     played = {
         f"{appearance}, {footage.fps:g} frames/s": footage.frames,
         key: clips.colours(footage.flow, limit=limit),
@@ -69,6 +70,7 @@ def query_page(session: Session, *, episode: int, query: int) -> str:
     }
     reels = {"frames of the query": footage.frames, "flow of the query": played[key]}
     shown = "".join(_figure(clips.playing(frames, fps=footage.fps), text) for text, frames in played.items())
+    shown += _figure(clips.wheel(limit), f"the colours: rim {limit:g} px per frame, darker is faster", "wheel")
     shown += "".join(f"<br>{_image(clips.film(frames), text + ' in order of time')}" for text, frames in reels.items())
     supports = [_supports(session, rows, limit) for rows in session.episodes.support[episode]]
     shots = f"{session.episodes.n_shot} support{'s' if session.episodes.n_shot > 1 else ''} of each class"
@@ -199,6 +201,6 @@ def _image(address: str, alt: str) -> str:
     return f'<img src="{address}" alt="{escape(alt, quote=True)}" title="{escape(alt, quote=True)}">'
 
 
-def _figure(address: str, caption: str) -> str:
+def _figure(address: str, caption: str, kind: str = "clip") -> str:
     words = f'<figcaption style="max-width:{clips.SIZE + 40}px">{escape(caption)}</figcaption>'
-    return f"<figure>{_image(address, caption)}{words}</figure>"
+    return f'<figure class="{kind}">{_image(address, caption)}{words}</figure>'

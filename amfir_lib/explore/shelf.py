@@ -39,16 +39,23 @@ class Shelf:
         """Title -> name."""
         return {spec.title: name for name, spec in METHODS.items()}
 
-    def open(self, *, dataset: str, method: str, n_way: int, n_shot: int, n_episodes: int = N_EPISODES) -> Session:
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Training seeds: each has a checkpoint of its own."""
+        return self.config.seeds
+
+    def open(
+        self, *, dataset: str, method: str, seed: int, n_way: int, n_shot: int, n_episodes: int = N_EPISODES
+    ) -> Session:
         """A session with the first test episodes of this kind.
 
-        What the cache lacks is computed: clips, features and the training of the notebook's first seed.
+        What the cache lacks is computed: clips, features and the training with this seed.
         """
         config = self.config
         if dataset not in self.materials:
             self.materials[dataset] = prepare(config, dataset, backbone=self.backbone)
         material = self.materials[dataset]
-        runs = Series(method, method).runs(material, training_of(config, material), config.seeds[:1])
+        runs = Series(method, method).runs(material, training_of(config, material), (seed,))
         device = resolve_device(config.device)
         (result,) = run_all(runs, [], cache_dir=config.cache_dir, n_jobs=config.jobs, device=device)
         cell = replace(test_cells(config, material)[0], n_way=n_way, n_shot=n_shot)

@@ -15,11 +15,13 @@ from amfir_lib.explore.shelf import Shelf
 from amfir_lib.explore.what_if import Knobs, WhatIf
 
 KNOB_TITLES = {"darkness": "darkness", "blur": "blur", "shake": "camera shake", "drop": "dropped frames"}
+EVERY_EPISODE = -1
+NARROW = ipywidgets.Layout(width="36px")
 WIDE = ipywidgets.Layout(width="440px")
 
 
 class EpisodeExplorer:
-    """Menus for data set, method, episodes, filter and query; the chosen query below them.
+    """Menus for data set, method, seed, episodes, filter and query; the chosen query below them.
 
     Args:
         session: what is shown first.
@@ -36,38 +38,50 @@ class EpisodeExplorer:
         name, method = session.dataset.name, session.result.run.method
         self.dataset = ipywidgets.Dropdown(options=list(shelf.datasets), value=name, description="data set")
         self.method = ipywidgets.Dropdown(options=dict(shelf.methods), value=method, description="method")
+        seeds = dict.fromkeys((session.result.run.seed, *shelf.seeds))
+        self.seed = ipywidgets.Dropdown(options=list(seeds), description="seed", tooltip="Of the training")
         self.n_way = ipywidgets.BoundedIntText(session.episodes.n_way, min=2, max=20, description="way")
         self.n_shot = ipywidgets.BoundedIntText(session.episodes.n_shot, min=1, max=10, description="shot")
         self.load = ipywidgets.Button(description="Load", tooltip="Finds it in the cache, or computes it (minutes)")
         self.message = ipywidgets.HTML()
         self.show = ipywidgets.Dropdown(options=list(FILTERS), value=ALL, description="show", layout=WIDE)
         self.sort = ipywidgets.Dropdown(options=list(SORTS), description="sort", layout=WIDE)
+        self.only = ipywidgets.Dropdown(description="episode")
         self.choose = ipywidgets.SelectionSlider(
-            options=[0], description="query", continuous_update=False, layout=ipywidgets.Layout(width="90%")
+            options=[0], description="query", continuous_update=False, layout=ipywidgets.Layout(width="75%")
         )
+        self.back = ipywidgets.Button(icon="chevron-left", tooltip="The query before", layout=NARROW)
+        self.forward = ipywidgets.Button(icon="chevron-right", tooltip="The next query", layout=NARROW)
         self.page = ipywidgets.HTML()
         self._log = ipywidgets.Output()
         self.load.on_click(self._reload)
-        for menu in (self.show, self.sort):
+        self.back.on_click(lambda _: self._step(-1))
+        self.forward.on_click(lambda _: self._step(+1))
+        for menu in (self.show, self.sort, self.only):
             menu.observe(self._filter, "value")
         self.choose.observe(self._draw, "value")
         rows = [
-            ipywidgets.HBox([self.dataset, self.method]),
+            ipywidgets.HBox([self.dataset, self.method, self.seed]),
             ipywidgets.HBox([self.n_way, self.n_shot, self.load]),
             ipywidgets.HBox([self.show, self.sort]),
-            self.message, self.choose, self.page, self._log,
+            ipywidgets.HBox([self.only, self.message]),
+            ipywidgets.HBox([self.choose, self.back, self.forward]),
+            self.page, self._log,
         ]  # fmt: skip
         self.widget = ipywidgets.VBox(rows)
         self._take(session)
 
     def _take(self, session: Session) -> None:
         self.session, self.table = session, query_table(session)
+        self.only.unobserve(self._filter, "value")
+        self.only.options = [("all episodes", EVERY_EPISODE), *((str(e), e) for e in range(len(session.episodes)))]
+        self.only.observe(self._filter, "value")
         self._filter()
 
     def _reload(self, _: Any = None) -> None:
         self.message.value = "Loading. What the cache lacks is computed now, which can take minutes."
         self._log.clear_output()
-        wanted = {name: getattr(self, name).value for name in ("dataset", "method", "n_way", "n_shot")}
+        wanted = {name: getattr(self, name).value for name in ("dataset", "method", "seed", "n_way", "n_shot")}
         try:
             with self._log:
                 session = self._shelf.open(**wanted)
@@ -79,6 +93,8 @@ class EpisodeExplorer:
 
     def _filter(self, _: Any = None) -> None:
         chosen = select_queries(self.table, show=self.show.value, sort=self.sort.value)
+        if self.only.value != EVERY_EPISODE:
+            chosen = chosen[chosen["episode"] == self.only.value]
         self.message.value = f"{len(chosen)} of {len(self.table)} queries of {len(self.session.episodes)} episodes"
         self.choose.unobserve(self._draw, "value")
         pairs = list(zip(chosen["episode"], chosen["query"], strict=True)) or [()]
@@ -90,6 +106,9 @@ class EpisodeExplorer:
         self.choose.value = pairs[first]
         self.choose.observe(self._draw, "value")
         self._draw()
+
+    def _step(self, by: int) -> None:
+        self.choose.index = min(max(self.choose.index + by, 0), len(self.choose.options) - 1)
 
     def _draw(self, _: Any = None) -> None:
         if not self.choose.value:

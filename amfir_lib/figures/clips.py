@@ -145,13 +145,25 @@ def saturation_of(flow: np.ndarray) -> float:
     return max(1.0, round(float(np.percentile(np.hypot(flow[..., 0], flow[..., 1]), 98)), 1))
 
 
-def wheel_key(axes: Axes, max_displacement: float, *, size: int = 101) -> None:
-    """The colour wheel as a key: each place has the colour of the vector from the centre to it."""
+def colour_wheel(max_displacement: float, *, size: int = 101) -> np.ndarray:
+    """The key to flow as colours: each place has the colour of the vector from the centre to it.
+
+    Args:
+        max_displacement: length in px at the rim.
+        size: side of the picture, px.
+    Returns:
+        uint8 (size, size, 3), white outside the wheel.
+    """
     grid = np.linspace(-1, 1, size)
     x, y = np.meshgrid(grid, grid)
     wheel = flow_to_colour(max_displacement * np.stack([x, y], -1), max_displacement=max_displacement)
     wheel[np.hypot(x, y) > 1] = 255
-    picture(axes, wheel)
+    return wheel
+
+
+def wheel_key(axes: Axes, max_displacement: float) -> None:
+    """The colour wheel beside pictures of flow, with the length at its rim."""
+    picture(axes, colour_wheel(max_displacement))
     for side in axes.spines.values():
         side.set_visible(False)
     axes.set_xlabel(f"rim: {max_displacement:g} px\nper frame", fontsize=6.5, labelpad=2)

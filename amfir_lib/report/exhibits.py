@@ -13,7 +13,7 @@ from amfir_lib.report.pictures import Picture, picture_of_file
 from amfir_lib.report.prose import split_table
 from amfir_lib.storage import digest_of_file
 
-NUMBERED_TABLE = re.compile(r"table\d")  # a table of the paper: these stand before everything else
+NUMBERED_TABLE = re.compile(r"table(\d+)$")  # a table of the paper: these stand before everything else
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class Exhibit:
 
     @property
     def name(self) -> str:
-        """File name in words."""
-        return PurePosixPath(self.stem).name.replace("_", " ")
+        """File name in words: ``table 1`` for ``table1``."""
+        return NUMBERED_TABLE.sub(r"table \1", PurePosixPath(self.stem).name).replace("_", " ")
 
     @property
     def is_numbered_table(self) -> bool:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from amfir_lib import paths
-from amfir_lib.report import facts, findings
+from amfir_lib.report import claims, facts, variants
 from amfir_lib.report.executed import write_executed
 from amfir_lib.report.exhibits import Exhibit, read_exhibits
 from amfir_lib.report.facts import Record
+from amfir_lib.report.guide_page import write_guide
 from amfir_lib.report.story import Part, Story, read_story
 from amfir_lib.report.templates import render
 from amfir_lib.storage import atomic_write
@@ -50,7 +51,7 @@ class Section:
 
 
 def write(output_dir: Path) -> Path:
-    """Write the report of a study, and a page of each executed notebook beside it.
+    """Write the report of a study, and beside it a page of each executed notebook and one of the guide.
 
     The page holds its pictures and style, so that the one file can be mailed; links to PDF, CSV and notebooks work
     where it lies in its folder.  Records and exports are read, nothing is computed.
@@ -64,8 +65,9 @@ def write(output_dir: Path) -> Path:
     records = facts.read_records(output_dir)
     sections = [_section(output_dir, name, record) for name, record in records.items()]
     everything = list(records.values())
-    claims = findings.read_claims(output_dir, everything)
+    found = claims.read_claims(output_dir, everything)
     first = everything[0] if everything else {}
+    anchors = {exhibit.anchor for section in sections for exhibit in section.exhibits.values()}
     html = render(
         "page.html",
         study=first.get("study", output_dir.name),
@@ -75,17 +77,19 @@ def write(output_dir: Path) -> Path:
         sections=sections,
         names=records.keys(),
         numbered=[(section, e) for section in sections for e in section.exhibits.values() if e.is_numbered_table],
-        claims=claims,
-        verdicts={verdict.words: verdict for verdict in findings.count_verdicts(claims)},
-        claim_files=_files(output_dir, f"tables/{findings.CLAIMS}"),
-        own_difference=findings.own_difference(output_dir),
-        variants=findings.read_variants(output_dir, records),
+        claims=found,
+        verdicts=claims.count_verdicts(found),
+        verdict_of=claims.Verdict,
+        claim_files=_files(output_dir, f"tables/{claims.CLAIMS}"),
+        own_difference=variants.own_difference(output_dir),
+        variants=variants.read_variants(output_dir, records),
+        in_words=variants.in_words,
+        guide=write_guide(output_dir, study=first.get("study", output_dir.name), anchors=anchors),
         codes=facts.code_versions(everything),
         machines=facts.machines(everything),
         packages=facts.package_versions(everything),
         total_time=facts.total_time(everything),
         timing=facts.timing,
-        slug=findings.slug,
     )
     path = output_dir / PAGE
     with atomic_write(path) as temporary:

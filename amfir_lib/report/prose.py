@@ -8,13 +8,20 @@ import re
 import mistune
 from markupsafe import Markup
 
+from amfir_lib.show import NO_BREAK
+
 
 class _Renderer(mistune.HTMLRenderer):
-    """HTML whose tables name their header cells; raw HTML in the text is shown, not obeyed."""
+    """HTML whose tables name their header cells; raw HTML in the text is shown, not obeyed, but for ``<br>``."""
+
+    def inline_html(self, html: str) -> str:
+        return "<br>" if html == "<br>" else super().inline_html(html)
 
     def table_cell(self, text: str, align: str | None = None, head: bool = False) -> str:
         tag, scope = ("th", ' scope="col"') if head else ("td", "")
         side = ' class="number"' if align == "right" else ""
+        if head:
+            text = text.replace("-", NO_BREAK)
         return f"<{tag}{scope}{side}>{text}</{tag}>\n"
 
     def table_row(self, text: str) -> str:
@@ -30,6 +37,12 @@ _MARKDOWN = mistune.create_markdown(renderer=_Renderer(escape=True), plugins=["t
 def to_html(markdown: str) -> Markup:
     """Paragraphs, lists and tables."""
     return Markup(_MARKDOWN(markdown.strip()))
+
+
+def to_page(markdown: str) -> Markup:
+    """The same, each table in a box that scrolls sideways where the screen is narrow."""
+    box = '<div class="scroll" tabindex="0" role="region" aria-label="table">'
+    return Markup(to_html(markdown).replace("<table>", f"{box}<table>").replace("</table>", "</table></div>"))
 
 
 def inline(markdown: str) -> Markup:

@@ -23,14 +23,20 @@ def close(config: Config, failed: Sequence[str], *, notebooks: Path, command: st
         Sentences for the screen.
     """
     # The modules are imported here, because they import all that the notebooks do.
-    if config.variant:
-        yield from _compare_with_baseline(config, failed, command)
-        return
     from amfir_lib import claims, guide, report
 
-    claims.collect(config.output_dir)
-    guide.write(config.output_dir, notebooks, command=command)
-    page = report.write(config.output_dir)
+    study = config.results_dir / config.study
+    if config.variant:
+        yield from _compare_with_baseline(config, failed, command)
+        page = report.write(config.output_dir)
+        yield f"Report of the variant: {paths.for_display(page)} (open it in a browser)."
+        if any((study / "records").glob("*.json")):  # the baseline's pages name the variant, too
+            guide.write(study, notebooks, command=command)
+            report.write(study)
+        return
+    claims.collect(study)
+    guide.write(study, notebooks, command=command)
+    page = report.write(study)
     yield f"Report: {paths.for_display(page)} (open it in a browser)."
     if config.results_dir == paths.RESULTS:
         from amfir_lib import readme

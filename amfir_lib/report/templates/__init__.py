@@ -7,7 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from amfir_lib.report.prose import inline, to_html, to_text
+from amfir_lib.report.prose import inline, to_page, to_text
 
 FOLDER = Path(__file__).parent
 
@@ -26,5 +26,5 @@ def render(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"html": to_html, "inline": inline, "text": to_text}
+    environment.filters |= {"html": to_page, "inline": inline, "text": to_text}
     return environment.get_template(template).render(**values)
