@@ -5,6 +5,7 @@ One row per option.  The README links to the rendered table; a test holds rows a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,8 +44,8 @@ DECISIONS: tuple[Decision, ...] = (
              "mean_k log p(k) is a free energy with its free constant fixed, needs the posterior alone as in Sec. 3.3, "
              "and can reach the -4 of Fig. 2, which helmholtz, entropy and vfe_discrete cannot; a reading that fits, "
              "not a proof. neg_certainty is taken for AMFAR, whose relative certainty gives the same groups at "
-             "margin 0; oracle reads the labels and random ignores the data (controls); joint and joint_decision are ours: "
-             "the divergence from what both modalities say together"),
+             "margin 0; oracle reads the labels and random ignores the data (controls); joint and joint_decision are "
+             "ours: how far a modality is from what both say together"),
     Decision("A3", "Eq. 3", "printed F^m > F^n, while the text calls the lower F more reliable",
              "eq3_literal", False, (True,), "the text says it twice, and the printed sign would let the worse teach"),
     Decision("A4", "Eq. 3", "margin (\"significant discrepancy\"), ties and the set G are undefined",
@@ -143,10 +144,16 @@ DECISIONS: tuple[Decision, ...] = (
 # fmt: on
 
 
-def decisions_table() -> pd.DataFrame:
-    """The decisions as a table, one row per decision, in the order of the paper's sections."""
-    return pd.DataFrame(
-        {
+def decisions_table(effects: Mapping[tuple[str, str], str] | None = None) -> pd.DataFrame:
+    """The decisions as a table, one row per decision, in the order of the paper's sections.
+
+    Args:
+        effects: (id, option) -> what its alternatives were measured to change; None leaves the column out, and a
+            decision that has none gets a dash.
+    """
+    rows = []
+    for one in DECISIONS:
+        row = {
             "id": one.id,
             "where": one.where,
             "problem": one.problem,
@@ -155,8 +162,10 @@ def decisions_table() -> pd.DataFrame:
             "alternatives": ", ".join(_value(other, code=False) for other in one.alternatives) or "–",
             "reason": one.reason,
         }
-        for one in DECISIONS
-    )
+        if effects is not None:
+            row["effect"] = effects.get((one.id, one.option), "–")
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def render_markdown() -> str:

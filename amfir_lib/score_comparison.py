@@ -24,7 +24,7 @@ NAMES = {
     "entropy": "entropy",
     "neg_certainty": "certainty (AMFAR)",
     "joint": "divergence from the joint posterior (ours)",
-    "joint_decision": "surprise of the joint posterior (ours)",
+    "joint_decision": "surprise under the joint posterior (ours)",
 }
 
 
@@ -50,14 +50,14 @@ def hit_difference(
     return _pooled(cells, (one, other), what, basis)
 
 
-def above_chance(cells: Sequence[ScoredCell], column: Column, *, what: str = RIGHT, basis: str = ALL) -> Interval | None:
+def above_chance(
+    cells: Sequence[ScoredCell], column: Column, *, what: str = RIGHT, basis: str = ALL
+) -> Interval | None:
     """By how much a score picks more often than a coin."""
     return _pooled(cells, (column, None), what, basis)
 
 
-def _pooled(
-    cells: Sequence[ScoredCell], columns: tuple[Column | None, ...], what: str, basis: str
-) -> Interval | None:
+def _pooled(cells: Sequence[ScoredCell], columns: tuple[Column | None, ...], what: str, basis: str) -> Interval | None:
     cells = [cell for cell in cells if (what, basis) in cell.picked]
     if not cells:
         return None
