@@ -71,7 +71,7 @@ def decision_effects(pooled: pd.DataFrame, choices: Sequence[Choice]) -> dict[tu
     for one in choices:
         row = by_key.loc[one.key]
         told = {"better": ", better", "worse": ", worse"}.get(row["verdict"], "")
-        text = f"{one.title} {_points(row['difference'], row['half_width'])}{told}"
+        text = f"{one.title} {_points(row['difference'], row['half_width'])} points{told}"
         for decision in one.decisions:
             effects.setdefault((decision.id, decision.option), []).append(text)
     return {key: "; ".join(texts) for key, texts in effects.items()}

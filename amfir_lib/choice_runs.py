@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +17,7 @@ from amfir_lib.experiments import Material, Run, RunResult, Series, TestCell, ru
 from amfir_lib.materials import prepare_all, test_cells, training_of
 from amfir_lib.parallel import single_thread
 from amfir_lib.retest import Retest, retest_all
+from amfir_lib.training import Training
 
 MOST_SEEDS = 2  # unless a notebook asks for more: classes set the interval far more than seeds
 Temperatures = dict[str, dict[int, float]]  # modality -> shots (0: all) -> T
@@ -93,7 +94,8 @@ def _measure(
         with _reasons_counted():
             return run_all(runs, cells, **where, description=f"{name}: {what}")
 
-    plain = [run for material in materials for run in _runs(config, material, {}, seeds)]
+    settings = [training_of(config, material) for material in materials]
+    plain = _runs(materials, {}, settings, seeds)
     defaults = compute(plain, "the default")
     temperatures = [_temperatures(result, cells) for result in defaults]
     planned: list[_Planned] = []
@@ -108,8 +110,8 @@ def _measure(
                 known[data] = changed_data(config, materials, choice.data, backbone=backbone)
             read, resolved[choice.key] = known[data]
         for shots in [(cell.n_shot,) for cell in cells] if choice.training.get("shots") == MATCHED else [()]:
-            settings = dict(choice.training) | ({"shots": shots} if shots else {})
-            runs = [run for material in read for run in _runs(config, material, choice.options, seeds, settings)]
+            changed = dict(choice.training) | ({"shots": shots} if shots else {})
+            runs = _runs(read, choice.options, settings, seeds, **changed)
             if choice.calibrated == GROUPS:
                 runs = [_with_temperatures(run, own) for run, own in zip(runs, temperatures, strict=True)]
             planned += [_Planned(choice, run, place, shots) for place, run in enumerate(runs)]
@@ -130,14 +132,16 @@ def _measure(
 
 
 def _runs(
-    config: Config,
-    material: Material,
-    options: dict[str, Any],
+    materials: Sequence[Material],
+    options: Mapping[str, Any],
+    settings: Sequence[Training],
     seeds: Sequence[int],
-    settings: dict[str, Any] | None = None,
+    **changed: Any,
 ) -> list[Run]:
-    runs = Series(DEFAULT, METHOD, dict(options)).runs(material, training_of(config, material), seeds)
-    return [replace(run, training=replace(run.training, **(settings or {}))) for run in runs]
+    """Runs on every material (class fold) with every seed; ``changed`` goes before the settings."""
+    series = Series(DEFAULT, METHOD, dict(options))
+    runs = [run for pair in zip(materials, settings, strict=True) for run in series.runs(*pair, seeds)]
+    return [replace(run, training=replace(run.training, **changed)) for run in runs]
 
 
 def _temperatures(result: RunResult, cells: Sequence[TestCell]) -> Temperatures:

@@ -27,7 +27,7 @@ def choices_frame(measured: Measured, choices: Sequence[Choice]) -> pd.DataFrame
     Returns:
         One row per choice, data set and shots: ``choice, title, section, decision, default, alternative, dataset,
         n_way, n_shot, accuracy, difference`` (to the default), ``half_width, p_value, p_holm`` (over the choices of
-        the cell), ``verdict, hit_right, auroc_right, hit_undegraded, auroc_undegraded`` (of the choice's own score),
+        the cell), ``verdict, hit_rate_right, auroc_right, hit_rate_undegraded, auroc_undegraded`` (of the choice's own score),
         ``calibration_error_M`` for each modality M, ``training_seconds`` (of a run; missing where the default's runs
         were only tested) and ``n_seeds``.
     """
@@ -116,7 +116,7 @@ def shown_choices(frame: pd.DataFrame, pooled: pd.DataFrame, *, caption: str) ->
             head = f"{cell.dataset} {cell.n_shot}-shot"
             row[head] = percent(cell.difference, cell.half_width, signed=True)
         for what in PICKED:
-            row |= {f"picks {what}": percent(part[f"hit_{what}"].mean())}
+            row |= {f"picks {what}": percent(part[f"hit_rate_{what}"].mean())}
             row |= {f"AUROC {what}": percent(part[f"auroc_{what}"].mean())}
         row |= {f"ECE {column.removeprefix('calibration_error_')}": percent(part[column].mean()) for column in errors}
         taken = part["training_seconds"].mean()
@@ -145,7 +145,7 @@ def _picked(group: Group, key: str, *, turned: bool) -> dict[str, float]:
         parts = [picks(own_score(test, turned=turned), test.correct, degraded, what=what) for test in group.tests[key]]
         known = [one for one in parts if one is not None and one.counted.any()]
         both = pooled_picks(known) if known else None
-        found |= {f"hit_{what}": both.rate if both else np.nan, f"auroc_{what}": both.auroc if both else np.nan}
+        found |= {f"hit_rate_{what}": both.rate if both else np.nan, f"auroc_{what}": both.auroc if both else np.nan}
     return found
 
 

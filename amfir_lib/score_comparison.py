@@ -87,8 +87,8 @@ def scores_frame(validation: Sequence[ScoredCell], test: Sequence[ScoredCell]) -
     """All scores on validation and test classes.
 
     Returns:
-        One row per split, what is to be picked, score and calibration: ``hit_rate, half_width, advantage`` (over
-        certainty as learnt, on the same queries), ``advantage_half_width, auroc``; shares.
+        One row per split, what is to be picked, score and calibration: ``hit_rate, half_width, gain`` (over
+        certainty as learnt, on the same queries), ``gain_half_width, auroc``; shares.
     """
     rows = []
     for split, cells in (("val", validation), ("test", test)):
@@ -101,8 +101,8 @@ def scores_frame(validation: Sequence[ScoredCell], test: Sequence[ScoredCell]) -
                 areas = [cell.picked[what, ALL][column].auroc for cell in cells if (what, ALL) in cell.picked]
                 rows.append({
                     "split": split, "what": what, "score": column[0], "calibration": column[1],
-                    "hit_rate": rate.mean, "half_width": rate.half_width, "advantage": ahead.mean,
-                    "advantage_half_width": ahead.half_width, "auroc": float(np.mean(areas)),
+                    "hit_rate": rate.mean, "half_width": rate.half_width, "gain": ahead.mean,
+                    "gain_half_width": ahead.half_width, "auroc": float(np.mean(areas)),
                 })  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -120,7 +120,7 @@ def shown_scores(frame: pd.DataFrame, *, caption: str) -> Table:
                         own = cells.loc[(split, what, score, calibration)]
                         row[f"{name}: {what}"] = percent(own["hit_rate"], own["half_width"])
                         if split == "test":
-                            gain = percent(own["advantage"], own["advantage_half_width"], signed=True)
+                            gain = percent(own["gain"], own["gain_half_width"], signed=True)
                             row[f"test: {what}, over certainty"] = gain
                             row[f"test: {what}, AUROC"] = percent(own["auroc"])
             rows.append(row)

@@ -138,4 +138,4 @@ def test_the_shown_table_has_a_row_for_every_score_and_calibration():
     table = shown_scores(scores_frame(cells, cells), caption="c")
     assert len(table.shown) == len(SCORED) * len(CALIBRATIONS)
     own = table.data.set_index(["split", "score", "calibration"]).loc[("test", CERTAINTY, LEARNT)]
-    assert own["advantage"] == 0 and own["advantage_half_width"] == 0
+    assert own["gain"] == 0 and own["gain_half_width"] == 0

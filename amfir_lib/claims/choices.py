@@ -32,7 +32,7 @@ def score_claims(cells: Sequence[ScoredCell], *, notebook: str) -> list[Claim]:
     for what, words in aims.items():
         statements.append((
             f"lower_free_energy_is_{what}",
-            f"The modality of lower free energy is more often than by chance the one {words}",
+            f"The modality of lower free energy is the one {words} more often than chance (50 %)",
             what,
             lambda what, basis: above_chance(cells, learnt, what=what, basis=basis),
         ))  # fmt: skip
@@ -63,4 +63,4 @@ def _claim(key: str, claim: str, interval: Interval, basis: str, cells: Sequence
     verdict = verdict_of(interval.mean, interval.half_width)
     if interval.half_width != interval.half_width:
         value, verdict = f"{value} (no interval: too few test classes)", UNDECIDED
-    return Claim(key, claim, SOURCE, setting_of(where), basis, f"{value} of hit rate", verdict, notebook)
+    return Claim(key, claim, SOURCE, setting_of(where), basis, value, verdict, notebook)
