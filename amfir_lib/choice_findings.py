@@ -81,7 +81,7 @@ def _closing(left: Interval | None) -> str:
     if left is None or not left.half_width == left.half_width:
         return "There are too few classes for an interval."
     if left.mean + left.half_width < 0:
-        return "Calibration does not close the gap: it helps both."
+        return "Calibration does not close the gap to certainty that is calibrated in the same way."
     if left.mean - left.half_width > 0:
         return "Calibrated free energy is ahead."
     return "What is left of the gap is not shown to differ from zero."

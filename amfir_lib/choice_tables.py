@@ -27,9 +27,9 @@ def choices_frame(measured: Measured, choices: Sequence[Choice]) -> pd.DataFrame
     Returns:
         One row per choice, data set and shots: ``choice, title, section, decision, default, alternative, dataset,
         n_way, n_shot, accuracy, difference`` (to the default), ``half_width, p_value, p_holm`` (over the choices of
-        the cell), ``verdict, hit_rate_right, auroc_right, hit_rate_undegraded, auroc_undegraded`` (of the choice's own score),
-        ``calibration_error_M`` for each modality M, ``training_seconds`` (of a run; missing where the default's runs
-        were only tested) and ``n_seeds``.
+        the cell), ``verdict``; of the choice's own score ``hit_rate_right, auroc_right, hit_rate_undegraded,
+        auroc_undegraded``; ``calibration_error_M`` for each modality M, ``training_seconds`` (of a run; missing where
+        the default's runs were only tested) and ``n_seeds``.
     """
     described = {DEFAULT: _described(None, measured)} | {one.key: _described(one, measured) for one in choices}
     turned = {one.key for one in choices if resolve_options(METHOD, one.options).eq3_literal}
