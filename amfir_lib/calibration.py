@@ -13,6 +13,7 @@ import torch
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
+from amfir_lib.episodes import Episodes
 from amfir_lib.errors import BadParameter
 from amfir_lib.evaluation import embed_clips
 from amfir_lib.experiments import RunResult, TestCell
@@ -80,17 +81,16 @@ def validation_cells(settings: Training, cells: Sequence[TestCell], *, seed: int
 
 
 @torch.inference_mode()
-def answers(method: Method, table: FeatureTable, cell: TestCell) -> tuple[list[EpisodeOutput], Tensor]:
-    """All that a method says about the queries of a cell, with the vectors that some scores read.
+def answers(method: Method, table: FeatureTable, episodes: Episodes) -> tuple[list[EpisodeOutput], Tensor]:
+    """All that a method says about the queries of some episodes, with the vectors that some scores read.
 
     Args:
         method: in evaluation mode, on the device of the table.
         table: features.
-        cell: which episodes.
+        episodes: which clips are supports and queries.
     Returns:
         Outputs of batches of episodes, in order, and the (E, M) targets.
     """
-    episodes = cell.episodes(table)
     rows = np.unique(np.concatenate([episodes.support.ravel(), episodes.query.ravel()]))
     clips = embed_clips(method, table, rows)
     support = torch.from_numpy(np.searchsorted(rows, episodes.support))
@@ -113,7 +113,7 @@ def fit_temperatures(result: RunResult, table: FeatureTable, cells: Sequence[Tes
     said: dict[str, dict[int, tuple[Tensor, Tensor]]] = {}
     method = result.method()
     for cell in validation_cells(result.run.training, cells, seed=FITTING_SEED):
-        outputs, target = answers(method, table, cell)
+        outputs, target = answers(method, table, cell.episodes(table))
         for modality in outputs[0].modality_log_posteriors:
             own = torch.cat([output.modality_log_posteriors[modality] for output in outputs])
             said.setdefault(modality, {})[cell.n_shot] = own.flatten(0, 1), target.flatten()

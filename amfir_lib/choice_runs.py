@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -180,20 +180,20 @@ def _named(result: RunResult, key: str, *, tested: bool = False) -> RunResult:
     return replace(result, record=result.record | {"choice": key} | ({"seconds": 0.0} if tested else {}))
 
 
-class _reasons_counted:
-    """Prints what a block prints line by line as one line per reason: why runs are computed, and how many each."""
-
-    def __enter__(self) -> None:
-        self.text = io.StringIO()
-        self.redirected = redirect_stdout(self.text)
-        self.redirected.__enter__()
-
-    def __exit__(self, *error: Any) -> None:
-        self.redirected.__exit__(*error)
-        lines = [line for line in self.text.getvalue().splitlines() if line.strip()]
-        reasons = Counter(line.partition(": ")[2] for line in lines if "/seed " in line.partition(": ")[0])
+@contextmanager
+def _reasons_counted() -> Iterator[None]:
+    """Prints what a block prints, but one line for each reason why runs are computed, with their number."""
+    text = io.StringIO()
+    try:
+        with redirect_stdout(text):
+            yield
+    finally:
+        reasons: Counter[str] = Counter()
+        for line in text.getvalue().splitlines():
+            name, _, reason = line.partition(": ")
+            if "/seed " in name:
+                reasons[reason] += 1
+            else:
+                print(line)
         for reason, count in reasons.items():
             print(f"{count} run{'s' if count > 1 else ''}: {reason}")
-        for line in lines:
-            if "/seed " not in line.partition(": ")[0]:
-                print(line)

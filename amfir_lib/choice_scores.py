@@ -15,6 +15,7 @@ from torch import Tensor
 
 from amfir_lib.calibration import CHOOSING_SEED, answers, validation_cells
 from amfir_lib.choice_runs import Measured, Temperatures
+from amfir_lib.episodes import Episodes
 from amfir_lib.experiments import RunResult, TestCell
 from amfir_lib.feature_table import FeatureTable
 from amfir_lib.inference import standardise
@@ -75,27 +76,28 @@ def score_cells(measured: Measured, *, split: str, bases: Sequence[str] = (ALL,)
         if split == "val":
             cells = validation_cells(runs[0][0].run.training, cells, seed=CHOOSING_SEED)
         for cell in cells:
+            episodes = cell.episodes(table)
             with single_thread():
-                parts = [_scored(result, own, table, cell, bases) for result, own in runs]
+                parts = [_scored(result, own, table, episodes, bases) for result, own in runs]
             kinds = [kind for kind in parts[0] if all(kind in part for part in parts)]
             picked = {
                 kind: {column: pooled_picks([part[kind][column] for part in parts]) for column in parts[0][kind]}
                 for kind in kinds
             }
-            found.append(ScoredCell(name, fold, cell, cell.episodes(table).classes, picked))
+            found.append(ScoredCell(name, fold, cell, episodes.classes, picked))
     return found
 
 
 def _scored(
-    result: RunResult, temperatures: Temperatures, table: FeatureTable, cell: TestCell, bases: Sequence[str]
+    result: RunResult, temperatures: Temperatures, table: FeatureTable, episodes: Episodes, bases: Sequence[str]
 ) -> dict[Kind, dict[Column, Picks]]:
-    """One trained run on one cell."""
-    outputs, target = answers(result.method(), table, cell)
+    """One trained run on the episodes of one cell."""
+    outputs, target = answers(result.method(), table, episodes)
     correct = {m: _correct(outputs, target, m) for m in temperatures}
     degraded = None
     if table.degraded is not None:
-        degraded = table.degraded[cell.episodes(table).query].reshape(target.shape)
-    scores = dict(_calibrated_scores(outputs, {m: own[cell.n_shot] for m, own in temperatures.items()}))
+        degraded = table.degraded[episodes.query].reshape(target.shape)
+    scores = dict(_calibrated_scores(outputs, {m: own[episodes.n_shot] for m, own in temperatures.items()}))
     found = {}
     for what, basis in [*((RIGHT, basis) for basis in bases), (UNHURT, ALL)]:
         own = {column: picks(score, correct, degraded, what=what, basis=basis) for column, score in scores.items()}
