@@ -6,7 +6,7 @@ that differs between modalities and numbers of shots, so free energies of two mo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -81,23 +81,24 @@ def validation_cells(settings: Training, cells: Sequence[TestCell], *, seed: int
 
 
 @torch.inference_mode()
-def answers(method: Method, table: FeatureTable, episodes: Episodes) -> tuple[list[EpisodeOutput], Tensor]:
+def answers(method: Method, table: FeatureTable, episodes: Episodes) -> Iterator[tuple[EpisodeOutput, Tensor]]:
     """All that a method says about the queries of some episodes, with the vectors that some scores read.
 
     Args:
         method: in evaluation mode, on the device of the table.
         table: features.
         episodes: which clips are supports and queries.
-    Returns:
-        Outputs of batches of episodes, in order, and the (E, M) targets.
+    Yields:
+        The output and the (e, M) targets of ``BATCH_EPISODES`` episodes after another, in order.
     """
     rows = np.unique(np.concatenate([episodes.support.ravel(), episodes.query.ravel()]))
     clips = embed_clips(method, table, rows)
     support = torch.from_numpy(np.searchsorted(rows, episodes.support))
     query = torch.from_numpy(np.searchsorted(rows, episodes.query)).flatten(1)
-    parts = torch.arange(len(episodes)).split(BATCH_EPISODES)
-    outputs = [Method.compare_among(method, clips, support[part], query[part]) for part in parts]
-    return outputs, torch.from_numpy(episodes.target).to(outputs[0].log_posterior.device)
+    target = torch.from_numpy(episodes.target)
+    for part in torch.arange(len(episodes)).split(BATCH_EPISODES):
+        output = Method.compare_among(method, clips, support[part], query[part])
+        yield output, target[part].to(output.log_posterior.device)
 
 
 def fit_temperatures(result: RunResult, table: FeatureTable, cells: Sequence[TestCell]) -> dict[str, dict[int, float]]:
@@ -113,13 +114,16 @@ def fit_temperatures(result: RunResult, table: FeatureTable, cells: Sequence[Tes
     said: dict[str, dict[int, tuple[Tensor, Tensor]]] = {}
     method = result.method()
     for cell in validation_cells(result.run.training, cells, seed=FITTING_SEED):
-        outputs, target = answers(method, table, cell.episodes(table))
-        for modality in outputs[0].modality_log_posteriors:
-            own = torch.cat([output.modality_log_posteriors[modality] for output in outputs])
-            said.setdefault(modality, {})[cell.n_shot] = own.flatten(0, 1), target.flatten()
+        posteriors: dict[str, list[Tensor]] = {}
+        targets = []
+        for output, target in answers(method, table, cell.episodes(table)):
+            targets.append(target.flatten())
+            for modality, own in output.modality_log_posteriors.items():
+                posteriors.setdefault(modality, []).append(own.flatten(0, 1))
+        for modality, parts in posteriors.items():
+            said.setdefault(modality, {})[cell.n_shot] = torch.cat(parts), torch.cat(targets)
     found = {}
     for modality, by_shot in said.items():
         found[modality] = {n_shot: fit_temperature(*own) for n_shot, own in by_shot.items()}
-        posteriors, targets = zip(*by_shot.values(), strict=True)
-        found[modality][0] = fit_temperature(torch.cat(posteriors), torch.cat(targets))
+        found[modality][0] = fit_temperature(*(torch.cat(both) for both in zip(*by_shot.values(), strict=True)))
     return found

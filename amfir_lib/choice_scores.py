@@ -92,12 +92,20 @@ def _scored(
     result: RunResult, temperatures: Temperatures, table: FeatureTable, episodes: Episodes, bases: Sequence[str]
 ) -> dict[Kind, dict[Column, Picks]]:
     """One trained run on the episodes of one cell."""
-    outputs, target = answers(result.method(), table, episodes)
-    correct = {m: _correct(outputs, target, m) for m in temperatures}
+    factors = {m: own[episodes.n_shot] for m, own in temperatures.items()}
+    parts: dict[Column, dict[str, list[np.ndarray]]] = {}
+    right: dict[str, list[np.ndarray]] = {m: [] for m in factors}
+    for output, target in answers(result.method(), table, episodes):
+        for m, own in output.modality_log_posteriors.items():
+            right[m].append((own.argmax(-1) == target).numpy())
+        for column, values in _calibrated_scores(output, factors):
+            for m, own in values.items():
+                parts.setdefault(column, {}).setdefault(m, []).append(own.numpy())
+    correct = {m: np.concatenate(own) for m, own in right.items()}
+    scores = {column: {m: np.concatenate(v) for m, v in own.items()} for column, own in parts.items()}
     degraded = None
     if table.degraded is not None:
-        degraded = table.degraded[episodes.query].reshape(target.shape)
-    scores = dict(_calibrated_scores(outputs, {m: own[episodes.n_shot] for m, own in temperatures.items()}))
+        degraded = table.degraded[episodes.query].reshape(len(episodes), -1)
     found = {}
     for what, basis in [*((RIGHT, basis) for basis in bases), (UNHURT, ALL)]:
         own = {column: picks(score, correct, degraded, what=what, basis=basis) for column, score in scores.items()}
@@ -106,43 +114,29 @@ def _scored(
     return found
 
 
-def _correct(outputs: Sequence[EpisodeOutput], target: Tensor, modality: str) -> np.ndarray:
-    """(E, M) bool: whether a modality alone is right."""
-    said = torch.cat([output.modality_log_posteriors[modality].argmax(-1) for output in outputs])
-    return (said == target).numpy()
-
-
 def _calibrated_scores(
-    outputs: Sequence[EpisodeOutput], temperatures: Mapping[str, float]
-) -> Iterator[tuple[Column, dict[str, np.ndarray]]]:
+    output: EpisodeOutput, temperatures: Mapping[str, float]
+) -> Iterator[tuple[Column, dict[str, Tensor]]]:
     """(score, calibration), and modality -> (E, M) values."""
-    for calibration in CALIBRATIONS:
-        factors = {m: own if calibration == CALIBRATED else 1.0 for m, own in temperatures.items()}
-        for name, values in all_scores(outputs, factors).items():
-            if calibration == Z_SCORE:
-                values = {m: standardise(one) for m, one in values.items()}
-            yield (name, calibration), {m: one.numpy() for m, one in values.items()}
+    learnt = all_scores(output, dict.fromkeys(temperatures, 1.0))
+    calibrated = all_scores(output, temperatures)
+    for name, values in learnt.items():
+        yield (name, LEARNT), values
+        yield (name, Z_SCORE), {m: standardise(one) for m, one in values.items()}
+        yield (name, CALIBRATED), calibrated[name]
 
 
 @torch.inference_mode()
-def all_scores(outputs: Sequence[EpisodeOutput], temperatures: Mapping[str, float]) -> dict[str, dict[str, Tensor]]:
+def all_scores(output: EpisodeOutput, temperatures: Mapping[str, float]) -> dict[str, dict[str, Tensor]]:
     """Every score that needs no labels.
 
     Args:
-        outputs: of a method with two modalities, with the video vectors as evidence.
+        output: of a method with two modalities, with the video vectors as evidence.
         temperatures: modality -> T by which its posterior is softened first.
     Returns:
         score -> modality -> (E, M).
     """
-    parts: dict[str, dict[str, list[Tensor]]] = {name: {m: [] for m in temperatures} for name in SCORED}
-    for output in outputs:
-        evidence = {m: tempered(own, temperatures[m]) for m, own in output.evidence.items()}
-        posteriors = {m: own.log_posterior for m, own in evidence.items()}
-        for name in SCORED:
-            if name in JOINT_READINGS:
-                values = JOINT_READINGS[name](posteriors)
-            else:
-                values = {m: READINGS[name](own) for m, own in evidence.items()}
-            for m, one in values.items():
-                parts[name][m].append(one)
-    return {name: {m: torch.cat(own) for m, own in by_modality.items()} for name, by_modality in parts.items()}
+    evidence = {m: tempered(own, temperatures[m]) for m, own in output.evidence.items()}
+    posteriors = {m: own.log_posterior for m, own in evidence.items()}
+    scores = {name: {m: READINGS[name](own) for m, own in evidence.items()} for name in SCORED if name in READINGS}
+    return scores | {name: reading(posteriors) for name, reading in JOINT_READINGS.items()}

@@ -69,9 +69,8 @@ def test_joint_scores_match_a_loop_over_queries_and_classes():
 
 def test_where_both_announce_one_class_the_surprise_groups_nobody():
     method, table = new_method(score="joint_decision"), toy_table()
-    outputs, target = answers(method.eval(), table, CELL.episodes(table))
-    output = outputs[0]
-    groups = method.groups(output, target[: len(output.log_posterior)])
+    output, target = next(answers(method.eval(), table, CELL.episodes(table)))
+    groups = method.groups(output, target)
     first, second = (own.argmax(-1) for own in output.modality_log_posteriors.values())
     assert (first == second).any() and (first != second).any()
     assert torch.equal(groups.first | groups.second, first != second)
@@ -95,11 +94,11 @@ def test_temperatures_of_the_score_act_as_recalibrated_weights_do(score):
     moved.load_state_dict(recalibrated(plain.state_dict(), {"rgb": 2.0, "flow": 0.5}))
     scores = {}
     for name, method in (("plain", plain), ("asked", asked), ("moved", moved)):
-        outputs, target = answers(method, table, CELL.episodes(table))
-        scores[name] = torch.stack(list(method.free_energies(outputs[0], target).values()))
+        output, target = next(answers(method, table, CELL.episodes(table)))
+        scores[name] = torch.stack(list(method.free_energies(output, target).values()))
         if name == "asked":
-            same = answers(plain, table, CELL.episodes(table))[0][0]
-            assert torch.equal(outputs[0].log_posterior, same.log_posterior)  # the decision stays
+            same, _ = next(answers(plain, table, CELL.episodes(table)))
+            assert torch.equal(output.log_posterior, same.log_posterior)  # the decision stays
     torch.testing.assert_close(scores["asked"], scores["moved"], rtol=1e-4, atol=1e-5)
     assert not torch.allclose(scores["asked"], scores["plain"])
 
