@@ -124,7 +124,9 @@ def shown_choices(frame: pd.DataFrame, pooled: pd.DataFrame, *, caption: str) ->
         rows.append(row)
     own = frame[frame["choice"] == DEFAULT]
     told = ", ".join(f"{row.dataset} {row.n_shot}-shot {percent(row.accuracy)} %" for row in own.itertuples())
-    return Table(frame, pd.DataFrame(rows), f"{caption} Accuracy of the default: {told}.")
+    shown = pd.DataFrame(rows)
+    unknown = [column for column in shown if (shown[column] == "–").all()]  # such as what is degraded in own clips
+    return Table(frame, shown.drop(columns=unknown), f"{caption} Accuracy of the default: {told}.")
 
 
 def _described(choice: Choice | None, measured: Measured) -> dict[str, str]:
