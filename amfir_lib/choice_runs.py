@@ -30,6 +30,7 @@ class Measured:
     Attributes:
         defaults: results of the default, one per data set, class fold and seed.
         results: of the default and of every choice; ``record["choice"]`` holds the key.
+        trained: every training by itself, for the record; one for several numbers of shots is called after these.
         temperatures: in the order of ``defaults``.
         resolved: key of a choice -> what it changed in the data, as it turned out on the first data set.
         cells: the test cells.
@@ -38,6 +39,7 @@ class Measured:
 
     defaults: tuple[RunResult, ...]
     results: tuple[RunResult, ...]
+    trained: tuple[RunResult, ...]
     temperatures: tuple[Temperatures, ...]
     resolved: dict[str, Resolved]
     cells: tuple[TestCell, ...]
@@ -75,6 +77,7 @@ def measure(config: Config, choices: Sequence[Choice], *, backbone: str = "auto"
     return Measured(
         defaults=tuple(one for part in parts for one in part.defaults),
         results=tuple(one for part in parts for one in part.results),
+        trained=tuple(one for part in parts for one in part.trained),
         temperatures=tuple(one for part in parts for one in part.temperatures),
         resolved={key: value for part in reversed(parts) for key, value in part.resolved.items()},
         cells=parts[0].cells,
@@ -115,7 +118,8 @@ def _measure(
             if choice.calibrated == GROUPS:
                 runs = [_with_temperatures(run, own) for run, own in zip(runs, temperatures, strict=True)]
             planned += [_Planned(choice, run, place, shots) for place, run in enumerate(runs)]
-    trained = compute([one.run for one in planned], "the choices")
+    computed = compute([one.run for one in planned], "the choices")
+    trained = [_kept(one, result) for one, result in zip(planned, computed, strict=True)]
     retests = [
         (choice.key, Retest(result, choice.options, own if choice.calibrated == TEST else {}))
         for choice in choices
@@ -128,7 +132,8 @@ def _measure(
     found += _joined(planned, trained)
     order = {DEFAULT: 0} | {choice.key: number for number, choice in enumerate(choices, start=1)}
     found.sort(key=lambda result: order[choice_of(result)])
-    return Measured(tuple(defaults), tuple(found), tuple(temperatures), resolved, cells, seeds)
+    alone = [_named(result, DEFAULT) for result in defaults] + trained
+    return Measured(tuple(defaults), tuple(found), tuple(alone), tuple(temperatures), resolved, cells, seeds)
 
 
 def _runs(
@@ -156,22 +161,24 @@ def _with_temperatures(run: Run, temperatures: Temperatures) -> Run:
     return replace(run, options={**run.options, **own})
 
 
+def _kept(planned: _Planned, result: RunResult) -> RunResult:
+    """A training with the tests that it is kept for."""
+    if not planned.shots:
+        return _named(result, planned.choice.key)
+    tests = {cell: test for cell, test in result.tests.items() if cell.n_shot in planned.shots}
+    return _named(replace(result, tests=tests), f"{planned.choice.key}_{planned.shots[0]}")
+
+
 def _joined(planned: Sequence[_Planned], trained: Sequence[RunResult]) -> list[RunResult]:
     """One result per choice and default, where several trainings serve several numbers of shots."""
-    by_place: dict[tuple[str, int], list[tuple[_Planned, RunResult]]] = {}
+    by_place: dict[tuple[str, int], list[RunResult]] = {}
     for one, result in zip(planned, trained, strict=True):
-        by_place.setdefault((one.choice.key, one.place), []).append((one, result))
+        by_place.setdefault((one.choice.key, one.place), []).append(result)
     joined = []
     for (key, _), parts in by_place.items():
-        tests = {
-            cell: test
-            for one, result in parts
-            for cell, test in result.tests.items()
-            if not one.shots or cell.n_shot in one.shots
-        }
-        seconds = sum(result.record["seconds"] for _, result in parts)
-        first = parts[0][1]
-        joined.append(_named(replace(first, tests=tests, record=first.record | {"seconds": seconds}), key))
+        tests = {cell: test for result in parts for cell, test in result.tests.items()}
+        record = parts[0].record | {"seconds": sum(result.record["seconds"] for result in parts)}
+        joined.append(_named(replace(parts[0], tests=tests, record=record), key))
     return joined
 
 

@@ -19,12 +19,13 @@ from amfir_lib.choices import CHOICES, DEFAULT, SECTIONS, Choice, change_of, cho
 from amfir_lib.decisions import DECISIONS, decisions_table
 from amfir_lib.errors import BadParameter, UnknownName, UnknownParameter
 from amfir_lib.evaluation import evaluate
-from amfir_lib.experiments import TestCell
+from amfir_lib.experiments import TestCell, cell_name
 from amfir_lib.figures import choice_forest, score_picks
 from amfir_lib.picks import own_score, picks, pooled_picks
 from amfir_lib.retest import Retest, retest_all
 from amfir_lib.run_store import load_method
 from amfir_lib.score_comparison import scores_frame
+from amfir_lib.tables import run_facts
 
 ONE = TestCell(n_way=3, n_shot=1, n_query=2, n_episodes=40)
 CELLS = (ONE, replace(ONE, n_shot=2))
@@ -164,6 +165,14 @@ def test_matched_training_takes_each_cell_from_the_run_with_its_shots(place, mea
     assert len(folders) == 6  # the default, certainty, calibrated groups, raw features, and one for each of two shots
 
 
+def test_the_record_names_every_training_once_and_no_test_that_it_is_not_kept_for(measured):
+    facts = run_facts(measured.trained, series=choice_of)
+    assert len({fact["key"] for fact in facts}) == len(facts) == 12
+    own = {fact["series"]: fact["tests"] for fact in facts if fact["series"].startswith("matched")}
+    assert own == {"matched_shots_1": [cell_name(CELLS[0])], "matched_shots_2": [cell_name(CELLS[1])]}
+    assert not {fact["series"] for fact in facts} & {NEW.key, "calibrated_test"}
+
+
 def test_raw_features_are_read_as_they_are(place):
     material = choice_runs.prepare_all(place, "toy", backbone="auto")[0]
     (changed,), resolved = changed_data(place, [material], {"whiten": False})
@@ -179,7 +188,7 @@ def test_sentences_and_effects_name_what_is_in_the_tables(measured):
     assert effects["D3", "ami_power"].startswith("weights cubed ")
     table = decisions_table(effects).set_index(["id", "option"])
     assert table.loc[("D3", "ami_power"), "effect"] == effects["D3", "ami_power"]
-    assert table.loc[("C5", "–"), "effect"].tolist() == ["–"]
+    assert table.loc[("C5", "–"), "effect"] == "–"
     assert "effect" not in decisions_table()
 
 
