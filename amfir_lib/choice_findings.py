@@ -53,8 +53,9 @@ def score_sentences(validation: Sequence[ScoredCell], test: Sequence[ScoredCell]
     columns = [(score, calibration) for score in SCORED for calibration in CALIBRATIONS]
     best = best_column(validation, columns)
     text += (
-        f"\n\n**The best of {len(columns)} scores on validation classes** is {_name(best)} "
-        f"({_rate(validation, best)} %). On test classes it picks the right modality in {_rate(test, best)} %: "
+        f"\n\n**The best of {len(columns)} scores on validation classes** is {_name(best)} (option "
+        f"`score: {best[0]}`; {_rate(validation, best)} %)."
+        f" On test classes it picks the right modality in {_rate(test, best)} %: "
         f"{_gap(test, best, sure)} points against certainty as learnt, {_gap(test, best, sure_calibrated)} against "
         "calibrated certainty"
     )
