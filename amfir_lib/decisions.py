@@ -5,6 +5,7 @@ One row per option.  The README links to the rendered table; a test holds rows a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,11 +39,13 @@ class Decision:
 DECISIONS: tuple[Decision, ...] = (
     Decision("A1", "Eq. 1", "F is a divergence without generative model, likelihood or prior, so it cannot be computed",
              "score", "centred",
-             ("helmholtz", "vfe_gauss", "vfe_discrete", "entropy", "neg_certainty", "oracle", "random"),
+             ("helmholtz", "vfe_gauss", "vfe_discrete", "entropy", "neg_certainty", "oracle", "random", "joint",
+              "joint_decision"),
              "mean_k log p(k) is a free energy with its free constant fixed, needs the posterior alone as in Sec. 3.3, "
              "and can reach the -4 of Fig. 2, which helmholtz, entropy and vfe_discrete cannot; a reading that fits, "
              "not a proof. neg_certainty is taken for AMFAR, whose relative certainty gives the same groups at "
-             "margin 0; oracle reads the labels and random ignores the data (controls)"),
+             "margin 0; oracle reads the labels and random ignores the data (controls); joint and joint_decision are "
+             "ours: how far a modality is from what both say together"),
     Decision("A3", "Eq. 3", "printed F^m > F^n, while the text calls the lower F more reliable",
              "eq3_literal", False, (True,), "the text says it twice, and the printed sign would let the worse teach"),
     Decision("A4", "Eq. 3", "margin (\"significant discrepancy\"), ties and the set G are undefined",
@@ -54,6 +57,10 @@ DECISIONS: tuple[Decision, ...] = (
     Decision("A6", "Eq. 3", "offset and scale of F differ between modalities that are calibrated differently",
              "standardise_score", False, (True,), "centred F has no offset and each modality learns a temperature; the "
              "z-score over an episode forces groups of about equal size"),
+    Decision("A6", "Eq. 3", "the same", "score_temperature_first", 1.0, (0.5, 2.0),
+             "the temperature that was learnt on base classes; calibration asks for one that is fitted on validation "
+             "classes (amfir_lib/calibration.py)"),
+    Decision("A6", "Eq. 3", "the same", "score_temperature_second", 1.0, (0.5, 2.0), "the same"),
     Decision("A7", "Sec. 3.2, 4.2, Eq. 8", "does free energy act at test? 3.2 says training only, 4.2 the opposite",
              "ami_weight", "certainty", ("free_energy", "equal", "hard", "first", "second"), "Eq. 8 as printed; D4: "
              "\"without AMI\" in Table 2 is read as equal, first and second are single-modality inference"),
@@ -117,12 +124,12 @@ DECISIONS: tuple[Decision, ...] = (
     Decision("E16", "Table 1, Fig. 5", "late fusion is named and not defined", "late_fusion", "posterior_mean",
              ("logit_sum",), "two networks trained apart, as the name says"),
     Decision("B5", "Sec. 4.1", "I3D is said to read individual frames, but it is a clip model",
-             "", "one flow field per sampled instant, read by a net for single fields", (),
-             "I3D itself comes with the real benchmarks"),
+             "", "one flow field per sampled instant, read by a net for single fields",
+             ("the same over flow blurred in time", "I3D"), "I3D itself comes with the real benchmarks"),
     Decision("B8", "Sec. 4.1", "the dense flow algorithm, its bound and size are unsaid",
              "", "DIS at 112 px, clipped to 20 px per frame", ("farneback", "tvl1"),
              "DIS is many times faster than TV-L1 at nearly its accuracy; the algorithm is recorded with the features"),
-    Decision("B9", "Eq. 9-11", "what a head is given when the backbone stays frozen",
+    Decision("B11", "Eq. 9-11", "what a head is given when the backbone stays frozen",
              "", "features whitened by base-class statistics, the same for every method", ("whiten = False",),
              "on validation classes every method gains and learns in half the steps; nearest mean reads them raw"),
     Decision("B10", "Sec. 4.1", "frames per clip, crop and flips are unsaid",
@@ -131,16 +138,22 @@ DECISIONS: tuple[Decision, ...] = (
              "", "1,000 fixed episodes of 25 queries, three seeds, class-jackknife intervals", (),
              "the interval is set by the number of test classes far more than by episodes"),
     Decision("E14", "Sec. 4", "the number of shots in training is unsaid",
-             "", "steps alternate between 1 and 5 shots; one model is tested at every shot", (),
+             "", "steps alternate between 1 and 5 shots; one model is tested at every shot", ("as in the test",),
              "one training serves every table"),
 )
 # fmt: on
 
 
-def decisions_table() -> pd.DataFrame:
-    """The decisions as a table, one row per decision, in the order of the paper's sections."""
-    return pd.DataFrame(
-        {
+def decisions_table(effects: Mapping[tuple[str, str], str] | None = None) -> pd.DataFrame:
+    """The decisions as a table, one row per decision, in the order of the paper's sections.
+
+    Args:
+        effects: (id, option) -> what its alternatives were measured to change; None leaves the column out, and a
+            decision that has none gets a dash.
+    """
+    rows = []
+    for one in DECISIONS:
+        row = {
             "id": one.id,
             "where": one.where,
             "problem": one.problem,
@@ -149,8 +162,10 @@ def decisions_table() -> pd.DataFrame:
             "alternatives": ", ".join(_value(other, code=False) for other in one.alternatives) or "–",
             "reason": one.reason,
         }
-        for one in DECISIONS
-    )
+        if effects is not None:
+            row["effect"] = effects.get((one.id, one.option), "–")
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def render_markdown() -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from safetensors.torch import load_file
 
 from amfir_lib.config import resolve_device
+from amfir_lib.episodes import Episodes
 from amfir_lib.evaluation import evaluate
 from amfir_lib.feature_table import FeatureTable
 from amfir_lib.methods import uses_patches
@@ -99,10 +100,29 @@ def _execute(run: Run, *, cells: tuple[TestCell, ...], cache_dir: Path, device: 
     for cell in cells:
         path = test_path(folder, cell)
         if not path.exists():
-            drawn = cell.episodes(table)
+            drawn = _episodes(run.material.dataset.digest, cell, _Carried(table))
             results = evaluate(method, table, drawn)
             with atomic_write(path) as temporary:
                 np.savez_compressed(temporary, classes=drawn.classes.astype(np.int16), **results.to_arrays())
+
+
+class _Carried:
+    """Carries a table past ``lru_cache`` where the other arguments say which one it is."""
+
+    def __init__(self, table: FeatureTable) -> None:
+        self.table = table
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Carried)
+
+    def __hash__(self) -> int:
+        return 0
+
+
+@lru_cache(maxsize=16)
+def _episodes(digest: str, cell: TestCell, carried: _Carried) -> Episodes:
+    """A list serves all runs on its data set: a thousand episodes with groups take a second to draw."""
+    return cell.episodes(carried.table)
 
 
 class _Hidden:

@@ -116,6 +116,11 @@ def _named(config: Config, dataset: Dataset, backbone: str) -> str:
     return OF_REAL_CLIPS if real else config.profile.backbone
 
 
+def stream_names(config: Config, dataset: Dataset, *, backbone: str = AUTO) -> tuple[str, str]:
+    """Names of the appearance and the motion backbone that a name, or ``auto``, stands for on this data set."""
+    return names_of_streams(_named(config, dataset, backbone))
+
+
 def flow_of(config: Config, dataset: Dataset, *, backbone: str = AUTO) -> dict[str, Any]:
     """How flow is computed: its algorithm, pairs of frames to average, and the side in px of the square it is seen on.
 

@@ -15,6 +15,7 @@ from amfir_lib.inference import SCORES, Groups, free_energy, reliability_groups,
 from amfir_lib.methods.base import EpisodeOutput, accuracy, draw_seed
 from amfir_lib.methods.head import HeadOptions
 from amfir_lib.methods.options import choice, number
+from amfir_lib.methods.reliability import JOINT_READINGS, tempered
 from amfir_lib.methods.streams import StreamMethod
 from amfir_lib.readings import Evidence
 
@@ -26,6 +27,8 @@ class AmfirOptions(HeadOptions):
     Attributes:
         score: reading of the free energy that forms the groups (Eq. 1).
         standardise_score: z-score of the free energy over the queries of an episode.
+        score_temperature_first, score_temperature_second: by which the posterior of the first (second) modality is
+            softened before it is scored, so that both can be calibrated alike; see ``amfir_lib.calibration``.
         margin: by how much a modality must win to dominate a query.
         eq3_literal: the sign of Eq. 3 as printed.
         kd_lambda: weight of both distillation terms, the paper's lambda.
@@ -34,8 +37,10 @@ class AmfirOptions(HeadOptions):
         ami_distances: fuse "scaled" distances, or "raw" ones as Eq. 7 is printed.
     """
 
-    score: str = choice("centred", SCORES)
+    score: str = choice("centred", (*SCORES, *JOINT_READINGS))
     standardise_score: bool = False
+    score_temperature_first: float = number(1.0, low=0, above=True)
+    score_temperature_second: float = number(1.0, low=0, above=True)
     margin: float = number(0.0, low=0)
     eq3_literal: bool = False
     kd_lambda: float = number(1.0, low=0)
@@ -143,13 +148,16 @@ class Amfir(StreamMethod):
 
     @torch.no_grad()
     def _score(self, evidence: dict[str, Evidence]) -> dict[str, Tensor]:
-        generator = None
-        if self.options.score == "random":
+        options, generator = self.options, None
+        if options.score == "random":
             generator = torch.Generator().manual_seed(self.score_seed + int(self.score_draws))
-        energies = {m: free_energy(own, score=self.options.score, generator=generator) for m, own in evidence.items()}
-        return (
-            {m: standardise(energy) for m, energy in energies.items()} if self.options.standardise_score else energies
-        )
+        temperatures = (options.score_temperature_first, options.score_temperature_second)
+        evidence = {m: tempered(own, t) for (m, own), t in zip(evidence.items(), temperatures, strict=True)}
+        if options.score in JOINT_READINGS:
+            energies = JOINT_READINGS[options.score]({m: own.log_posterior for m, own in evidence.items()})
+        else:
+            energies = {m: free_energy(own, score=options.score, generator=generator) for m, own in evidence.items()}
+        return {m: standardise(energy) for m, energy in energies.items()} if options.standardise_score else energies
 
 
 def _share(members: Tensor, like: Tensor) -> Tensor:

@@ -1,0 +1,141 @@
+"""What a score picks, and how scores compare.  Exact, but for 1e-12 where sums are ordered differently."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from amfir_lib.choice_scores import CALIBRATIONS, CERTAINTY, FREE_ENERGY, LEARNT, SCORED, ScoredCell
+from amfir_lib.claims.choices import score_claims
+from amfir_lib.claims.claim import FAILS, HOLDS, UNDECIDED
+from amfir_lib.experiments import TestCell
+from amfir_lib.picks import RIGHT, UNHURT, Picks, picks, pooled_picks
+from amfir_lib.score_comparison import (
+    above_chance,
+    best_column,
+    hit_difference,
+    hit_rate,
+    scores_frame,
+    shown_scores,
+)
+from amfir_lib.statistics import auroc
+from amfir_lib.tables import ALL, UNDEGRADED
+
+E, M = 60, 8
+CELL = TestCell(n_way=3, n_shot=1, n_query=2, n_episodes=E)
+
+
+@pytest.fixture
+def queries():
+    rng = np.random.default_rng(0)
+    score = {m: rng.integers(0, 4, (E, M)).astype(float) for m in ("rgb", "flow")}  # with ties
+    correct = {m: rng.random((E, M)) < 0.6 for m in ("rgb", "flow")}
+    return score, correct, rng.choice(["none", "rgb", "flow", "both"], (E, M))
+
+
+def by_loop(score, correct, degraded, what, basis):
+    counted, hit, leads, truths = np.zeros(E), np.zeros(E), [], []
+    for e, i in np.ndindex(E, M):
+        if what == RIGHT:
+            if correct["rgb"][e, i] == correct["flow"][e, i]:
+                continue
+            wanted = "rgb" if correct["rgb"][e, i] else "flow"
+        else:
+            if degraded[e, i] not in ("rgb", "flow"):
+                continue
+            wanted = "flow" if degraded[e, i] == "rgb" else "rgb"
+        if basis == UNDEGRADED and degraded[e, i] != "none":
+            continue
+        other = "flow" if wanted == "rgb" else "rgb"
+        counted[e] += 1
+        hit[e] += (score[wanted][e, i] < score[other][e, i]) + 0.5 * (score[wanted][e, i] == score[other][e, i])
+        leads.append(score["rgb"][e, i] - score["flow"][e, i])
+        truths.append(wanted == "flow")
+    return counted, hit, auroc(np.array(leads), np.array(truths))
+
+
+@pytest.mark.parametrize("what, basis", [(RIGHT, ALL), (RIGHT, UNDEGRADED), (UNHURT, ALL)])
+def test_picks_match_a_loop_over_queries(queries, what, basis):
+    found = picks(*queries, what=what, basis=basis)
+    counted, hit, area = by_loop(*queries, what, basis)
+    assert np.array_equal(found.counted, counted) and np.array_equal(found.hit, hit)
+    assert found.auroc == area and found.rate == hit.sum() / counted.sum()
+
+
+def test_the_opposite_score_picks_the_rest(queries):
+    score, correct, degraded = queries
+    turned = {m: -values for m, values in score.items()}
+    one, other = picks(score, correct, degraded), picks(turned, correct, degraded)
+    assert one.rate + other.rate == pytest.approx(1) and one.auroc + other.auroc == pytest.approx(1)
+
+
+def test_what_the_manifest_does_not_know_is_not_counted(queries):
+    score, correct, _ = queries
+    assert picks(score, correct, None, what=UNHURT) is None
+    assert picks(score, correct, None, basis=UNDEGRADED) is None
+    assert picks(score, correct, None) is not None
+
+
+def test_seeds_are_counted_together():
+    parts = [Picks(np.array([1, 0]), np.array([1.0, 0]), 0.6), Picks(np.array([3, 2]), np.array([0.0, 1]), 0.8)]
+    both = pooled_picks(parts)
+    assert both.rate == pytest.approx(2 / 6) and both.auroc == pytest.approx(0.7)
+    assert both.by_episode.tolist() == [0.25, 0.5]
+
+
+def cells_of(rates, *, n_classes=10, counted=None):
+    """Cells of two data sets in which the free energy and certainty, and all other scores, hit at given rates."""
+    found = []
+    for number, dataset in enumerate(("one", "two")):
+        rng = np.random.default_rng(number)
+        classes = np.stack([rng.permutation(n_classes)[:3] for _ in range(400)])
+        own = {}
+        for score in SCORED:
+            for calibration in CALIBRATIONS:
+                rate = rates.get((score, calibration), rates.get(score, 0.5))
+                hit = np.random.default_rng([number, 7]).random((400, 6)) < rate  # common noise: paired
+                own[score, calibration] = Picks(np.full(400, 6), hit.sum(1).astype(float), rate)
+        cell = replace(CELL, n_episodes=400)
+        found.append(ScoredCell(dataset, 0, cell, classes, {(RIGHT, ALL): own, (RIGHT, UNDEGRADED): own}))
+    return found
+
+
+def test_a_paired_difference_is_the_difference_of_the_rates():
+    cells = cells_of({FREE_ENERGY: 0.7, CERTAINTY: 0.6})
+    one, other = (FREE_ENERGY, LEARNT), (CERTAINTY, LEARNT)
+    gap = hit_difference(cells, one, other)
+    assert gap.mean == pytest.approx(hit_rate(cells, one).mean - hit_rate(cells, other).mean, abs=1e-12)
+    assert gap.half_width < hit_rate(cells, one).half_width
+    assert above_chance(cells, one).mean == pytest.approx(hit_rate(cells, one).mean - 0.5, abs=1e-12)
+    assert hit_rate(cells, one, what=UNHURT) is None
+
+
+def test_too_few_classes_give_a_mean_without_an_interval():
+    found = hit_rate(cells_of({FREE_ENERGY: 0.7}, n_classes=4), (FREE_ENERGY, LEARNT))
+    assert found.mean == pytest.approx(0.7, abs=0.05) and np.isnan(found.half_width)
+
+
+def test_the_best_score_is_the_one_with_most_hits():
+    columns = [(score, calibration) for score in SCORED for calibration in CALIBRATIONS]
+    assert best_column(cells_of({("joint", "calibrated"): 0.8}), columns) == ("joint", "calibrated")
+
+
+def test_claims_follow_the_rates():
+    def verdicts(cells):
+        return {claim.key: claim.verdict for claim in score_claims(cells, notebook="09_open_choices")}
+
+    behind = verdicts(cells_of({FREE_ENERGY: 0.6, CERTAINTY: 0.7, (FREE_ENERGY, "calibrated"): 0.7}))
+    assert behind["lower_free_energy_is_right"] == HOLDS
+    assert behind["free_energy_picks_right_as_certainty"] == FAILS
+    assert behind["calibrated_free_energy_picks_right_as_certainty"] == UNDECIDED
+    ahead = verdicts(cells_of({FREE_ENERGY: 0.8, CERTAINTY: 0.7}))
+    assert ahead["free_energy_picks_right_as_certainty"] == HOLDS
+    assert not any("undegraded" in key for key in ahead)  # the data do not say what is degraded
+
+
+def test_the_shown_table_has_a_row_for_every_score_and_calibration():
+    cells = cells_of({FREE_ENERGY: 0.7})
+    table = shown_scores(scores_frame(cells, cells), caption="c")
+    assert len(table.shown) == len(SCORED) * len(CALIBRATIONS)
+    own = table.data.set_index(["split", "score", "calibration"]).loc[("test", CERTAINTY, LEARNT)]
+    assert own["gain"] == 0 and own["gain_half_width"] == 0
