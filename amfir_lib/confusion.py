@@ -116,10 +116,19 @@ def predictions(method: Method, table: FeatureTable, episodes: Episodes) -> np.n
     return torch.cat(parts).numpy()
 
 
-def best_and_worst(found: Sequence[Confusion]) -> list[Confusion]:
-    """The data set that is answered best, and the one that is answered worst; one alone where there is one."""
-    by_accuracy = sorted(found, key=lambda one: -one.accuracy)
-    return by_accuracy if len(by_accuracy) < 2 else [by_accuracy[0], by_accuracy[-1]]
+def best_and_worst(results: Sequence[RunResult], cell: TestCell) -> list[Confusion]:
+    """Confusion on the data set that is answered best, and on the one that is answered worst; one where there is one.
+
+    Args:
+        results: runs of one method on several data sets, tested on the cell.
+        cell: test episodes.
+    """
+    accuracies: dict[str, list[float]] = {}
+    for result in results:
+        accuracies.setdefault(result.run.material.dataset.name, []).append(result.tests[cell].accuracy.mean())
+    names = sorted(accuracies, key=lambda name: -np.mean(accuracies[name]))
+    chosen = dict.fromkeys((names[0], names[-1]))
+    return [confusion_of([r for r in results if r.run.material.dataset.name == name], cell) for name in chosen]
 
 
 def pairs_frame(found: Sequence[Confusion]) -> pd.DataFrame:

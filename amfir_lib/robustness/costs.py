@@ -1,13 +1,12 @@
 """What one more query takes: multiply-adds, milliseconds and memory, of the method and of reading the clip.
 
-Multiply-adds are counted, not timed: those of matrix products and convolutions, and of distances between vectors.  The
-cost of a query is what an episode with one more query takes more, so supports, which are embedded once, stand apart.
+Multiply-adds are counted, not timed.  The cost of a query is what an episode with one more query takes more, so
+supports, which are embedded once, stand apart.
 """
 
 from __future__ import annotations
 
 import time
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +15,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode
 
+from amfir_lib.exports import Table
 from amfir_lib.methods import Method
 from amfir_lib.parallel import single_thread
+from amfir_lib.robustness.conditions import NOTHING
+from amfir_lib.robustness.counting import multiply_adds, peak_bytes
 from amfir_lib.run_store import RunResult
 from amfir_lib.stage_costs import measure_stages
+from amfir_lib.tables import percent
 
 REPEATS = 5
 MEGA = 1e6
@@ -74,68 +74,6 @@ def query_costs(
         milliseconds=1000 * seconds / (n_way * n_query),
         memory_bytes=peak,
         parameters=sum(p.numel() for p in method.parameters()),
-    )
-
-
-def multiply_adds(function: Callable[[], Any]) -> int:
-    """Multiply-adds of the matrix products, convolutions and distances of a call, in PyTorch on the CPU."""
-    counter = FlopCounterMode(display=False, custom_mapping={torch.ops.aten._cdist_forward: _distance_flops})
-    with counter:
-        function()
-    return counter.get_total_flops() // 2
-
-
-def _distance_flops(first: Sequence[int], second: Sequence[int], *_: Any, out_shape: Any = None, **__: Any) -> int:
-    """Two operations for each coordinate of each pair of vectors (..., n, d) and (..., m, d)."""
-    return 2 * int(np.prod(first)) * int(second[-2])
-
-
-def peak_bytes(function: Callable[[], Any]) -> int:
-    """Largest sum of bytes of tensors made in a call and alive at the same time."""
-    with _LiveTensors() as live:
-        function()
-    return live.peak
-
-
-class _LiveTensors(TorchDispatchMode):
-    """Follows the memory of every tensor that an operation returns, until the last view of it is gone."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.views: dict[int, int] = {}  # address of a memory block -> tensors that show it
-        self.sizes: dict[int, int] = {}
-        self.now = self.peak = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        known = {x.untyped_storage().data_ptr() for x in _tensors((args, kwargs))}
-        result = func(*args, **(kwargs or {}))
-        for tensor in _tensors(result):
-            block = tensor.untyped_storage()
-            address = block.data_ptr()
-            if address in known and address not in self.views:
-                continue  # a view of something that was there before
-            if address not in self.views:
-                self.views[address], self.sizes[address] = 0, block.nbytes()
-                self.now += block.nbytes()
-                self.peak = max(self.peak, self.now)
-            self.views[address] += 1
-            weakref.finalize(tensor, self._gone, address)
-        return result
-
-    def _gone(self, address: int) -> None:
-        self.views[address] -= 1
-        if not self.views[address]:
-            del self.views[address]
-            self.now -= self.sizes.pop(address)
-
-
-def _tensors(value: Any) -> list[Tensor]:
-    if isinstance(value, Tensor):
-        return [value]
-    if isinstance(value, Mapping):
-        value = value.values()
-    return (
-        [one for part in value for one in _tensors(part)] if isinstance(value, list | tuple | type({}.values())) else []
     )
 
 
@@ -204,3 +142,37 @@ def cost_frame(
             "memory_mb": costs.memory_bytes / MEGA,
         })  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def shown_costs(frame: pd.DataFrame, titles: Mapping[str, str], *, caption: str) -> Table:
+    """Costs and accuracies as they are to be read, one row a method, cheapest first.
+
+    Args:
+        frame: of ``with_accuracy``.
+        titles: registry name -> title.
+        caption: of the table.
+    """
+    rows = []
+    for key, part in frame.sort_values("multiply_adds", kind="stable").groupby("key", sort=False):
+        one = part.iloc[0]
+        row = {
+            "method": titles[key], "parameters": f"{one['parameters']:,}",
+            "multiply-adds a query (millions)": f"{one['multiply_adds'] / MEGA:.2f}",
+            "of its backbones (millions)": f"{one['backbone_multiply_adds'] / MEGA:.0f}",
+            "method (ms)": f"{one['head_ms']:.3f}", "reading the clip (ms)": f"{one['reading_ms']:.1f}",
+            "memory of an episode (MB)": f"{one['memory_mb']:.2f}",
+        }  # fmt: skip
+        row |= {f"{own.dataset} (%)": percent(own.accuracy, own.half_width) for own in part.itertuples()}
+        rows.append(row)
+    return Table(frame, pd.DataFrame(rows), caption)
+
+
+def with_accuracy(costs: pd.DataFrame, accuracy: pd.DataFrame) -> pd.DataFrame:
+    """Costs beside the accuracy on sound queries, one row a method and data set.
+
+    Args:
+        costs: of ``cost_frame``.
+        accuracy: of ``tables.accuracy_frame``; its mean over shots counts.
+    """
+    sound = accuracy[(accuracy["n_shot"] == accuracy["n_shot"].min()) & (accuracy["kind"] == NOTHING)]
+    return sound[["dataset", "n_way", "key", "method", "accuracy", "half_width"]].merge(costs, on="key")

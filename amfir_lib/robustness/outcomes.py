@@ -29,6 +29,7 @@ from amfir_lib.runs import Run, TestCell
 from amfir_lib.storage import atomic_write, digest_of, digest_of_source
 
 WEIGHT, GROUP, DECIDABLE, FIRST_RIGHT = "weight", "group", "decidable", "first right"
+SINGLES = ("protonet", "protonet_f")  # AMFIR's head on appearance alone, and on motion alone
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Outcomes:
         dataset: its name.
         cell: the test episodes.
         fold: of which classes; cells of one fold share them.
+        modalities: appearance, motion.
         classes: (E, N) classes of each episode.
         values: (method, condition) -> quantity -> (S, E), seeds by episodes.  Quantities are the accuracy of ``fused``
             and of each modality; for methods that weigh two modalities also ``weight`` and ``group`` (mean weight of
@@ -49,6 +51,7 @@ class Outcomes:
     dataset: str
     cell: TestCell
     fold: str
+    modalities: tuple[str, ...]
     classes: np.ndarray
     values: dict[tuple[str, Hashable], dict[str, np.ndarray]]
 
@@ -56,9 +59,16 @@ class Outcomes:
         """(E,) mean over seeds."""
         return self.values[method, condition][quantity].mean(0)
 
-    def has(self, method: str, condition: Hashable, quantity: str = FUSED) -> bool:
-        """Whether the method was asked for this in that condition."""
-        return quantity in self.values.get((method, condition), {})
+    def only(self, methods: Sequence[str], conditions: Sequence[Hashable]) -> Outcomes:
+        """The same cell with these methods and conditions alone."""
+        kept = {key: x for key, x in self.values.items() if key[0] in methods and key[1] in conditions}
+        return replace(self, values=kept)
+
+    @property
+    def singles(self) -> dict[str, str]:
+        """Those methods that read one modality with AMFIR's head -> their modality."""
+        pairs = zip(SINGLES, self.modalities, strict=True)
+        return {method: modality for method, modality in pairs if method in self.methods}
 
     @property
     def methods(self) -> list[str]:
@@ -101,7 +111,8 @@ def ask_methods(
                 parts = [one[cell, condition] for one in own]
                 values[method, condition] = {name: np.stack([part[name] for part in parts]) for name in parts[0]}
         dataset = clips.material.dataset
-        found.append(Outcomes(dataset.name, cell, dataset.digest, cell.episodes(layout).classes, values))
+        where = (dataset.name, cell, dataset.digest, dataset.modalities)
+        found.append(Outcomes(*where, cell.episodes(layout).classes, values))
     return found
 
 

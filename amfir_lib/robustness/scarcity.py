@@ -168,6 +168,6 @@ def train_on_less(
         for (method, amount, _), result in zip(plan, results, strict=True):
             values.setdefault((method, amount), []).append(result.tests[cell].accuracy.astype(np.float32))
         stacked = {key: {FUSED: np.stack(parts)} for key, parts in values.items()}
-        classes = cell.episodes(material.layout()).classes
-        found.append(Outcomes(material.dataset.name, cell, material.dataset.digest, classes, stacked))
+        dataset, classes = material.dataset, cell.episodes(material.layout()).classes
+        found.append(Outcomes(dataset.name, cell, dataset.digest, dataset.modalities, classes, stacked))
     return found

@@ -89,7 +89,7 @@ class SpoiltClips:
 
 
 def chosen_clips(material: Material, *, clips_per_class: int, n_needed: int) -> np.ndarray:
-    """The first clips of each test class.
+    """Some clips of each test class, evenly spread over its clip ids, which often go by person.
 
     Args:
         material: the data set.
@@ -107,7 +107,10 @@ def chosen_clips(material: Material, *, clips_per_class: int, n_needed: int) -> 
         )
     layout = material.layout()
     rows = layout.rows("test")
-    kept = [rows[layout.labels[rows] == label][:clips_per_class] for label in np.unique(layout.labels[rows])]
+    kept = []
+    for label in np.unique(layout.labels[rows]):
+        own = rows[layout.labels[rows] == label]
+        kept.append(own[np.linspace(0, len(own) - 1, min(clips_per_class, len(own))).round().astype(int)])
     return np.sort(np.concatenate(kept))
 
 

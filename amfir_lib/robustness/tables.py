@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
 from amfir_lib.copies import original
 from amfir_lib.data.spoiling import SPOILINGS
 from amfir_lib.exports import Table
+from amfir_lib.methods import METHODS
 from amfir_lib.robustness.conditions import CLEAN, Condition
 from amfir_lib.robustness.estimates import estimate
 from amfir_lib.robustness.outcomes import Outcomes
@@ -93,7 +95,7 @@ def paired_frame(outcomes: Sequence[Outcomes], titles: Mapping[str, str], *, ref
     return pd.DataFrame(rows)
 
 
-def saved(one: Outcomes, reference: str, other: str, condition: Hashable, start: Hashable):
+def saved(one: Outcomes, reference: str, other: str, condition: Hashable, start: Hashable) -> np.ndarray:
     """(E,) what the other loses minus what the reference loses."""
     lost = {name: one.of(name, start) - one.of(name, condition) for name in (reference, other)}
     return lost[other] - lost[reference]
@@ -153,31 +155,19 @@ def missing_frame(outcomes: Sequence[Outcomes], titles: Mapping[str, str]) -> pd
         accuracy of the single-modality network that is left.
     """
     kept = [c for c in outcomes[0].conditions if c == CLEAN or c.missing]
-    both = [m for m in outcomes[0].methods if m not in single_methods(outcomes)]
-    narrowed = [_narrowed(one, both, kept) for one in outcomes]
-    frame = accuracy_frame(narrowed, titles)
+    both = [m for m in outcomes[0].methods if METHODS[m].streams == "both"]
+    frame = accuracy_frame([one.only(both, kept) for one in outcomes], titles)
     alone = []
     parts = {(where["dataset"], where["n_shot"]): part for where, part in cells_of(outcomes)}
     for row in frame.itertuples():
         gone = Condition(row.kind).missing
-        left = {m: name for name, m in single_methods(outcomes).items() if m != gone} if gone else {}
+        left = {m: name for name, m in outcomes[0].singles.items() if m != gone} if gone else {}
         found = {"alone": float("nan"), "alone_half_width": float("nan")}
         if len(left) == 1:
             (name,) = left.values()
             found = estimate(parts[row.dataset, row.n_shot], lambda one, n=name: one.of(n)).columns("alone")
         alone.append(found)
     return frame.join(pd.DataFrame(alone))
-
-
-def single_methods(outcomes: Sequence[Outcomes]) -> dict[str, str]:
-    """Method of one modality with AMFIR's head -> its modality, of those that were asked."""
-    streams = [name for name in next(iter(outcomes[0].values.values())) if name != "fused"]
-    for (method, _), values in outcomes[0].values.items():
-        if method == OWN:
-            streams = [name for name in values if name not in ("fused", "weight", "group", "decidable", "first right")]
-            break
-    pairs = dict(zip(("protonet", "protonet_f"), streams, strict=False))
-    return {method: modality for method, modality in pairs.items() if method in outcomes[0].methods}
 
 
 def shown_missing(frame: pd.DataFrame, *, caption: str) -> Table:
@@ -190,16 +180,6 @@ def shown_missing(frame: pd.DataFrame, *, caption: str) -> Table:
         first = part.iloc[0]
         rows.append(row | {"the other modality alone": percent(first["alone"], first["alone_half_width"])})
     return Table(frame, pd.DataFrame(rows), caption)
-
-
-def _narrowed(one: Outcomes, methods: Sequence[str], conditions: Sequence[Hashable]) -> Outcomes:
-    values = {key: x for key, x in one.values.items() if key[0] in methods and key[1] in conditions}
-    return Outcomes(one.dataset, one.cell, one.fold, one.classes, values)
-
-
-def of_conditions(outcomes: Sequence[Outcomes], conditions: Sequence[Hashable]) -> list[Outcomes]:
-    """The same cells with some of their conditions alone."""
-    return [_narrowed(one, one.methods, conditions) for one in outcomes]
 
 
 def _over_shots(frame: pd.DataFrame) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from amfir_lib.exports import Table
 from amfir_lib.robustness.conditions import CLEAN
 from amfir_lib.robustness.estimates import Estimate, estimate
 from amfir_lib.robustness.outcomes import DECIDABLE, FIRST_RIGHT, GROUP, WEIGHT, Outcomes
-from amfir_lib.robustness.tables import OWN, cells_of, single_methods, where_of
+from amfir_lib.robustness.tables import OWN, cells_of, where_of
 from amfir_lib.tables import percent
 
 NEITHER = ""
@@ -35,8 +35,7 @@ def weights_frame(outcomes: Sequence[Outcomes], *, method: str = OWN) -> pd.Data
         ``_half_width``; ``first_loss, second_loss`` of the single modalities; ``healthy``; ``moved`` (change of the
         healthy one's weight) and ``group_moved``, with half widths, NaN where neither is healthy.
     """
-    singles = single_methods(outcomes)
-    (one_method, first), (other_method, second) = singles.items()
+    (one_method, first), (other_method, second) = outcomes[0].singles.items()
     rows = []
     for where, part in cells_of(outcomes):
         for condition in part[0].conditions:
@@ -78,9 +77,8 @@ def _right_share(one: Outcomes, method: str, condition: Hashable) -> tuple[np.nd
 
 def shown_weights(frame: pd.DataFrame, *, severity: float, caption: str) -> Table:
     """Weights at one severity, one row a data set and kind."""
-    shown = frame[(frame["n_shot"] == frame["n_shot"].min())]
+    shown = frame[frame["n_shot"] == frame["n_shot"].min()]
     shown = shown[shown["severity"].isin([0.0, severity]) | (shown["kind"] == "reversal")]
-    shown = shown[~shown["kind"].str.startswith("without")]
     rows = []
     for row in shown.itertuples():
         first, second = (name.upper() if name == "rgb" else name for name in (row.first, row.second))
