@@ -86,7 +86,8 @@ def collect(output_dir: Path) -> Table | None:
         found += [(claim, command_of(record)) for claim in settle(map(Claim.from_record, own))]
     if not found:
         return None
-    found += [(claim, "") for claim in untested()]
+    measured = {claim.key for claim, _ in found}
+    found += [(one, "") for one in untested() if not any(key.startswith(f"{one.key}_") for key in measured)]
     overall = {claim.key: claim.verdict for claim, _ in reversed(found)}  # the first one of a key
     overall |= {claim.key: claim.verdict for claim, _ in found if claim.basis == ALL}
     data = pd.DataFrame(claim.to_record() | {"overall": overall[claim.key], "command": c} for claim, c in found)

@@ -113,7 +113,9 @@ def reduced_training(settings: Training, amount: Amount) -> Training:
     return replace(settings, shots=shots, n_query=min(settings.n_query, most))
 
 
-def amounts_of(material: Material, *, base_classes: Sequence[int], base_clips: Sequence[int], n_way: int) -> list:
+def amounts_of(
+    material: Material, *, base_classes: Sequence[int], base_clips: Sequence[int], n_way: int
+) -> list[Amount]:
     """The amounts that a data set has, all of it first; those that are no reduction are left out with a sentence.
 
     Raises:
@@ -153,11 +155,12 @@ def train_on_less(
     Returns:
         One per cell; its conditions are the amounts, its quantity the accuracy.
     """
+    reduced = {amount: reduce_base(material, amount) for amount in amounts}
     plan = [
         (line.method, amount, run)
         for amount in amounts
         for line in series
-        for run in line.runs(reduce_base(material, amount), reduced_training(settings, amount), seeds)
+        for run in line.runs(reduced[amount], reduced_training(settings, amount), seeds)
     ]
     runs = [run for _, _, run in plan]
     name = f"{material.dataset.name}: training on less"
