@@ -7,9 +7,10 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
+from amfir_lib.errors import BadParameter
 from amfir_lib.exports import Table
 from amfir_lib.run_store import RunResult
-from amfir_lib.statistics import BadParameter, Sample, pooled_jackknife
+from amfir_lib.statistics import Sample, pooled_jackknife
 from amfir_lib.tables import Group, grouped, percent
 from amfir_lib.tables.grouping import Namer, method_title
 
@@ -29,7 +30,7 @@ def reliability_frame(
     Returns:
         One row per data set, shots, series, modality and bin that holds ``FEWEST`` queries: ``certainty`` (mean),
         ``accuracy, half_width`` (class jackknife; NaN where too few classes fall into the bin), ``share`` of the
-        queries, ``n_queries``.
+        queries.
     """
     rows = []
     for group in grouped(results, series):
@@ -43,7 +44,7 @@ def reliability_frame(
                     if mask.sum() >= FEWEST:
                         row = group.where() | {"method": name, "stream": stream, "bin": int(number)}
                         row |= {"certainty": float(certainty[mask].mean())} | _accuracy(group, correct & mask, mask)
-                        rows.append(row | {"share": float(mask.mean()), "n_queries": int(mask.sum())})
+                        rows.append(row | {"share": float(mask.mean())})
     return pd.DataFrame(rows)
 
 

@@ -18,7 +18,7 @@ from amfir_lib import confusion, figures
 from amfir_lib.claims import robustness as claims_of
 from amfir_lib.claims.claim import COPIES, FAILS, HOLDS, UNDECIDED
 from amfir_lib.confusion import Confusion
-from amfir_lib.evaluation import evaluate
+from amfir_lib.evaluation import QueryResults, evaluate
 from amfir_lib.experiments import Run, TestCell, run_all
 from amfir_lib.figures.scarcity_and_cost import undominated
 from amfir_lib.reliability_diagram import reliability_frame, shown_reliability
@@ -84,7 +84,7 @@ def test_the_table_holds_the_loss_against_sound_queries():
     outcomes = toy_outcomes(lambda method, c: 0.3 * c.severity if method == "protonet" else 0.0)
     frame = tables.accuracy_frame(outcomes, TITLES)
     part = frame[(frame["key"] == "protonet") & (frame["kind"] == "blur") & (frame["n_shot"] == 0)]
-    np.testing.assert_allclose(part.sort_values("severity")["loss"][:2], 0.15, atol=0.01)
+    np.testing.assert_allclose(part.sort_values("severity")["cost"][:2], 0.15, atol=0.01)
     assert set(frame["n_shot"]) == {0, 1, 5} and set(frame["dataset"]) == {"synth-kinetics", "synth-ssv2"}
     shown = tables.shown_spoilt(frame[~frame["kind"].str.startswith("without")], severity=1.0, caption="").shown
     assert list(shown["queries"]) == ["as they are", "blur", "reversal"] * 2
@@ -93,8 +93,8 @@ def test_the_table_holds_the_loss_against_sound_queries():
     one = outcomes[0]
     lost = {m: one.of(m) - one.of(m, Condition("blur", 1.0)) for m in ("amfir", "protonet")}
     expected = paired_difference(lost["protonet"], lost["amfir"], one.classes)
-    assert row["loss_difference"] == pytest.approx(expected.mean, abs=1e-9)
-    assert row["loss_difference_half_width"] == pytest.approx(expected.half_width, abs=1e-9)
+    assert row["cost_difference"] == pytest.approx(expected.mean, abs=1e-9)
+    assert row["cost_difference_half_width"] == pytest.approx(expected.half_width, abs=1e-9)
 
 
 @pytest.mark.parametrize(("late", "verdict"), [(0.2, HOLDS), (0.0, FAILS), (0.1, UNDECIDED)])
@@ -128,9 +128,9 @@ def test_weight_is_judged_by_who_is_spared():
     outcomes = [one.only(METHODS, [CLEAN, *SPOILT]) for one in toy_outcomes(spares_rgb)]
     frame = weighing.weights_frame(outcomes)
     blurred = frame[(frame["kind"] == "blur") & (frame["n_shot"] == 0)]
-    assert set(blurred["healthy"]) == {"rgb"} and (blurred["moved"] > 0.15).all()
-    assert frame.loc[frame["kind"] == "none", "healthy"].eq("").all()
-    np.testing.assert_allclose(frame["right"], 0.75)
+    assert set(blurred["spared_verdict"]) == {"rgb"} and (blurred["weight_gain"] > 0.15).all()
+    assert frame.loc[frame["kind"] == "none", "spared_verdict"].eq("").all()
+    np.testing.assert_allclose(frame["right_share"], 0.75)
     (claim,) = claims_of.weight_claim(outcomes, notebook="10")
     assert claim.verdict == HOLDS
     assert "moves to that one in 2" in findings.weight_sentences(frame, severity=1.0)
@@ -143,8 +143,8 @@ def test_weight_is_judged_by_who_is_spared():
 def test_a_missing_modality_stands_beside_the_other_one_alone():
     frame = tables.missing_frame(toy_outcomes(), TITLES)
     assert set(frame["key"]) == {"protonet_lf", "strm_ec", "amfar", "amfir"}
-    assert frame.loc[frame["kind"] == "none", "alone"].isna().all()
-    assert frame.loc[frame["kind"] != "none", "alone"].between(0.7, 0.9).all()
+    assert frame.loc[frame["kind"] == "none", "alone_accuracy"].isna().all()
+    assert frame.loc[frame["kind"] != "none", "alone_accuracy"].between(0.7, 0.9).all()
     shown = tables.shown_missing(frame, caption="").shown
     assert list(shown["missing"])[:3] == ["nothing", "rgb (queries)", "flow (queries)"]
     assert "Without RGB" in findings.missing_sentences(frame)
@@ -186,14 +186,13 @@ def test_nothing_beats_what_is_not_dominated():
 
 def test_a_calibrated_modality_lies_on_the_diagonal():
     one = toy_results.result("amfir", 0, 0.5)
-    test = one.tests[toy_results.CELL]
     rng = np.random.default_rng(0)
-    certainty = rng.uniform(0.2, 1, test.correct["rgb"].shape)
     cell = TestCell(n_way=3, n_shot=1, n_query=2, n_episodes=4000)
     shape = (4000, 6)
     certainty = rng.uniform(1 / 3, 1, shape).astype(np.float32)
     right = {m: rng.random(shape) < certainty for m in ("rgb", "flow")} | {"fused": np.ones(shape, bool)}
-    tests = {cell: type(test)(right, {}, dict.fromkeys(("rgb", "flow"), certainty), {}, dict.fromkeys(("rgb", "flow"), certainty))}  # fmt: skip
+    both = dict.fromkeys(("rgb", "flow"), certainty)
+    tests = {cell: QueryResults(right, {}, both, both, both)}
     frame = reliability_frame([SimpleNamespace(run=one.run, tests=tests, record={})])
     assert frame.groupby("stream")["share"].sum().round(6).eq(1).all()
     assert ((frame["accuracy"] - frame["certainty"]).abs() < 0.05).all() and (frame["half_width"] > 0).all()

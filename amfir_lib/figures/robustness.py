@@ -29,8 +29,8 @@ CLEAN = "none"
 DODGE = 0.012  # of the x axis, between two methods at one severity
 SHARES = {
     "weight": ("mean fusion weight", "-", "D"),
-    "group": ("share of queries in its group", "--", "s"),
-    "right": ("it is the right one (where one is)", ":", "o"),
+    "group_share": ("share of queries in its group", "--", "s"),
+    "right_share": ("it is the right one (where one is)", ":", "o"),
 }
 
 
@@ -111,19 +111,19 @@ def weight_curves(frame: pd.DataFrame) -> Figure:
     """Weight and group share of the first modality against severity, beside how often it is the right one.
 
     Args:
-        frame: columns ``dataset, kind, severity, first, healthy, weight, group, right``, the last three with
-            ``_half_width``.
+        frame: columns ``dataset, kind, severity, first, spared_verdict``, and ``weight, group_share, right_share``,
+            each with ``_half_width``.
     Returns:
         The figure, 7 in wide; in the corner of each panel the modality that is spared, if one is.
     Raises:
         ShapeError: no rows, or a column is missing. BadParameter: shares beyond 1.
     """
     columns = [name for share in SHARES for name in (share, f"{share}_half_width")]
-    check_columns(frame, ("dataset", "kind", "severity", "first", "healthy", *columns), figure="weight_curves")
+    check_columns(frame, ("dataset", "kind", "severity", "first", "spared_verdict", *columns), figure="weight_curves")
     frame = frame.assign(**{c: as_percent(frame[c], name=c) for c in columns})
     look = looks([frame["first"].iloc[0]])[frame["first"].iloc[0]]
     styles = {
-        name: Look(label, "#000000" if name == "right" else look.colour, marker, line)
+        name: Look(label, "#000000" if name == "right_share" else look.colour, marker, line)
         for name, (label, line, marker) in SHARES.items()
     }
     figure, panels = _grid(frame)
@@ -135,7 +135,7 @@ def weight_curves(frame: pd.DataFrame) -> Figure:
                 linestyle=style.line, marker=style.marker, markersize=3, linewidth=1, elinewidth=0.5,
             )  # fmt: skip
         axes.axhline(50, color=GREY, linewidth=0.8, zorder=1)
-        spared = part["healthy"].iloc[-1]
+        spared = part["spared_verdict"].iloc[-1]
         text = f"spares {looks([spared])[spared].label}" if spared else "spares neither"
         axes.text(0.97, 0.03, text, transform=axes.transAxes, ha="right", va="bottom", fontsize=6, color="#6B6B6B")
     _label(panels, f"{look.label} (%)")

@@ -23,7 +23,7 @@ def spoilt_sentences(accuracy: pd.DataFrame, paired: pd.DataFrame, *, severity: 
     paragraphs = []
     own, gaps = (_told(frame, severity) for frame in (accuracy, paired))
     for dataset, part in own[own["key"] == OWN].groupby("dataset", sort=False):
-        part = part.sort_values("loss", ascending=False)
+        part = part.sort_values("cost", ascending=False)
         worst, mildest = part.iloc[0], part.iloc[-1]
         text = (
             f"**{dataset}**, severity {severity:g}: AMFIR loses most to {worst['kind']} "
@@ -42,16 +42,16 @@ def _told(frame: pd.DataFrame, severity: float) -> pd.DataFrame:
 
 
 def _loss(row: pd.Series) -> str:
-    return percent(row["loss"], row["loss_half_width"])
+    return percent(row["cost"], row["cost_half_width"])
 
 
 def _sides(late: pd.DataFrame) -> str:
     """``less under blur (+1.2), more under shake (−0.8), no shown difference in 5 others``."""
-    difference, half = late["loss_difference"], late["loss_difference_half_width"]
+    difference, half = late["cost_difference"], late["cost_difference_half_width"]
     texts = []
     for word, mask in (("less", difference > half), ("more", -difference > half)):
         if mask.any():
-            told = ", ".join(f"{r.kind} ({percent(abs(r.loss_difference))} points)" for r in late[mask].itertuples())
+            told = ", ".join(f"{r.kind} ({percent(abs(r.cost_difference))} points)" for r in late[mask].itertuples())
             texts.append(f"{word} under {told}")
     rest = int((~(difference.abs() > half)).sum())
     return "; ".join([*texts, f"with no shown difference in {rest} of {len(late)} kinds"])
@@ -60,10 +60,10 @@ def _sides(late: pd.DataFrame) -> str:
 def weight_sentences(frame: pd.DataFrame, *, severity: float) -> str:
     """Whether the weight moves to the healthy stream; from ``weighing.weights_frame``."""
     own = _told(frame, severity)
-    own = own[own["healthy"] != ""]
+    own = own[own["spared_verdict"] != ""]
     if own.empty:
         return "No disturbance is shown to spare one modality, so nothing can be said about where the weight should go."
-    gained, lost = (own[sign * own["moved"] > own["moved_half_width"]] for sign in (1, -1))
+    gained, lost = (own[sign * own["weight_gain"] > own["weight_gain_half_width"]] for sign in (1, -1))
     text = (
         f"In {len(own)} cases a disturbance at severity {severity:g} is shown to spare one modality. The weight moves "
         f"to that one in {len(gained)} and away from it in {len(lost)}; on average it gains "
@@ -71,7 +71,7 @@ def weight_sentences(frame: pd.DataFrame, *, severity: float) -> str:
         f"group changes by {percent(own['group_moved'].mean(), signed=True)} points."
     )
     if len(own):
-        most = own.loc[own["moved"].abs().idxmax()]
+        most = own.loc[own["weight_gain"].abs().idxmax()]
         text += (
             f" The largest change is {percent(most['moved'], most['moved_half_width'], signed=True)} points "
             f"({most['kind']} on {most['dataset']}, {most['healthy'].replace('rgb', 'RGB')} spared)."
@@ -82,9 +82,10 @@ def weight_sentences(frame: pd.DataFrame, *, severity: float) -> str:
 def missing_sentences(frame: pd.DataFrame) -> str:
     """What a missing modality costs, beside the network that reads the other one alone."""
     own = frame[(frame["n_shot"] == frame["n_shot"].min()) & (frame["key"] == OWN) & (frame["severity"] > 0)]
+    sides = {"queries": "queries", "all": "supports and queries"}
     texts = [
-        f"{row.kind} ({'queries' if row.side == 'queries' else 'supports and queries'}) AMFIR reaches "
-        f"{percent(row.accuracy, row.half_width)} % on {row.dataset}, the other modality alone {percent(row.alone)} %"
+        f"{row.kind} ({sides[row.side]}) AMFIR reaches {percent(row.accuracy, row.half_width)} % on {row.dataset}, "
+        f"the other modality alone {percent(row.alone_accuracy)} %"
         for row in own.itertuples()
     ]
     return f"{'; '.join(texts)}.".replace("without rgb", "without RGB").replace("without", "Without", 1)
@@ -104,8 +105,8 @@ def scarcity_sentences(accuracy: pd.DataFrame, paired: pd.DataFrame) -> str:
             text += f", {percent(least['accuracy'])} % with {least['n_left']} {swept}"
             if len(gap):
                 row = gap.iloc[0]
-                width = row["loss_difference_half_width"]
-                text += f" ({percent(row['loss_difference'], width, signed=True)} less lost than late fusion)"
+                width = row["cost_difference_half_width"]
+                text += f" ({percent(row['cost_difference'], width, signed=True)} less lost than late fusion)"
         texts.append(f"{text}.")
     return " ".join(texts)
 

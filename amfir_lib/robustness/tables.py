@@ -55,7 +55,7 @@ def accuracy_frame(outcomes: Sequence[Outcomes], titles: Mapping[str, str]) -> p
         titles: registry name -> title.
     Returns:
         One row per data set, shots (0: their mean), condition and method: where, ``method, key, accuracy, half_width,
-        loss, loss_half_width`` (paired, against no condition), ``n_classes, n_episodes, n_seeds``; shares.
+        cost, cost_half_width`` (paired, against no condition), ``n_classes, n_episodes, n_seeds``; shares.
     """
     rows = []
     for where, part in cells_of(outcomes):
@@ -65,7 +65,7 @@ def accuracy_frame(outcomes: Sequence[Outcomes], titles: Mapping[str, str]) -> p
                 own = estimate(part, lambda one, m=method, c=condition: one.of(m, c))
                 lost = estimate(part, lambda one, m=method, c=condition, s=start: one.of(m, s) - one.of(m, c))
                 row = where | where_of(condition) | {"method": titles[method], "key": method}
-                row |= own.columns("accuracy", "half_width") | lost.columns("loss")
+                row |= own.columns("accuracy", "half_width") | lost.columns("cost")
                 row |= {"n_classes": own.interval.n_classes if own.interval else 0}
                 row |= {"n_episodes": sum(len(one.classes) for one in part)}
                 rows.append(row | {"n_seeds": len(next(iter(part[0].values.values()))["fused"])})
@@ -77,7 +77,7 @@ def paired_frame(outcomes: Sequence[Outcomes], titles: Mapping[str, str], *, ref
 
     Returns:
         One row per data set, shots, condition and other method: where, ``other, key, comparison, difference,
-        half_width`` and ``loss_difference, loss_difference_half_width`` (the other's loss minus the reference's:
+        half_width`` and ``cost_difference, cost_difference_half_width`` (the other's loss minus the reference's:
         positive where the reference loses less).
     """
     rows = []
@@ -91,7 +91,7 @@ def paired_frame(outcomes: Sequence[Outcomes], titles: Mapping[str, str], *, ref
                 less = estimate(part, lambda one, m=method, c=condition, s=start: saved(one, reference, m, c, s))
                 row = where | where_of(condition) | {"other": titles[method], "key": method}
                 row |= {"comparison": f"{titles[reference]} − {titles[method]}"}
-                rows.append(row | ahead.columns("difference", "half_width") | less.columns("loss_difference"))
+                rows.append(row | ahead.columns("difference", "half_width") | less.columns("cost_difference"))
     return pd.DataFrame(rows)
 
 
@@ -115,7 +115,7 @@ def shown_spoilt(frame: pd.DataFrame, *, severity: float, caption: str) -> Table
     for (dataset, kind), part in shown[worst].groupby(["dataset", "kind"], sort=False):
         row = {"data set": dataset, "queries": "as they are" if kind == CLEAN.kind else kind}
         for one in part.itertuples():
-            cost = f" ({percent(-one.loss, signed=True)})" if kind != CLEAN.kind else ""
+            cost = f" ({percent(-one.cost, signed=True)})" if kind != CLEAN.kind else ""
             row[one.method] = percent(one.accuracy, one.half_width) + cost
         rows.append(row)
     return Table(frame, pd.DataFrame(rows), caption)
@@ -128,7 +128,7 @@ def shown_paired(frame: pd.DataFrame, *, severity: float, caption: str) -> Table
     rows = []
     for (dataset, kind), part in shown.groupby(["dataset", "kind"], sort=False):
         cells = {
-            one.other: percent(one.loss_difference, one.loss_difference_half_width, signed=True)
+            one.other: percent(one.cost_difference, one.cost_difference_half_width, signed=True)
             for one in part.itertuples()
         }
         rows.append({"data set": dataset, "queries": kind} | cells)
@@ -141,7 +141,7 @@ def shown_scarce(frame: pd.DataFrame, *, caption: str) -> Table:
     for (dataset, swept, n), part in _over_shots(frame).groupby(["dataset", "swept", "n_left"], sort=False):
         row = {"data set": dataset, "base data": f"{n} {swept}" if swept else "all"}
         for one in part.itertuples():
-            cost = f" ({percent(-one.loss, signed=True)})" if swept else ""
+            cost = f" ({percent(-one.cost, signed=True)})" if swept else ""
             row[one.method] = percent(one.accuracy, one.half_width) + cost
         rows.append(row)
     return Table(frame, pd.DataFrame(rows), caption)
@@ -151,7 +151,8 @@ def missing_frame(outcomes: Sequence[Outcomes], titles: Mapping[str, str]) -> pd
     """Accuracy with one modality missing, of methods that read both, beside the method that reads the other alone.
 
     Returns:
-        Columns of ``accuracy_frame`` for these conditions and none, and ``alone`` and ``alone_half_width``: the
+        Columns of ``accuracy_frame`` for these conditions and none, and ``alone_accuracy`` and
+        ``alone_accuracy_half_width``: the
         accuracy of the single-modality network that is left.
     """
     kept = [c for c in outcomes[0].conditions if c == CLEAN or c.missing]
@@ -162,10 +163,10 @@ def missing_frame(outcomes: Sequence[Outcomes], titles: Mapping[str, str]) -> pd
     for row in frame.itertuples():
         gone = Condition(row.kind).missing
         left = {m: name for name, m in outcomes[0].singles.items() if m != gone} if gone else {}
-        found = {"alone": float("nan"), "alone_half_width": float("nan")}
+        found = {"alone_accuracy": float("nan"), "alone_accuracy_half_width": float("nan")}
         if len(left) == 1:
             (name,) = left.values()
-            found = estimate(parts[row.dataset, row.n_shot], lambda one, n=name: one.of(n)).columns("alone")
+            found = estimate(parts[row.dataset, row.n_shot], lambda one, n=name: one.of(n)).columns("alone_accuracy")
         alone.append(found)
     return frame.join(pd.DataFrame(alone))
 
@@ -178,7 +179,9 @@ def shown_missing(frame: pd.DataFrame, *, caption: str) -> Table:
         row = {"data set": dataset, "missing": kind.removeprefix("without ") + scope if scope else "nothing"}
         row |= {one.method: percent(one.accuracy, one.half_width) for one in part.itertuples()}
         first = part.iloc[0]
-        rows.append(row | {"the other modality alone": percent(first["alone"], first["alone_half_width"])})
+        rows.append(
+            row | {"the other modality alone": percent(first["alone_accuracy"], first["alone_accuracy_half_width"])}
+        )
     return Table(frame, pd.DataFrame(rows), caption)
 
 

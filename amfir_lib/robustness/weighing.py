@@ -31,23 +31,24 @@ def weights_frame(outcomes: Sequence[Outcomes], *, method: str = OWN) -> pd.Data
         method: one that weighs modalities.
     Returns:
         One row per data set, shots (0: their mean) and condition: where, ``first`` and ``second`` (modalities),
-        ``weight, group, right`` (share of the first among queries on which exactly one modality is right), each with
-        ``_half_width``; ``first_loss, second_loss`` of the single modalities; ``healthy``; ``moved`` (change of the
-        healthy one's weight) and ``group_moved``, with half widths, NaN where neither is healthy.
+        ``weight, group_share, right_share`` (of the first among queries on which exactly one modality is right), each
+        with ``_half_width``; ``first_cost, second_cost`` of the single modalities; ``spared_verdict`` (the healthy
+        one, or empty); ``weight_gain`` (change of its weight) and ``group_gain``, with half widths, NaN where neither
+        is healthy.
     """
     (one_method, first), (other_method, second) = outcomes[0].singles.items()
     rows = []
     for where, part in cells_of(outcomes):
         for condition in part[0].conditions:
             row = where | where_of(condition) | {"first": first, "second": second}
-            for name, quantity in (("weight", WEIGHT), ("group", GROUP)):
+            for name, quantity in (("weight", WEIGHT), ("group_share", GROUP)):
                 row |= estimate(part, lambda one, q=quantity, c=condition: one.of(method, c, q)).columns(name)
-            row |= estimate(part, lambda one, c=condition: _right_share(one, method, c)).columns("right")
-            for name, single in (("first_loss", one_method), ("second_loss", other_method)):
+            row |= estimate(part, lambda one, c=condition: _right_share(one, method, c)).columns("right_share")
+            for name, single in (("first_cost", one_method), ("second_cost", other_method)):
                 row |= estimate(part, lambda one, s=single, c=condition: one.of(s) - one.of(s, c)).columns(name)
             side = healthy_side(part, condition, one_method, other_method)
-            row["healthy"] = {1: first, -1: second, 0: NEITHER}[side]
-            for name, quantity in (("moved", WEIGHT), ("group_moved", GROUP)):
+            row["spared_verdict"] = {1: first, -1: second, 0: NEITHER}[side]
+            for name, quantity in (("weight_gain", WEIGHT), ("group_gain", GROUP)):
                 found = estimate(part, lambda one, q=quantity, c=condition, s=side: moved(one, method, c, q, s))
                 row |= (found if side else Estimate(np.nan, None)).columns(name)
             rows.append(row)
@@ -85,12 +86,12 @@ def shown_weights(frame: pd.DataFrame, *, severity: float, caption: str) -> Tabl
         rows.append({
             "data set": row.dataset,
             "queries": "as they are" if row.kind == CLEAN.kind else row.kind,
-            f"{first} loses": percent(row.first_loss) if row.severity else "–",
-            f"{second} loses": percent(row.second_loss) if row.severity else "–",
-            "less disturbed": row.healthy.replace("rgb", "RGB") or "–",
+            f"{first} loses": percent(row.first_cost) if row.severity else "–",
+            f"{second} loses": percent(row.second_cost) if row.severity else "–",
+            "less disturbed": row.spared_verdict.replace("rgb", "RGB") or "–",
             f"weight of {first}": percent(row.weight, row.weight_half_width),
-            f"group of {first}": percent(row.group, row.group_half_width),
-            f"{first} is the right one": percent(row.right, row.right_half_width),
-            "weight gained by the less disturbed": percent(row.moved, row.moved_half_width, signed=True),
+            f"group of {first}": percent(row.group_share, row.group_share_half_width),
+            f"{first} is the right one": percent(row.right_share, row.right_share_half_width),
+            "weight gained by the less disturbed": percent(row.weight_gain, row.weight_gain_half_width, signed=True),
         })  # fmt: skip
     return Table(frame, pd.DataFrame(rows), caption)
