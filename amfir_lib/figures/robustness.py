@@ -26,6 +26,7 @@ from amfir_lib.figures.style import (
 )
 
 CLEAN = "none"
+MOST_COLUMNS = 4  # panels beside each other
 DODGE = 0.012  # of the x axis, between two methods at one severity
 SHARES = {
     "weight": ("mean fusion weight", "-", "D"),
@@ -144,13 +145,22 @@ def weight_curves(frame: pd.DataFrame) -> Figure:
 
 
 def _grid(frame: pd.DataFrame) -> tuple[Figure, dict[tuple[str, str], Axes]]:
-    """A panel for each data set and kind; kinds without a severity start all curves and have none."""
+    """A panel for each data set and kind, at most four kinds beside each other, the data sets below each other."""
     datasets = list(dict.fromkeys(frame["dataset"]))
     kinds = [kind for kind in dict.fromkeys(frame["kind"]) if kind != CLEAN]
-    width = TWO_COLUMNS if len(kinds) > 1 else ONE_COLUMN
-    figure = PrintFigure(figsize=(width, 0.45 + 1.75 * len(datasets)), layout="constrained")
-    grid = figure.subplots(len(datasets), len(kinds), squeeze=False, sharex="col", sharey="row")
-    return figure, {(d, k): grid[i, j] for i, d in enumerate(datasets) for j, k in enumerate(kinds)}
+    blocks = [kinds[start : start + MOST_COLUMNS] for start in range(0, len(kinds), MOST_COLUMNS)]
+    n_columns = max(map(len, blocks))
+    width = TWO_COLUMNS if n_columns > 1 else ONE_COLUMN
+    figure = PrintFigure(figsize=(width, 0.3 + 1.75 * len(datasets) * len(blocks)), layout="constrained")
+    grid = figure.subplots(len(blocks) * len(datasets), n_columns, squeeze=False, sharey=True)
+    panels = {}
+    for number, block in enumerate(blocks):
+        rows = grid[number * len(datasets) : (number + 1) * len(datasets)]
+        for row, dataset in zip(rows, datasets, strict=True):
+            panels |= {(dataset, kind): axes for kind, axes in zip(block, row, strict=False)}
+            for spare in row[len(block) :]:
+                spare.set_axis_off()
+    return figure, panels
 
 
 def _with_start(frame: pd.DataFrame, dataset: str, kind: str) -> pd.DataFrame:
@@ -159,16 +169,19 @@ def _with_start(frame: pd.DataFrame, dataset: str, kind: str) -> pd.DataFrame:
 
 
 def _label(panels: Mapping[tuple[str, str], Axes], label: str) -> None:
-    """Titles above the first row, the data set and quantity at the left, severity below the last row."""
+    """Titles above the first data set, the data set and quantity at the left, severity below the last data set."""
     datasets = list(dict.fromkeys(dataset for dataset, _ in panels))
     kinds = list(dict.fromkeys(kind for _, kind in panels))
     for (dataset, kind), axes in panels.items():
+        last = dataset == datasets[-1]
         if dataset == datasets[0]:
             axes.set_title(kind)
-        if kind == kinds[0]:
+        if kinds.index(kind) % MOST_COLUMNS == 0:
             axes.set_ylabel(f"{dataset}\n{label}")
-        if dataset == datasets[-1]:
-            axes.set_xlabel("severity" if kind != "reversal" else "")
         if kind == "reversal":
             axes.set_xticks([0, 1], ["forwards", "backwards"])
-        axes.set_xlim(-0.08, 1.08)
+        else:
+            axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+            axes.set_xlabel("severity" if last else "")
+        axes.tick_params(axis="x", labelbottom=last)
+        axes.set_xlim(-0.1, 1.1)

@@ -74,7 +74,7 @@ def weight_sentences(frame: pd.DataFrame, *, severity: float) -> str:
         most = own.loc[own["weight_gain"].abs().idxmax()]
         text += (
             f" The largest change is {percent(most['moved'], most['moved_half_width'], signed=True)} points "
-            f"({most['kind']} on {most['dataset']}, {most['healthy'].replace('rgb', 'RGB')} spared)."
+            f"({most['kind']} on {most['dataset']}, {most['spared_verdict'].replace('rgb', 'RGB')} spared)."
         )
     return text
 

@@ -152,8 +152,7 @@ def missing_frame(outcomes: Sequence[Outcomes], titles: Mapping[str, str]) -> pd
 
     Returns:
         Columns of ``accuracy_frame`` for these conditions and none, and ``alone_accuracy`` and
-        ``alone_accuracy_half_width``: the
-        accuracy of the single-modality network that is left.
+        ``alone_accuracy_half_width``: of the single-modality network that is left.
     """
     kept = [c for c in outcomes[0].conditions if c == CLEAN or c.missing]
     both = [m for m in outcomes[0].methods if METHODS[m].streams == "both"]
@@ -178,10 +177,8 @@ def shown_missing(frame: pd.DataFrame, *, caption: str) -> Table:
         scope = {"queries": " (queries)", "all": " (supports and queries)"}[side] if kind != CLEAN.kind else ""
         row = {"data set": dataset, "missing": kind.removeprefix("without ") + scope if scope else "nothing"}
         row |= {one.method: percent(one.accuracy, one.half_width) for one in part.itertuples()}
-        first = part.iloc[0]
-        rows.append(
-            row | {"the other modality alone": percent(first["alone_accuracy"], first["alone_accuracy_half_width"])}
-        )
+        alone, half_width = part.iloc[0][["alone_accuracy", "alone_accuracy_half_width"]]
+        rows.append(row | {"the other modality alone": percent(alone, half_width)})
     return Table(frame, pd.DataFrame(rows), caption)
 
 
