@@ -53,7 +53,7 @@ def spoilt_clips(shown: Mapping[str, Sequence[tuple | None]], *, levels: Sequenc
     first = next(one for row in shown.values() for one in row if one is not None)
     limit = saturation_of(first[1])
     left, head, gap = 0.75, 0.18, 0.07
-    width = (TWO_COLUMNS - left) / len(levels) - gap
+    width = (TWO_COLUMNS - left) / max(2, len(levels)) - gap  # one level alone would be shown too large
     height = width / 4
     step = height + 0.05
     figure = PrintFigure(figsize=(TWO_COLUMNS, head + step * len(shown)), layout="none")
