@@ -140,7 +140,8 @@ def spoil_clips(
     }  # fmt: skip
     ids = [str(name) for name in manifest["clip_id"].iloc[rows]]
     code = digest_of_source(spoiling, memory_inputs, clip_inputs, video, flow, degradation)
-    made_of = [ids, material.dataset.digest, {m: one.digest for m, one in backbones.items()}, settings, code]
+    digests = {m: [backbones[m].digest, store.digest] for m, store in stores.items()}  # the stores know the pixels
+    made_of = [ids, material.dataset.digest, digests, settings, code]
     folder = Path(cache_dir) / "spoilt" / f"{material.dataset.name}-{digest_of(made_of)}"
     clips = [(name, str(material.dataset.clip_path(row))) for name, row in zip(ids, rows, strict=True)]
     shards = []
