@@ -67,13 +67,13 @@ def weight_sentences(frame: pd.DataFrame, *, severity: float) -> str:
     text = (
         f"In {len(own)} cases a disturbance at severity {severity:g} is shown to spare one modality. The weight moves "
         f"to that one in {len(gained)} and away from it in {len(lost)}; on average it gains "
-        f"{percent(own['moved'].mean(), signed=True)} points of weight, while that modality's share of AMFIR's own "
-        f"group changes by {percent(own['group_moved'].mean(), signed=True)} points."
+        f"{percent(own['weight_gain'].mean(), signed=True)} points of weight, while that modality's share of AMFIR's own "
+        f"group changes by {percent(own['group_gain'].mean(), signed=True)} points."
     )
     if len(own):
         most = own.loc[own["weight_gain"].abs().idxmax()]
         text += (
-            f" The largest change is {percent(most['moved'], most['moved_half_width'], signed=True)} points "
+            f" The largest change is {percent(most['weight_gain'], most['weight_gain_half_width'], signed=True)} points "
             f"({most['kind']} on {most['dataset']}, {most['spared_verdict'].replace('rgb', 'RGB')} spared)."
         )
     return text
