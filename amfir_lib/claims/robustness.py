@@ -14,6 +14,7 @@ from amfir_lib.claims.claim import COPIES, FAILS, HOLDS, Claim, claim_from_diffe
 from amfir_lib.claims.joint import joint_verdict, listed
 from amfir_lib.copies import SUFFIX, original
 from amfir_lib.data.spoiling import MOTION, SENSOR, SPOILINGS
+from amfir_lib.methods import METHODS
 from amfir_lib.robustness.conditions import Condition
 from amfir_lib.robustness.estimates import Estimate, estimate
 from amfir_lib.robustness.outcomes import WEIGHT, Outcomes
@@ -28,9 +29,7 @@ SOURCE = "Sec. 5"
 KEYS = {SENSOR: "sensor_noise", MOTION: "motion_ambiguity"}
 
 
-def spoilt_claims(
-    outcomes: Sequence[Outcomes], *, titles: Mapping[str, str], best_single: Mapping[str, str], notebook: str
-) -> list[Claim]:
+def spoilt_claims(outcomes: Sequence[Outcomes], *, best_single: Mapping[str, str], notebook: str) -> list[Claim]:
     """Robust to sensor noise, and to motion ambiguity, at the largest severity.
 
     *Loses less*: the equal late fusion of two networks loses more accuracy than AMFIR.  *Stays ahead*: AMFIR is still
@@ -39,7 +38,6 @@ def spoilt_claims(
 
     Args:
         outcomes: the cells, spoilt.
-        titles: registry name -> title.
         best_single: data set -> method of one modality.
         notebook: that measures them.
     """
@@ -48,13 +46,11 @@ def spoilt_claims(
         worst = _worst(outcomes, family)
         if worst:
             about = {"notebook": notebook, "setting": f"{_setting(outcomes)}; severity {worst[0].severity:g}"}
-            found += _pair(key, f"robust to {family}", outcomes, worst, titles, best_single, about)
+            found += _pair(key, f"robust to {family}", outcomes, worst, best_single, about)
     return found
 
 
-def scarcity_claims(
-    outcomes: Sequence[Outcomes], *, titles: Mapping[str, str], best_single: Mapping[str, str], notebook: str
-) -> list[Claim]:
+def scarcity_claims(outcomes: Sequence[Outcomes], *, best_single: Mapping[str, str], notebook: str) -> list[Claim]:
     """The same two statements for the smallest number of base classes and of clips; arguments as ``spoilt_claims``."""
     amounts = [c for c in outcomes[0].conditions if isinstance(c, Amount)]
     least = [min(own, key=lambda a: a.n) for swept in SWEPT if (own := [a for a in amounts if a.swept == swept])]
@@ -62,11 +58,11 @@ def scarcity_claims(
         return []
     told = " or ".join(f"{amount.n} {amount.swept}" for amount in least)
     about = {"notebook": notebook, "setting": f"{_setting(outcomes)}; trained on {told}"}
-    return _pair("scarce_data", "good with scarce data", outcomes, least, titles, best_single, about)
+    return _pair("scarce_data", "good with scarce data", outcomes, least, best_single, about)
 
 
 def _pair(
-    key: str, what: str, outcomes: Sequence[Outcomes], conditions: Sequence[Hashable], titles: Mapping[str, str],
+    key: str, what: str, outcomes: Sequence[Outcomes], conditions: Sequence[Hashable],
     best_single: Mapping[str, str], about: Mapping[str, str],
 ) -> list[Claim]:  # fmt: skip
     def mean_over(statistic: Callable[[Outcomes, Hashable], np.ndarray]) -> Estimate:
@@ -74,7 +70,7 @@ def _pair(
 
     def loss(method: str) -> str:
         own = mean_over(lambda one, c: one.of(method, start_of(c)) - one.of(method, c))
-        return f"{titles[method]} loses {percent(own.mean, own.half_width)}"
+        return f"{_title(method)} loses {percent(own.mean, own.half_width)}"
 
     less = mean_over(lambda one, c: saved(one, OWN, LATE, c, start_of(c)))
     ahead = mean_over(lambda one, c: one.of(OWN, c) - one.of(best_single[original(one.dataset)], c))
@@ -82,9 +78,9 @@ def _pair(
         _named(c): estimate(outcomes, lambda one, c=c: saved(one, OWN, LATE, c, start_of(c))).interval
         for c in conditions
     }
-    singles = ", ".join(f"{titles[m]} on {d}" for d, m in best_single.items())
+    singles = ", ".join(f"{_title(m)} on {d}" for d, m in best_single.items())
     return [
-        _claim(f"{key}_loses_less", f"AMFIR is {what}: it loses less accuracy than equal late fusion ({titles[LATE]})",
+        _claim(f"{key}_loses_less", f"AMFIR is {what}: it loses less accuracy than equal late fusion ({_title(LATE)})",
                less, f"{loss(OWN)}, {loss(LATE)}; {listed(by_condition)}", outcomes, about),
         _claim(f"{key}_stays_ahead", f"AMFIR is {what}: it stays more accurate than the best single modality",
                ahead, singles, outcomes, about),
@@ -120,9 +116,7 @@ def weight_claim(outcomes: Sequence[Outcomes], *, notebook: str) -> list[Claim]:
                   **about)]  # fmt: skip
 
 
-def efficiency_claims(
-    costs: pd.DataFrame, outcomes: Sequence[Outcomes], *, titles: Mapping[str, str], notebook: str
-) -> list[Claim]:
+def efficiency_claims(costs: pd.DataFrame, outcomes: Sequence[Outcomes], *, notebook: str) -> list[Claim]:
     """Efficient: no dearer than late fusion and cheaper than early fusion with STRM; and worth what it costs.
 
     *Cost*: multiply-adds of a query without its backbone, a count that has no interval.  *Worth it*: more accurate than
@@ -131,7 +125,6 @@ def efficiency_claims(
     Args:
         costs: from ``costs.cost_frame``.
         outcomes: cells, of which the sound queries count.
-        titles: registry name -> title.
         notebook: that measures them.
     """
     adds = costs.set_index("key")["multiply_adds"]
@@ -140,14 +133,14 @@ def efficiency_claims(
     found = []
     if ratios:
         holds = ratios.get(LATE, 1.0) <= EFFICIENT and ratios.get("strm_ec", 0.0) < 1
-        value = ", ".join(f"{ratio:.2g} times the multiply-adds of {titles[m]}" for m, ratio in ratios.items())
+        value = ", ".join(f"{ratio:.2g} times the multiply-adds of {_title(m)}" for m, ratio in ratios.items())
         claim = "AMFIR is computationally efficient: a query costs no more than with late fusion, and less than with "
         found.append(
             Claim("efficiency_cost", f"{claim}early fusion", f"Sec. 1, {SOURCE[5:]}", about["setting"],
                   _basis(outcomes), value, HOLDS if holds else FAILS, notebook)
         )  # fmt: skip
     rivals = [m for m in outcomes[0].methods if m != OWN and m in adds.index and adds[m] <= EFFICIENT * adds[OWN]]
-    leads = {titles[m]: estimate(outcomes, lambda one, m=m: one.of(OWN) - one.of(m)).interval for m in rivals}
+    leads = {_title(m): estimate(outcomes, lambda one, m=m: one.of(OWN) - one.of(m)).interval for m in rivals}
     if leads:
         found.append(
             Claim("efficiency_worth", "AMFIR is computationally efficient: it is more accurate than every compared "
@@ -171,6 +164,10 @@ def _claim(
         key, claim=claim, source=SOURCE, interval=found.interval, mean=found.mean, basis=_basis(outcomes),
         detail=detail, **about,
     )  # fmt: skip
+
+
+def _title(method: str) -> str:
+    return METHODS[method].title
 
 
 def _named(condition: Hashable) -> str:

@@ -136,10 +136,11 @@ def weight_curves(frame: pd.DataFrame) -> Figure:
                 linestyle=style.line, marker=style.marker, markersize=3, linewidth=1, elinewidth=0.5,
             )  # fmt: skip
         axes.axhline(50, color=GREY, linewidth=0.8, zorder=1)
+        axes.set_ylim(0, 100)
         spared = part["spared_verdict"].iloc[-1]
         text = f"spares {looks([spared])[spared].label}" if spared else "spares neither"
         axes.text(0.97, 0.03, text, transform=axes.transAxes, ha="right", va="bottom", fontsize=6, color="#6B6B6B")
-    _label(panels, f"{look.label} (%)")
+    _label(panels, f"share of {look.label} (%)")
     legend_below(figure, styles.values())
     return figure
 
@@ -179,7 +180,7 @@ def _label(panels: Mapping[tuple[str, str], Axes], label: str) -> None:
         if kinds.index(kind) % MOST_COLUMNS == 0:
             axes.set_ylabel(f"{dataset}\n{label}")
         if kind == "reversal":
-            axes.set_xticks([0, 1], ["forwards", "backwards"])
+            axes.set_xticks([0, 1], ["forward", "back"])
         else:
             axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
             axes.set_xlabel("severity" if last else "")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from amfir_lib.figures.style import (
     GREY,
@@ -19,6 +20,8 @@ from amfir_lib.figures.style import (
     looks,
     styled,
 )
+
+ALIKE = 0.05  # costs that differ by less than this share count as equal
 
 
 @styled
@@ -86,7 +89,8 @@ def cost_and_accuracy(frame: pd.DataFrame) -> Figure:
             strict=True,
         ):
             x = scale * part[cost]
-            front = undominated(part[cost].to_numpy(), part["accuracy"].to_numpy())
+            steps = np.round(np.log(part[cost].to_numpy()) / ALIKE)
+            front = undominated(steps, part["accuracy"].to_numpy())
             order = front[np.argsort(part[cost].to_numpy()[front], kind="stable")]
             axes.step(x.iloc[order], part["accuracy"].iloc[order], where="post", color=GREY, linewidth=0.8, zorder=1)
             for one, place in zip(part.itertuples(), _beside(x.to_numpy()), strict=True):
@@ -96,10 +100,13 @@ def cost_and_accuracy(frame: pd.DataFrame) -> Figure:
                     marker=style.marker, elinewidth=0.7, markersize=4,
                 )  # fmt: skip
             axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.xaxis.set_minor_formatter(NullFormatter())
             axes.set_xlabel(label)
             axes.set_title(dataset)
         row[0].set_ylabel("accuracy (%)")
-    handles = [*look.values(), Look("not beaten at no higher cost", GREY, "", "-")]
+    handles = [*look.values(), Look("best at its cost", GREY, "", "-")]
     legend_below(figure, handles)
     return figure
 
