@@ -220,7 +220,8 @@ def legend_below(figure: Figure, styles: Iterable[Look]) -> None:
     handles = [
         axes.plot([], [], color=s.colour, linestyle=s.line, marker=s.marker or None, markersize=3.5)[0] for s in styles
     ]
-    figure.legend(handles, [s.label for s in styles], loc="outside lower center", ncols=len(styles) if len(styles) < 7 else 4)
+    n_columns = len(styles) if len(styles) < 7 else 4
+    figure.legend(handles, [s.label for s in styles], loc="outside lower center", ncols=n_columns)
 
 
 def spread(wanted: list[float], gap: float) -> list[float]:
