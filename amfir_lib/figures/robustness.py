@@ -139,7 +139,10 @@ def weight_curves(frame: pd.DataFrame) -> Figure:
         axes.set_ylim(0, 100)
         spared = part["spared_verdict"].iloc[-1]
         text = f"spares {looks([spared])[spared].label}" if spared else "spares neither"
-        axes.text(0.97, 0.03, text, transform=axes.transAxes, ha="right", va="bottom", fontsize=6, color="#6B6B6B")
+        axes.text(
+            0.97, 0.03, text, transform=axes.transAxes, ha="right", va="bottom", fontsize=6, color="#6B6B6B",
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.8},
+        )  # fmt: skip
     _label(panels, f"share of {look.label} (%)")
     legend_below(figure, styles.values())
     return figure
