@@ -133,7 +133,7 @@ def efficiency_claims(costs: pd.DataFrame, outcomes: Sequence[Outcomes], *, note
     found = []
     if ratios:
         holds = ratios.get(LATE, 1.0) <= EFFICIENT and ratios.get("strm_ec", 0.0) < 1
-        value = ", ".join(f"{ratio:.2g} times the multiply-adds of {_title(m)}" for m, ratio in ratios.items())
+        value = ", ".join(f"{ratio:.2f} times the multiply-adds of {_title(m)}" for m, ratio in ratios.items())
         claim = "AMFIR is computationally efficient: a query costs no more than with late fusion, and less than with "
         found.append(
             Claim("efficiency_cost", f"{claim}early fusion", f"Sec. 1, {SOURCE[5:]}", about["setting"],

@@ -21,6 +21,7 @@ from amfir_lib.figures.style import (
     styled,
 )
 
+DODGE = 0.012  # of the x axis, between two methods at one amount
 ALIKE = 0.05  # costs that differ by less than this share count as equal
 
 
@@ -45,9 +46,10 @@ def scarcity_curves(frame: pd.DataFrame, *, full: Mapping[tuple[str, str], int])
         for axes, name in zip(row, swept, strict=False):
             part = frame[(frame["dataset"] == dataset) & frame["swept"].isin(["", name])]
             part = part.assign(x=np.where(part["swept"] == "", full[dataset, name], part["n_left"]))
+            spread = part["x"].max() / part["x"].min()
             for number, key in enumerate(look):
                 own = part[part["key"] == key].sort_values("x")
-                x = own["x"] * (1 + 0.02 * (number - (len(look) - 1) / 2))
+                x = own["x"] * spread ** (DODGE * (number - (len(look) - 1) / 2))
                 axes.errorbar(
                     x, own["accuracy"], own["half_width"].fillna(0), color=look[key].colour, linestyle=look[key].line,
                     marker=look[key].marker, markersize=3, linewidth=1, elinewidth=0.5,

@@ -112,7 +112,7 @@ def cost_sentence(costs: pd.DataFrame, titles: Mapping[str, str]) -> str:
     """What AMFIR's query costs, and how little of it is AMFIR."""
     row = costs.set_index("key").loc[OWN]
     others = ", ".join(
-        f"{titles[one.key].partition(' (')[0]} {one.multiply_adds / row['multiply_adds']:.2g} times"
+        f"{titles[one.key].partition(' (')[0]} {one.multiply_adds / row['multiply_adds']:.1f} times"
         for one in costs.itertuples()
         if one.key != OWN
     )
