@@ -88,7 +88,8 @@ def collect(output_dir: Path) -> Table | None:
         found += [(claim, command_of(record)) for claim in settle(map(Claim.from_record, own))]
     if not found:
         return None
-    found += [(claim, "") for claim in untested()]
+    measured = {claim.key for claim, _ in found}
+    found += [(one, "") for one in untested() if not any(key.startswith(f"{one.key}_") for key in measured)]
     rows = [claim.to_record() | {"command": command} for claim, command in found]
     joined = statements(rows)
     data = pd.DataFrame(rows)

@@ -10,23 +10,20 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-import cv2
 import numpy as np
 import pandas as pd
 import torch
 
 from amfir_lib.data.clip_inputs import ClipInputs, centre_square
-from amfir_lib.data.flow import dense_flow, flow_windows
-from amfir_lib.data.synthetic.degradation import Degradation, degrade
-from amfir_lib.data.video import read_frames, sample_instants
+from amfir_lib.data.memory_inputs import streams_of_frames
+from amfir_lib.data.spoiling import spoil_clip
+from amfir_lib.data.video import read_frames
 from amfir_lib.evaluation import FUSED
 from amfir_lib.explore.session import Answers, Session, answers_of, material_as_read
 from amfir_lib.exports import Table
 from amfir_lib.figures.style import looks
 from amfir_lib.methods import uses_patches
 
-DARKEST = 0.95  # share of the light that is lost at darkness 1
-WIDEST_BLUR = 4.0  # px of a 112-px frame, the standard deviation at blur 1
 CHANCE_SEED = 7  # of shake and of which frames are dropped, so that a slider changes the strength and nothing else
 
 
@@ -49,20 +46,9 @@ class Knobs:
 
 def spoil(frames: np.ndarray, knobs: Knobs) -> np.ndarray:
     """Square frames uint8 (F, S, S, 3), changed in the order of the knobs; a knob at 0 changes nothing."""
-    out, side = frames, frames.shape[1]
-    if knobs.darkness:
-        out = (out * (1 - DARKEST * knobs.darkness)).astype(np.uint8)
-    if knobs.blur:
-        width = WIDEST_BLUR * knobs.blur * side / 112
-        out = np.stack([cv2.GaussianBlur(frame, (0, 0), width) for frame in out])
-    if knobs.shake:
-        out = degrade(out, Degradation("flow", "shake", knobs.shake), np.random.default_rng(CHANCE_SEED))
-    if knobs.drop:
-        lost = np.random.default_rng(CHANCE_SEED).random(len(out)) < knobs.drop
-        lost[0] = False
-        kept = np.maximum.accumulate(np.where(lost, 0, np.arange(len(out))))
-        out = out[kept]
-    return out
+    for kind, severity in asdict(knobs).items():
+        frames = spoil_clip(frames, kind, severity, np.random.default_rng(CHANCE_SEED))
+    return frames
 
 
 class WhatIf:
@@ -95,19 +81,14 @@ class WhatIf:
 
     def inputs(self, knobs: Knobs) -> tuple[np.ndarray, ClipInputs]:
         """All changed frames, and what the backbones see of them; each square at the size of its backbone."""
-        frames = spoil(self.frames, knobs)
-        instants = sample_instants(len(frames), self._n_segments)
-        sizes = {backbone.modality: backbone.input_size for backbone in self.backbones.values()}
-        rgb = np.stack([_square(frames[i], sizes.get("rgb", frames.shape[1])) for i in instants])
-        how = self._flow
-        windows = flow_windows(instants, len(frames), average=how["average"])
-        small = {i: _square(frames[i], how["size"]) for window in windows for pair in window for i in pair}
-        flow = []
-        for window in windows:
-            fields_ = [dense_flow(small[a], small[b], algorithm=how["algorithm"]) for a, b in window]
-            mean = np.mean([np.clip(field, -how["bound"], how["bound"]) for field in fields_], axis=0)
-            flow.append(_square(mean, sizes.get("flow", how["size"])))
-        return frames, ClipInputs(rgb, np.stack(flow))
+        frames, how = spoil(self.frames, knobs), self._flow
+        sizes = {"rgb": frames.shape[1], "flow": how["size"]}
+        sizes |= {backbone.modality: backbone.input_size for backbone in self.backbones.values()}
+        streams = streams_of_frames(
+            frames, dict.fromkeys(sizes), sizes=sizes, n_segments=self._n_segments, flow_size=how["size"],
+            flow_algorithm=how["algorithm"], flow_bound=how["bound"], flow_average=how["average"],
+        )  # fmt: skip
+        return frames, ClipInputs(**streams)
 
     @torch.inference_mode()
     def answer(self, inputs: ClipInputs) -> Answers:
@@ -162,11 +143,3 @@ def knobs_in_words(knobs: Knobs) -> str:
     """``darkness 0.50, shake 0.20``; ``the clip as it is`` where nothing is changed."""
     changed = [f"{name} {value:.2f}" for name, value in asdict(knobs).items() if value]
     return ", ".join(changed) or "the clip as it is"
-
-
-def _square(image: np.ndarray, size: int) -> np.ndarray:
-    """As the feature store resizes: averaging areas when it shrinks, linear when it grows."""
-    if image.shape[0] == size:
-        return image
-    shrinks = image.shape[0] > size
-    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)

@@ -213,6 +213,17 @@ def label_ends(axes: Axes, ends: dict[str, float], looks_of: dict[str, Look], *,
         )  # fmt: skip
 
 
+def legend_below(figure: Figure, styles: Iterable[Look]) -> None:
+    """One legend for all panels, below them."""
+    styles = list(styles)
+    axes = figure.axes[0]
+    handles = [
+        axes.plot([], [], color=s.colour, linestyle=s.line, marker=s.marker or None, markersize=3.5)[0] for s in styles
+    ]
+    n_columns = len(styles) if len(styles) < 7 else 4
+    figure.legend(handles, [s.label for s in styles], loc="outside lower center", ncols=n_columns)
+
+
 def spread(wanted: list[float], gap: float) -> list[float]:
     """Places at least ``gap`` apart, in the same order, as near as possible to the wanted ones (ascending).
 

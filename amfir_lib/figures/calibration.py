@@ -1,0 +1,115 @@
+"""Reliability diagrams, and who is taken for whom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from amfir_lib.confusion import Confusion
+from amfir_lib.errors import ShapeError
+from amfir_lib.figures.style import GREY, TWO_COLUMNS, PrintFigure, as_percent, check_columns, looks, styled
+
+DARKEST_RATE = 99.5  # percentile of the rates that is the end of the colour scale
+MOST_NAMES = 30  # classes whose names fit beside a panel
+
+
+@styled
+def reliability_diagram(frame: pd.DataFrame) -> Figure:
+    """Accuracy against certainty of each modality, a column a data set, a row a number of shots.
+
+    Args:
+        frame: columns ``dataset, n_shot, stream, certainty, accuracy, half_width, share``; the area of a point is its
+            share of the queries.
+    Returns:
+        The figure, 7 in wide.
+    Raises:
+        ShapeError: no rows, or a column is missing. BadParameter: shares beyond 1.
+    """
+    columns = ("certainty", "accuracy", "half_width", "share")
+    check_columns(frame, ("dataset", "n_shot", "stream", *columns), figure="reliability_diagram")
+    frame = frame.assign(**{c: as_percent(frame[c], name=c) for c in columns})
+    look = looks(frame["stream"])
+    datasets, shots = (list(dict.fromkeys(frame[c])) for c in ("dataset", "n_shot"))
+    columns_wide = max(2, len(datasets))
+    panel = TWO_COLUMNS / columns_wide
+    figure = PrintFigure(figsize=(panel * len(datasets), 0.35 + panel * len(shots)), layout="constrained")
+    grid = figure.subplots(len(shots), len(datasets), squeeze=False, sharex=True, sharey=True)
+    for row, shot in zip(grid, shots, strict=True):
+        for axes, dataset in zip(row, datasets, strict=True):
+            axes.plot([0, 100], [0, 100], color=GREY, linewidth=0.8, zorder=1)
+            for name, style in look.items():
+                own = frame[(frame["dataset"] == dataset) & (frame["n_shot"] == shot) & (frame["stream"] == name)]
+                own = own.sort_values("certainty")
+                axes.errorbar(
+                    own["certainty"], own["accuracy"], own["half_width"].fillna(0), color=style.colour,
+                    linestyle=style.line, linewidth=0.8, elinewidth=0.6, zorder=2,
+                )  # fmt: skip
+                axes.scatter(
+                    own["certainty"], own["accuracy"], s=2 * own["share"], color=style.colour, marker=style.marker,
+                    zorder=3, linewidth=0,
+                )  # fmt: skip
+            axes.set_title(f"{dataset}, {shot}-shot" if len(datasets) < 4 else f"{dataset}\n{shot}-shot")
+            axes.set_aspect("equal")
+            axes.set_xlim(0, 100)
+            axes.set_ylim(0, 100)
+        row[0].set_ylabel("accuracy (%)")
+    for axes in grid[-1]:
+        axes.set_xlabel("certainty (%)")
+    handles = [
+        grid[0, 0].plot([], [], color=s.colour, marker=s.marker, linestyle=s.line, markersize=3.5)[0]
+        for s in look.values()
+    ]
+    handles.append(grid[0, 0].plot([], [], color=GREY, linewidth=0.8)[0])
+    labels = [*(style.label for style in look.values()), "as certain as right"]
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    return figure
+
+
+@styled
+def confusion_maps(found: Sequence[Confusion]) -> Figure:
+    """How often each class is taken for each other one, classes that are confused beside each other.
+
+    Args:
+        found: one panel each; the diagonal (right answers) is left white.
+    Returns:
+        The figure, 7 in wide, one colour scale for all panels.
+    Raises:
+        ShapeError: nothing to show.
+    """
+    if not found:
+        raise ShapeError("confusion_maps got no data set; give at least one.")
+    rates = []
+    for one in found:
+        order = one.order()
+        rate = 100 * one.rate[np.ix_(order, order)]
+        np.fill_diagonal(rate, np.nan)
+        rates.append((one, order, rate))
+    top = max(float(np.nanpercentile(rate, DARKEST_RATE)) for _, _, rate in rates)
+    figure = PrintFigure(figsize=(TWO_COLUMNS, 3.7), layout="constrained")
+    panels = figure.subplots(1, max(2, len(found)), squeeze=False)[0]
+    for axes, (one, order, rate) in zip(panels, rates, strict=False):
+        image = axes.imshow(rate, cmap="viridis", vmin=0, vmax=top, interpolation="nearest")
+        axes.set_title(f"{one.dataset}, {one.n_shot}-shot, {100 * one.accuracy:.1f} % right")
+        axes.set_xlabel("taken for")
+        axes.grid(visible=False)
+        names = [_short(one.names[i]) for i in order]
+        if len(names) <= MOST_NAMES:
+            axes.set_xticks(range(len(names)), names, rotation=90, fontsize=4.5)
+            axes.set_yticks(range(len(names)), names, fontsize=4.5)
+        else:
+            axes.set_xticks([])
+            axes.set_yticks([])
+    panels[0].set_ylabel("true class")
+    for axes in panels[len(found) :]:
+        axes.set_axis_off()
+    bar = figure.colorbar(image, ax=panels[: len(found)].tolist(), location="bottom", shrink=0.5, extend="max")
+    bar.set_label("queries of the true class that are taken for the other, where both are in the episode (%)")
+    return figure
+
+
+def _short(name: str) -> str:
+    """``test_action003`` -> ``003``; other names as they are, up to 14 letters."""
+    return name.rpartition("action")[2] if "action" in name and name[-1].isdigit() else name[:14]

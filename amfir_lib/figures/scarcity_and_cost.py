@@ -1,0 +1,129 @@
+"""Accuracy against the amount of base data, and against what a query costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from amfir_lib.figures.style import (
+    GREY,
+    TWO_COLUMNS,
+    Look,
+    PrintFigure,
+    as_percent,
+    check_columns,
+    legend_below,
+    looks,
+    styled,
+)
+
+DODGE = 0.012  # of the x axis, between two methods at one amount
+ALIKE = 0.05  # costs that differ by less than this share count as equal
+
+
+@styled
+def scarcity_curves(frame: pd.DataFrame, *, full: Mapping[tuple[str, str], int]) -> Figure:
+    """Accuracy of every method against the amount of base data: a row a data set, a column what is reduced.
+
+    Args:
+        frame: columns ``dataset, swept, n_left, key, accuracy, half_width``; the rows without ``swept`` are all data.
+        full: (data set, swept) -> how much all is.
+    Returns:
+        The figure, 7 in wide.
+    """
+    check_columns(frame, ("dataset", "swept", "n_left", "key", "accuracy", "half_width"), figure="scarcity_curves")
+    frame = frame.assign(**{c: as_percent(frame[c], name=c) for c in ("accuracy", "half_width")})
+    look = looks(frame["key"])
+    datasets = list(dict.fromkeys(frame["dataset"]))
+    swept = [name for name in dict.fromkeys(frame["swept"]) if name]
+    figure = PrintFigure(figsize=(TWO_COLUMNS, 0.4 + 2.1 * len(datasets)), layout="constrained")
+    axes_of = figure.subplots(len(datasets), max(1, len(swept)), squeeze=False, sharey="row")
+    for row, dataset in zip(axes_of, datasets, strict=True):
+        for axes, name in zip(row, swept, strict=False):
+            part = frame[(frame["dataset"] == dataset) & frame["swept"].isin(["", name])]
+            part = part.assign(x=np.where(part["swept"] == "", full[dataset, name], part["n_left"]))
+            spread = part["x"].max() / part["x"].min()
+            for number, key in enumerate(look):
+                own = part[part["key"] == key].sort_values("x")
+                x = own["x"] * spread ** (DODGE * (number - (len(look) - 1) / 2))
+                axes.errorbar(
+                    x, own["accuracy"], own["half_width"].fillna(0), color=look[key].colour, linestyle=look[key].line,
+                    marker=look[key].marker, markersize=3, linewidth=1, elinewidth=0.5,
+                )  # fmt: skip
+            axes.set_xscale("log")
+            ticks = sorted(set(part["x"]))
+            axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+            axes.set_xticks([], minor=True)
+            axes.set_xlabel(f"{name} in training")
+            axes.set_title(dataset)
+        row[0].set_ylabel("accuracy (%)")
+    legend_below(figure, look.values())
+    return figure
+
+
+@styled
+def cost_and_accuracy(frame: pd.DataFrame) -> Figure:
+    """Accuracy against what a query costs, with the line of methods that none beats at no higher cost.
+
+    Args:
+        frame: columns ``dataset, key, accuracy, half_width, multiply_adds, query_ms``.
+    Returns:
+        The figure, 7 in wide: a row a data set, multiply-adds of the method at the left, all milliseconds at the right.
+    """
+    columns = ("dataset", "key", "accuracy", "half_width", "multiply_adds", "query_ms")
+    check_columns(frame, columns, figure="cost_and_accuracy")
+    frame = frame.assign(**{c: as_percent(frame[c], name=c) for c in ("accuracy", "half_width")})
+    look = looks(frame["key"])
+    datasets = list(dict.fromkeys(frame["dataset"]))
+    figure = PrintFigure(figsize=(TWO_COLUMNS, 0.4 + 2.1 * len(datasets)), layout="constrained")
+    for row, dataset in zip(figure.subplots(len(datasets), 2, squeeze=False, sharey="row"), datasets, strict=True):
+        part = frame[frame["dataset"] == dataset]
+        for axes, (cost, label, scale) in zip(
+            row,
+            (
+                ("multiply_adds", "multiply-adds a query, without backbones (millions)", 1e-6),
+                ("query_ms", "milliseconds a query, reading the clip included", 1.0),
+            ),
+            strict=True,
+        ):
+            x = scale * part[cost]
+            steps = np.round(np.log(part[cost].to_numpy()) / ALIKE)
+            front = undominated(steps, part["accuracy"].to_numpy())
+            order = front[np.argsort(part[cost].to_numpy()[front], kind="stable")]
+            axes.step(x.iloc[order], part["accuracy"].iloc[order], where="post", color=GREY, linewidth=0.8, zorder=1)
+            for one, place in zip(part.itertuples(), _beside(x.to_numpy()), strict=True):
+                style = look[one.key]
+                axes.errorbar(
+                    place, one.accuracy, 0 if np.isnan(one.half_width) else one.half_width, color=style.colour,
+                    marker=style.marker, elinewidth=0.7, markersize=4,
+                )  # fmt: skip
+            axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.xaxis.set_minor_formatter(NullFormatter())
+            axes.set_xlabel(label)
+            axes.set_title(dataset)
+        row[0].set_ylabel("accuracy (%)")
+    handles = [*look.values(), Look("best at its cost", GREY, "", "-")]
+    legend_below(figure, handles)
+    return figure
+
+
+def undominated(cost: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
+    """Positions of the points than which no other is as cheap and as accurate, and better in one of both."""
+    better = (cost[:, None] >= cost) & (accuracy[:, None] <= accuracy)  # [i, j]: j is no worse than i
+    strictly = (cost[:, None] > cost) | (accuracy[:, None] < accuracy)
+    return np.flatnonzero(~(better & strictly).any(1))
+
+
+def _beside(x: np.ndarray) -> np.ndarray:
+    """The same places, equal ones (within a per cent) moved apart by 4 %."""
+    moved = x.astype(float).copy()
+    for i in range(len(x)):
+        ties = np.flatnonzero(np.abs(x - x[i]) <= 0.01 * x[i])
+        moved[i] = x[i] * 1.04 ** (float(np.searchsorted(ties, i)) - (len(ties) - 1) / 2)
+    return moved

@@ -1,0 +1,235 @@
+"""Spoilt clips and what methods say about them, training on less, and counting what a query costs.
+
+Answers about unspoilt clips are compared exactly with the evaluation; features that a method reads from the cache and
+those computed directly agree to the last bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from toy_clips import ToyBackbone, moving_frames
+from toy_tables import QUICK, toy_material
+
+from amfir_lib.data.clip_inputs import centre_square, clip_inputs
+from amfir_lib.data.dense_inputs import read_dense_streams
+from amfir_lib.data.features import extract_stores
+from amfir_lib.data.manifest import COLUMNS, Dataset
+from amfir_lib.data.memory_inputs import streams_of_frames
+from amfir_lib.data.spoiling import SPOILINGS, spoil_clip, spoiling_rng
+from amfir_lib.data.video import read_frames, write_video
+from amfir_lib.errors import BadParameter, TooFewVideos, UnknownName
+from amfir_lib.evaluation import evaluate
+from amfir_lib.experiments import Material, Run, TestCell, run_all
+from amfir_lib.feature_table import Whitening
+from amfir_lib.robustness import scarcity
+from amfir_lib.robustness.conditions import CLEAN, Condition, missing_conditions, spoilt_conditions
+from amfir_lib.robustness.counting import multiply_adds, peak_bytes
+from amfir_lib.robustness.outcomes import ask_methods
+from amfir_lib.robustness.spoilt_clips import chosen_clips, spoil_clips
+from amfir_lib.training import Training
+
+CELL = TestCell(n_way=3, n_shot=2, n_query=2, n_episodes=8)
+BRIEF = Training(n_way=2, shots=(1,), n_query=1, steps=2, episodes_per_step=1, validate_every=2, n_val_episodes=4)
+SPLITS = {"a": "train", "b": "train", "c": "train", "d": "val", "e": "val", "f": "test", "g": "test", "h": "test"}
+HOW = {"n_segments": 8, "flow_size": 48, "flow_algorithm": "dis", "flow_bound": 20.0}
+
+
+@pytest.fixture(scope="module")
+def backbones():
+    return {"rgb": ToyBackbone("rgb"), "flow": ToyBackbone("flow")}
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory, backbones):
+    """Eight classes of five small clips, each by a person of its own."""
+    root, rng, rows = tmp_path_factory.mktemp("clips"), np.random.default_rng(3), []
+    for label, split in SPLITS.items():
+        for take in range(5):
+            name = f"{label}{take}"
+            write_video(root / f"{name}.avi", moving_frames(rng, step=1 + take % 3))
+            rows.append((name, f"{name}.avi", f"class_{label}", split, name, 10, 12.0, 48, 48))
+    dataset = Dataset("toy", root, pd.DataFrame(rows, columns=[*COLUMNS]), synthetic=True)
+    return Material(dataset, extract_stores(dataset, backbones, cache_dir=root / "cache", flow_size=48))
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def results(material, cache):
+    runs = [Run(material, name, training=BRIEF) for name in ("amfir", "protonet", "protonet_f", "protonet_lf")]
+    return run_all(runs, [], cache_dir=cache)
+
+
+@pytest.fixture(scope="module")
+def clips(material, backbones, cache):
+    rows = chosen_clips(material, clips_per_class=5, n_needed=4)
+    return spoil_clips(material, backbones, rows, spoilt_conditions(["blur", "drop"], [0.5, 1.0]), cache_dir=cache)
+
+
+def frames_of(seed: int = 0) -> np.ndarray:
+    return moving_frames(np.random.default_rng(seed), n_frames=12, step=2)
+
+
+@pytest.mark.parametrize("kind", SPOILINGS)
+def test_a_clip_is_spoilt_more_the_more_severe(kind):
+    frames = frames_of()
+    levels = (0, 0.3, 1) if SPOILINGS[kind].graded else (0, 1)
+    spoilt = [spoil_clip(frames, kind, level, spoiling_rng(kind, "clip")) for level in levels]
+    away = [np.abs(one.astype(float) - frames).mean() for one in spoilt]
+    assert away[0] == 0 and all(a < b for a, b in zip(away, away[1:], strict=False))
+    assert all(one.shape == frames.shape and one.dtype == np.uint8 for one in spoilt)
+
+
+def test_slow_motion_moves_less_from_frame_to_frame_and_keeps_the_middle():
+    ramp = np.repeat(np.arange(0, 240, 20, dtype=np.uint8), 16 * 16 * 3).reshape(12, 16, 16, 3)
+    slow = spoil_clip(ramp, "slow", 1.0, np.random.default_rng(0))[:, 0, 0, 0].astype(float)
+    np.testing.assert_allclose(np.diff(slow), 5, atol=1)  # a quarter of 20, rounded to grey levels
+    assert slow.mean() == pytest.approx(ramp[:, 0, 0, 0].mean(), abs=1)
+
+
+def test_unknown_kinds_and_impossible_severities_are_refused():
+    with pytest.raises(UnknownName, match="darkness"):
+        spoil_clip(frames_of(), "darknes", 0.5, np.random.default_rng(0))
+    with pytest.raises(BadParameter, match="between 0 and 1"):
+        spoilt_conditions(["blur"], [1.5])
+    with pytest.raises(BadParameter, match="each once"):
+        spoilt_conditions(["blur"], [0.0])
+    assert [c.severity for c in spoilt_conditions(["reversal"], [0.3, 1.0])] == [1.0]
+
+
+@pytest.mark.parametrize("average", [1, 3])
+def test_frames_in_memory_are_read_like_a_file(tmp_path, average):
+    write_video(tmp_path / "clip.avi", frames_of())
+    frames = centre_square(read_frames(tmp_path / "clip.avi"))
+    how = HOW | {"flow_average": average}
+    sizes = {"rgb": 20, "flow": 24}
+    found = streams_of_frames(frames, dict.fromkeys(sizes), sizes=sizes, **how)
+    for stream, size in sizes.items():
+        expected = getattr(clip_inputs(tmp_path / "clip.avi", size=size, **how), stream)
+        np.testing.assert_array_equal(found[stream], expected)
+    counts = {"rgb": None, "flow": 9}
+    dense = streams_of_frames(frames, counts, sizes=sizes, **how)
+    for stream, expected in read_dense_streams(tmp_path / "clip.avi", counts, sizes=sizes, **how).items():
+        np.testing.assert_array_equal(dense[stream], expected)
+
+
+def test_spoilt_features_are_those_of_the_spoilt_frames(material, backbones, clips):
+    condition, place = Condition("blur", 0.5), 3
+    name = material.dataset.manifest["clip_id"].iloc[clips.rows[place]]
+    frames = centre_square(read_frames(material.dataset.clip_path(clips.rows[place])))
+    spoilt = spoil_clip(frames, "blur", 0.5, spoiling_rng("blur", name))
+    sizes = dict.fromkeys(("rgb", "flow"), 16)
+    streams = streams_of_frames(spoilt, dict.fromkeys(sizes), sizes=sizes, **HOW)
+    found = clips.features(condition, patches=True, whiten=False)
+    for m, backbone in backbones.items():
+        np.testing.assert_array_equal(found[m][place].numpy(), backbone.features(streams[m][None])[0])
+    pooled = clips.features(condition, patches=False, whiten=False)["rgb"]
+    assert torch.equal(pooled, found["rgb"].float().mean(2, keepdim=True))
+
+
+def test_spoilt_clips_are_computed_once_and_a_lost_file_again(material, backbones, clips, cache):
+    wanted = spoilt_conditions(["blur", "drop"], [0.5, 1.0])
+    files = sorted(clips.folder.glob("*/shard-*.npz"))
+    assert len(files) == len(wanted)
+    before = {path: path.stat().st_mtime_ns for path in files}
+    files[0].write_bytes(b"damaged")
+    spoil_clips(material, backbones, clips.rows, wanted, cache_dir=cache)
+    after = {path: path.stat().st_mtime_ns for path in files}
+    assert [path for path in files if after[path] != before[path]] == [files[0]]
+
+
+def test_too_few_clips_a_class_are_refused(material):
+    with pytest.raises(TooFewVideos, match="clips_per_class is 3"):
+        chosen_clips(material, clips_per_class=3, n_needed=4)
+
+
+def test_sound_queries_are_answered_as_in_the_evaluation(material, results, clips, cache):
+    (found,) = ask_methods(results, clips, [Condition("blur", 1.0)], [CELL], cache_dir=cache)
+    table = material.table()
+    episodes = CELL.episodes(table)  # all test clips are chosen, so that these are the same episodes
+    for result in results:
+        expected = evaluate(result.method(), table, episodes)
+        np.testing.assert_allclose(found.of(result.run.method), expected.accuracy, rtol=1e-6)
+    weight, group = (found.of("amfir", CLEAN, name) for name in ("weight", "group"))
+    c = evaluate(results[0].method(), table, episodes).certainty
+    np.testing.assert_allclose(weight, (c["rgb"] / (c["rgb"] + c["flow"])).mean(1), rtol=1e-5)
+    assert ((group >= 0) & (group <= 1)).all()
+
+
+def test_without_a_modality_everywhere_the_other_one_decides(material, results, clips, cache):
+    gone = missing_conditions(material.dataset.modalities)
+    (found,) = ask_methods(results, clips, gone, [CELL], cache_dir=cache)
+    for missing, left, alone in (("rgb", "flow", "protonet_f"), ("flow", "rgb", "protonet")):
+        everywhere = Condition(f"without {missing}", 1.0, "all")
+        np.testing.assert_array_equal(found.of("amfir", everywhere), found.of("amfir", CLEAN, left))
+        np.testing.assert_array_equal(found.of("protonet_lf", everywhere), found.of(alone))
+        np.testing.assert_array_equal(found.of(alone, everywhere), found.of(alone))
+
+
+def test_less_base_data_is_a_part_of_more_and_changes_nothing_else(tmp_path):
+    whole = toy_material(tmp_path)
+    few, fewer = (scarcity.reduce_base(whole, scarcity.Amount(scarcity.CLASSES, n)) for n in (4, 3))
+    rows = [set(one.layout().rows("train")) for one in (fewer, few, whole)]
+    assert rows[0] < rows[1] < rows[2] and len(few.layout().base_classes) == 4
+    for split in ("val", "test"):
+        np.testing.assert_array_equal(few.layout().rows(split), whole.layout().rows(split))
+    clips = scarcity.reduce_base(whole, scarcity.Amount(scarcity.CLIPS, 2)).layout()
+    assert np.unique(clips.labels[clips.rows("train")], return_counts=True)[1].tolist() == [2] * 6
+    assert scarcity.reduce_base(whole, scarcity.EVERYTHING) is whole
+    assert few.identity != fewer.identity != whole.identity
+
+
+def test_whitening_learns_from_the_clips_that_are_left(tmp_path):
+    few = scarcity.reduce_base(toy_material(tmp_path), scarcity.Amount(scarcity.CLASSES, 3))
+    raw = replace(few, whiten=False).table()
+    expected = Whitening.fit(raw)(raw.features)
+    for m, values in few.table().features.items():
+        assert torch.equal(values, expected[m])
+
+
+def test_training_episodes_shrink_with_the_clips_of_a_class():
+    settings = Training(shots=(1, 5), n_query=5)
+    less = scarcity.reduced_training(settings, scarcity.Amount(scarcity.CLIPS, 6))
+    assert (less.shots, less.n_query) == ((1, 2), 2)
+    assert scarcity.reduced_training(settings, scarcity.Amount(scarcity.CLASSES, 6)) is settings
+
+
+def test_runs_on_less_are_tested_on_the_same_episodes(tmp_path):
+    whole = toy_material(tmp_path)
+    amounts = scarcity.amounts_of(whole, base_classes=[4, 99], base_clips=[4], n_way=3)
+    assert amounts == [scarcity.EVERYTHING, scarcity.Amount(scarcity.CLASSES, 4), scarcity.Amount(scarcity.CLIPS, 4)]
+    series = [SimpleNamespace(method="protonet", runs=lambda m, t, s: [Run(m, "protonet", training=t, seed=0)])]
+    cell = TestCell(n_way=3, n_shot=1, n_query=2, n_episodes=20)
+    (found,) = scarcity.train_on_less(whole, series, QUICK, [cell], amounts, seeds=[0], cache_dir=tmp_path / "cache")
+    assert found.conditions == amounts and found.of("protonet", amounts[1]).shape == (20,)
+    with pytest.raises(BadParameter, match="too few for 3-way"):
+        scarcity.amounts_of(whole, base_classes=[2], base_clips=[], n_way=3)
+
+
+def test_multiply_adds_are_those_of_the_textbook():
+    a, b = torch.zeros(3, 4, 5), torch.zeros(3, 5, 6)
+    assert multiply_adds(lambda: a @ b) == 3 * 4 * 5 * 6
+    assert multiply_adds(lambda: torch.cdist(a, b.mT.contiguous())) == 3 * 4 * 6 * 5
+    frame, kernels = torch.zeros(1, 2, 8, 8), torch.zeros(3, 2, 3, 3)
+    assert multiply_adds(lambda: torch.nn.functional.conv2d(frame, kernels, padding=1)) == 3 * 8 * 8 * 2 * 9
+
+
+def test_the_peak_counts_what_lives_at_the_same_time():
+    def call():
+        first = torch.zeros(1000)
+        second = first + 1
+        del first
+        view = second.view(10, 100)
+        del second
+        return view * 2
+
+    assert peak_bytes(call) == 2 * 4000
