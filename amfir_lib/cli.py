@@ -21,10 +21,7 @@ if TYPE_CHECKING:
 COMMANDS = ("run", "test", "lab", "doctor", "check", "cache", "clean")
 FIRST_NOTEBOOK = "00_tour.ipynb"  # what Lab opens
 # Lab asks the network for news and updates, and a person whether it may; the versions are pinned here anyway.
-OFFLINE_LAB = {
-    "--LabApp.news_url": "None",
-    "--LabApp.check_for_updates_class": "jupyterlab.NeverCheckForUpdate",
-}
+QUIET_LAB = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
 USAGE_ERRORS = (BadParameter, UnknownName, UnknownParameter, DataNotFound)
 
 
@@ -281,18 +278,19 @@ def _lab(arguments: list[str]) -> NoReturn:
     from amfir_lib.config import Config
     from amfir_lib.housekeeping import tag_cache
     from amfir_lib.running.supervise import python_path, write_kernel_spec
-    from amfir_lib.storage import digest_of
+    from amfir_lib.storage import digest_of, write_json
 
     cache_dir = Config.from_notebook({}).cache_dir
     tag_cache(cache_dir)
     folder = cache_dir / "jupyter" / digest_of(sys.executable)
     write_kernel_spec(folder)
-    places = filter(None, [str(folder), os.environ.get("JUPYTER_PATH", "")])
-    environment = os.environ | {"JUPYTER_PATH": os.pathsep.join(places), "PYTHONPATH": python_path()}
+    write_json(folder / "labconfig" / "page_config.json", QUIET_LAB)
+    environment = os.environ | {"PYTHONPATH": python_path()}
+    for name in ("JUPYTER_PATH", "JUPYTER_CONFIG_PATH"):  # kernels, settings
+        environment[name] = os.pathsep.join(filter(None, [str(folder), os.environ.get(name, "")]))
     usual = {
         "--ServerApp.root_dir": str(paths.REPOSITORY),
         "--LabApp.default_url": f"/lab/tree/notebooks/{FIRST_NOTEBOOK}",
-        **OFFLINE_LAB,
     }
     given = {argument.partition("=")[0] for argument in arguments}
     options = [f"{name}={value}" for name, value in usual.items() if name not in given]

@@ -26,6 +26,7 @@ from amfir_lib.variants import TABLE
 FILE = "GUIDE.md"
 MAIN_COLUMNS = ("accuracy", "difference")  # shares whose interval is in half_width
 MAIN_SERIES = "AMFIR"
+KEYS = ("key",)  # names for programs, beside the titles for readers
 
 
 def write(output_dir: Path, notebooks_dir: Path, *, command: str = "./run_all.sh") -> Path:
@@ -87,7 +88,10 @@ def _exports(
 ) -> list[dict[str, str]]:
     rows = []
     for name, notebook in notebooks.items():
-        names = dict.fromkeys(str(Path(made).with_suffix("")) for made in notebook.makes)
+        made_here = records.get(name, {}).get(
+            "exports", {}
+        )  # a notebook may make more than it promises for every data set
+        names = dict.fromkeys(str(Path(made).with_suffix("")) for made in (*notebook.makes, *made_here))
         tables = ", ".join(f"`{Path(made).name}`" for made in names if made.startswith("tables/"))
         for made in names:
             table = output_dir / f"{made}.csv"
@@ -114,7 +118,7 @@ def expected_value(path: Path) -> str:
         return size
     own = frame[(frame.select_dtypes(exclude="number") == MAIN_SERIES).any(axis=1)]
     row = (own if len(own) else frame).iloc[0]
-    key = key_columns(frame)
+    key = [column for column in key_columns(frame) if column not in KEYS]
     where = ", ".join(f"{row[column]}-shot" if column == "n_shot" else str(row[column]) for column in key)
     value = percent(row[main], row.get("half_width"), signed=main == "difference")
     return f"{where}: {main} {value} {'points' if main == 'difference' else '%'} ({size})"

@@ -63,7 +63,7 @@ NOTEBOOK_PARAMETERS = (
              "all trained methods in `variant_difference`; `learning_curves`: is anything cut off early?"),
     Ablation("number of training seeds", "02_training", "n_seeds", ("5", "10"),
              "`seed_sd` in `accuracy`; `variant_difference`: how far the mean of three seeds was off"),
-    Ablation("backbone", "02_training", "backbone", ("efficientnet_lite0", "compact"),
+    Ablation("backbone", "02_training", "backbone", ("efficientnet_lite0", "compact_blurred"),
              "all methods in `variant_difference`, nearest mean first"),
     Ablation("flow algorithm", "02_training", "flow_algorithm", ("farneback", "tvl1"),
              "ProtoNet-F and AMFIR in `variant_difference`", decision="B8"),

@@ -101,6 +101,7 @@ def test_a_reader_shows_the_claims_of_one_verdict_only(chromium, study, tmp_path
 def test_nothing_sticks_out_of_a_phone_screen_and_every_picture_is_drawn(chromium, index, tmp_path):  # noqa: F811
     page, _ = open_page(chromium, index, **PHONE)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.evaluate("[...document.images].forEach(picture => { picture.loading = 'eager' })")
     pictures = page.evaluate("Promise.all([...document.images].map(i => i.decode().then(() => i.naturalWidth)))")
     assert pictures and min(pictures) > 0
     page.screenshot(path=tmp_path / "phone.png")

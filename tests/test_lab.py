@@ -135,6 +135,8 @@ def test_the_tour_runs_in_lab_and_its_menus_and_sliders_answer(lab, chromium, re
     page.locator(".jp-Notebook").wait_for()  # the tour is open without a click
     assert page.locator(".lm-TabBar-tabLabel", has_text=FIRST_NOTEBOOK).count() >= 1
     page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').first.wait_for()
+    page.locator(".jp-Cell").first.wait_for()
+    assert page.get_by_text("Jupyter news").count() == 0  # nobody is asked for anything
     page.screenshot(path=folder / "lab-opened.png")
 
     menu(page, "Run", "Run All Cells")
@@ -150,7 +152,7 @@ def test_the_tour_runs_in_lab_and_its_menus_and_sliders_answer(lab, chromium, re
     widget(page, "show").locator("select").select_option(label="degraded clips")
     explorer.locator(".amfir-page", has_text="degraded:").wait_for()
     assert explorer.locator(".amfir-page img").count() > 10
-    explorer.screenshot(path=folder / "explorer.png")
+    page.screenshot(path=folder / "explorer.png")
 
     panel = page.locator(".widget-vbox", has=page.locator('label:text-is("darkness")')).last
     panel.scroll_into_view_if_needed()

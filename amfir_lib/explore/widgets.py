@@ -75,6 +75,7 @@ class EpisodeExplorer:
         self.session, self.table = session, query_table(session)
         self.only.unobserve(self._filter, "value")
         self.only.options = [("all episodes", EVERY_EPISODE), *((str(e), e) for e in range(len(session.episodes)))]
+        self.only.value = EVERY_EPISODE
         self.only.observe(self._filter, "value")
         self._filter()
 
