@@ -14,11 +14,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from amfir_lib.errors import TrainingDiverged
-from amfir_lib.evaluation import QueryResults
+from amfir_lib.evaluation import QueryResults, evaluate
 from amfir_lib.feature_table import FeatureTable
 from amfir_lib.methods import DataFacts, Method, build_method, title_of
 from amfir_lib.storage import atomic_write, read_json, write_json
-from amfir_lib.training import train
+from amfir_lib.training import Training, train, validation_episodes
 
 if TYPE_CHECKING:
     from amfir_lib.runs import Run, TestCell
@@ -66,10 +66,12 @@ def train_run(run: Run, table: FeatureTable, folder: Path, cache_dir: Path) -> N
             state |= {f"parts.{part.run.method}.{name}": values for name, values in own.items()}
         method.load_state_dict(state)
         history, validation = pd.DataFrame(), pd.DataFrame()
-        outcome = {"seconds": sum(part.record["seconds"] for part in parts), "best_step": None, "val_accuracy": None}
+        outcome = {"seconds": sum(part.record["seconds"] for part in parts), "best_step": None}
+        outcome["val_accuracy"] = _validation_accuracy(method, table, run.training)
     elif not list(method.parameters()):  # nothing to learn
         state, history, validation = method.state_dict(), pd.DataFrame(), pd.DataFrame()
-        outcome = {"seconds": 0.0, "best_step": None, "val_accuracy": None}
+        outcome = {"seconds": 0.0, "best_step": None}
+        outcome["val_accuracy"] = _validation_accuracy(method, table, run.training)
     else:
         try:
             trained = train(method, table, run.training, seed=run.seed, checkpoint=folder / "checkpoint.pt")
@@ -88,6 +90,12 @@ def train_run(run: Run, table: FeatureTable, folder: Path, cache_dir: Path) -> N
     record |= {"parameters": n_parameters, "device": device} | outcome
     write_json(folder / "record.json", record | {"step_seconds": outcome["seconds"] / max(1, run.training.steps)})
     (folder / "checkpoint.pt").unlink(missing_ok=True)
+
+
+def _validation_accuracy(method: Method, table: FeatureTable, settings: Training) -> float:
+    """Mean over shots on the validation episodes, as for a trained method at the step that is kept."""
+    episodes = validation_episodes(table, settings).values()
+    return float(np.mean([evaluate(method, table, one).accuracy.mean() for one in episodes]))
 
 
 def _untrained(run: Run) -> Method:

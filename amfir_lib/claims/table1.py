@@ -20,10 +20,7 @@ CLAIM_METHODS = ("amfir", "amfar", "strm_ec", "protonet", "protonet_f", "protone
 
 
 def best_on_validation(results: Iterable[RunResult], methods: Iterable[str]) -> dict[str, str]:
-    """Data set -> the one of the methods with the best validation accuracy, mean over seeds (and class folds).
-
-    Methods that are assembled from trained ones have no validation accuracy of their own and are not chosen.
-    """
+    """Data set -> the one of the methods with the best validation accuracy, mean over seeds (and class folds)."""
     methods = set(methods)
     found: dict[str, dict[str, list[float]]] = {}
     for result in results:
