@@ -30,10 +30,9 @@ def summarise_comparison(
             )
         own = _own(selection, dataset)
         cal = calibration[(calibration["dataset"] == dataset) & (calibration["method"] == "AMFIR")]
-        confidence = cal.groupby("stream", sort=False)["overconfidence"].mean()
         lines.append(
             f"free energy picks the right modality in {percent(own['hit_rate_free_energy'])} % of the decidable "
-            f"queries, certainty in {percent(own['hit_rate_certainty'])} %"
+            f"queries, certainty in {percent(own['hit_rate_certainty'])} % (mean over the shots)"
         )
         if "degraded_auroc_free_energy" in own and np.isfinite(own["degraded_auroc_free_energy"]):
             lines.append(
@@ -42,8 +41,11 @@ def summarise_comparison(
                 f"{own['degraded_auroc_certainty']:.2f} by certainty"
             )
         lines.append(
-            "mean certainty exceeds accuracy by "
-            + " and ".join(f"{percent(value, signed=True)} points ({stream})" for stream, value in confidence.items())
+            "mean certainty minus accuracy is "
+            + ", ".join(
+                f"{percent(row['overconfidence'], signed=True)} points ({row['stream']}, {row['n_shot']}-shot)"
+                for _, row in cal.iterrows()
+            )
         )
         paragraphs.append(f"**{dataset}**: " + "; ".join(lines) + ".")
     return "\n\n".join(paragraphs)

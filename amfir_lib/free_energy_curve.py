@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -106,12 +107,10 @@ def sentences(frame: pd.DataFrame, *, plateau: float) -> str:
         own = total.loc[(dataset, "AMFIR")]
         moved = own["settled"] - own["start"]
         course = "stays" if abs(moved) < SMALL else "falls" if moved < 0 else "rises"
-        calms = own["late_fluctuation"] < own["early_fluctuation"]
         text = (
             f"On **{dataset}** AMFIR's free energy {course}: it starts at {own['start']:.2f} nats and settles at "
-            f"{own['settled']:.2f}, fluctuating {'less' if calms else 'no less'} in the last quarter of training "
-            f"({own['late_fluctuation']:.3f}) than in the first ({own['early_fluctuation']:.3f}); "
-            f"the paper prints about {plateau:.1f} on real data."
+            f"{own['settled']:.2f}; it fluctuates by {own['early_fluctuation']:.3f} in the first quarter of training "
+            f"and by {own['late_fluctuation']:.3f} in the last; the paper prints about {plateau:.1f} on real data."
         )
         without = total["settled"].get((dataset, "no distillation"))
         if without is not None:
@@ -130,7 +129,7 @@ def sentences(frame: pd.DataFrame, *, plateau: float) -> str:
                 text += f": levels that lie {started:.2f} nats apart at the start and {moved:.2f} at the end"
             text += "."
         parts.append(text)
-    return "\n\n".join(parts)
+    return re.sub(r"(?<!\w)-(?=\d)", "−", "\n\n".join(parts))
 
 
 def _compared(value: float, other: float) -> str:

@@ -28,7 +28,9 @@ def named(one):
 
 FALLING = [-1.6, -3.0, -2.2, -3.0, -3.5, -3.8, -3.9, -4.0, -4.0]
 RESULTS = [result("AMFIR", FALLING, seed=seed) for seed in range(3)]
-RESULTS += [result("no distillation", np.array(FALLING) / 2, seed=seed) for seed in range(3)]
+RESULTS += [
+    result("no distillation", np.array(FALLING) / 2, seed=seed, gap=(0.2, 0.6 + 0.01 * seed)) for seed in range(3)
+]
 
 
 def claims(results):
@@ -50,6 +52,13 @@ def test_a_curve_that_rises_and_settles_elsewhere_contradicts_them():
     assert found["free_energy_plateau"].verdict == FAILS
     assert found["selection_less_uncertain"].verdict == FAILS
     assert "free_energy_by_distillation" not in found
+
+
+def test_a_gap_that_widens_more_without_distillation_is_not_its_doing():
+    without = [result("no distillation", FALLING, seed=seed, gap=(0.2, 2.0 + 0.1 * seed)) for seed in range(3)]
+    found = claims([*RESULTS[:3], *without])
+    assert found["selection_less_uncertain"].verdict == HOLDS
+    assert found["less_uncertain_by_distillation"].verdict == FAILS
 
 
 def test_one_seed_decides_nothing_but_shows_the_value():

@@ -46,18 +46,18 @@ def test_a_curve_settles_at_the_mean_of_its_last_quarter():
 
 def test_the_sentences_follow_the_numbers():
     text = sentences(summary(curves(RESULTS, series=named), RESULTS, series=named), plateau=-4.0)
-    assert "falls: it starts at -2.00 nats and settles at -3.97, fluctuating less" in text
-    assert "it settles at -3.50, higher than with it" in text
+    assert "falls: it starts at −2.00 nats and settles at −3.97; it fluctuates by 1.750 in the first quarter" in text
+    assert "it settles at −3.50, higher than with it" in text
     rising = [result("AMFIR", [-3.0, -2.9, -2.8, -2.7, -2.6, -2.5, -2.4, -2.3, -1.0])]
     found = summary(curves(rising, series=named), rising, series=named)
-    assert "rises: it starts at -3.50" in sentences(found, plateau=-4.0)
+    assert "rises: it starts at −3.50" in sentences(found, plateau=-4.0)
 
 
 def test_fixed_temperatures_are_compared_at_the_start_and_at_the_end():
     fixed = [result("1/τ = 5, fixed", [-1.0] + [-2.0] * 8), result("1/τ = 20, fixed", [-3.0] + [-2.1] * 8)]
     frame = summary(curves(RESULTS + fixed, series=named), RESULTS + fixed, series=named)
     text = sentences(frame, plateau=-4.0)
-    assert "from -1.50 to -2.50 (1/τ = 5, fixed), from -3.50 to -2.60 (1/τ = 20, fixed)" in text
+    assert "from −1.50 to −2.50 (1/τ = 5, fixed), from −3.50 to −2.60 (1/τ = 20, fixed)" in text
     assert "2.00 nats apart at the start and 0.10 at the end" in text
 
 
