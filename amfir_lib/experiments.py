@@ -26,6 +26,8 @@ from amfir_lib.storage import atomic_write, read_json
 
 __all__ = ["Material", "Run", "RunResult", "Series", "TestCell", "cell_name", "name_of", "run_all", "why_computed"]
 
+MOST_NAMES = 4  # of runs, in a line that says why they are computed
+
 
 def run_all(
     runs: Sequence[Run],
@@ -55,15 +57,23 @@ def run_all(
     for stage in (parts, {key: run for key, run in wanted.items() if key not in parts}):
         open_runs = [run for run in stage.values() if not is_done(run, cells, cache_dir)]
         n_found += len(stage) - len(open_runs)
-        for run in open_runs:
-            reason = why_computed(run, cache_dir)
-            print(f"{run.item_name}: {reason}")
+        _say_why(open_runs, cache_dir)
         work = partial(_execute, cells=tuple(cells), cache_dir=cache_dir, device=device)
         open_runs.sort(key=lambda run: run.material.dataset.name)  # neighbours share the features in a worker's memory
         map_parallel(work, open_runs, n_jobs=n_jobs if device == "cpu" else 1, description=description, unit="run")
     n_all = len(parts.keys() | wanted.keys())
     print(f"runs: {n_all - n_found} computed, {n_found} found in the cache")
     return [load_result(run, cells, cache_dir) for run in runs]
+
+
+def _say_why(open_runs: Sequence[Run], cache_dir: Path) -> None:
+    """One line for each reason, with the runs that it holds for."""
+    names: dict[str, list[str]] = {}
+    for run in open_runs:
+        names.setdefault(why_computed(run, cache_dir), []).append(run.item_name)
+    for reason, own in names.items():
+        more = f" and {len(own) - MOST_NAMES} more" if len(own) > MOST_NAMES else ""
+        print(f"{', '.join(own[:MOST_NAMES])}{more}: {reason}")
 
 
 def why_computed(run: Run, cache_dir: Path) -> str:
