@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from toy_results import CELL, EPISODES, N_CLASSES, TABLE, fold_of, result
 
+from amfir_lib import tables
 from amfir_lib.errors import BadParameter, UnknownName
 from amfir_lib.evaluation import QueryResults
 from amfir_lib.experiments import TestCell
@@ -174,3 +175,14 @@ def test_percentages_show_what_does_not_exist_as_a_dash():
     assert percent(0.5, float("nan")) == "50.0"
     assert percent(float("nan")) == "–"
     assert isinstance(pd.Series([percent(0.1)]).iloc[0], str)
+
+
+def test_methods_that_are_cut_off_or_best_untrained_are_named():
+    rows = [("A", step, value) for step, value in ((0, 0.3), (50, 0.5), (100, 0.52))]
+    rows += [("B", step, value) for step, value in ((0, 0.4), (50, 0.3), (100, 0.35))]
+    curves = pd.DataFrame(rows, columns=["series", "step", "value"]).assign(dataset="toy", seed=0, column="accuracy")
+    kept = pd.DataFrame({"dataset": "toy", "series": ["A", "B"], "seed": 0, "step": [100, 0]})
+    text = tables.cut_off_sentence(curves, kept)
+    assert "A (toy +2.0). Best before any training (median of the seeds): B (toy)." in text
+    level = tables.cut_off_sentence(curves.query("series == 'A' and step < 100"), kept.assign(step=0).head(1))
+    assert "kept: no method" in level and "A (toy)" in level

@@ -23,12 +23,13 @@ from amfir_lib.tables.table1 import (
     table1_frame,
     table1_paired,
 )
-from amfir_lib.tables.training import budget, curve_frame, kept_states, run_facts
+from amfir_lib.tables.training import budget, curve_frame, cut_off_sentence, kept_states, run_facts
 
 __all__ = [
-    "ALL", "FUSED", "UNDEGRADED", "Group", "PooledDifference", "accuracy_table", "bases_table", "budget", "by_method",
-    "calibration_table", "caption_of_paired", "caption_of_table1", "cost_table", "curve_frame", "grouped",
-    "kept_states", "labels", "method_title", "ordered_methods", "paired_table", "percent", "pooled_difference",
-    "run_facts", "selection_table", "shown_accuracies", "shown_costs", "shown_differences", "shown_table1",
-    "shown_table1_paired", "stream_table", "table1_frame", "table1_paired", "verdict",
+    "ALL", "FUSED", "Group", "PooledDifference", "UNDEGRADED", "accuracy_table", "bases_table", "budget",
+    "by_method", "calibration_table", "caption_of_paired", "caption_of_table1", "cost_table", "curve_frame",
+    "cut_off_sentence", "grouped", "kept_states", "labels", "method_title", "ordered_methods", "paired_table",
+    "percent", "pooled_difference", "run_facts", "selection_table", "shown_accuracies", "shown_costs",
+    "shown_differences", "shown_table1", "shown_table1_paired", "stream_table", "table1_frame", "table1_paired",
+    "verdict",
 ]  # fmt: skip

@@ -9,6 +9,7 @@ import pandas as pd
 from amfir_lib.experiments import RunResult, cell_name
 from amfir_lib.tables.grouping import Namer, method_title
 
+STILL_RISING = 0.01  # of accuracy, between the last two validations
 
 def curve_frame(
     results: Iterable[RunResult], columns: Sequence[str], *, series: Namer = method_title, n_shot: int | None = None
@@ -46,6 +47,34 @@ def kept_states(results: Iterable[RunResult], *, series: Namer = method_title) -
         }
         for result in results
     )
+
+
+def cut_off_sentence(curves: pd.DataFrame, kept: pd.DataFrame) -> str:
+    """Which methods still gained at the end of training, and which were best untrained.
+
+    Args:
+        curves: accuracy, from ``curve_frame``.
+        kept: from ``kept_states``.
+    """
+    mean = curves.groupby(["series", "dataset", "step"], sort=False)["value"].mean().unstack("step")
+    gain = mean.iloc[:, -1] - mean.iloc[:, -2] if mean.shape[1] > 1 else mean.iloc[:, -1] * 0
+    step = kept.groupby(["series", "dataset"], sort=False)["step"].median()
+    last = mean.columns[-1]
+    rising = {key: gain[key] for key in step.index if step[key] == last and gain[key] >= STILL_RISING}
+    untrained = [key for key in step.index if step[key] == 0]
+    gains = _by_series({key: f"{key[1]} +{100 * value:.1f}" for key, value in rising.items()})
+    stays = _by_series({key: key[1] for key in untrained})
+    return (
+        f"Still gaining {100 * STILL_RISING:g} point or more between the last two validations, with the last state "
+        f"kept: {gains or 'no method'}. Best before any training (median of the seeds): {stays or 'no method'}."
+    )
+
+
+def _by_series(named: dict[tuple[str, str], str]) -> str:
+    texts: dict[str, list[str]] = {}
+    for (series, _), text in named.items():
+        texts.setdefault(series, []).append(text)
+    return "; ".join(f"{series} ({', '.join(own)})" for series, own in texts.items())
 
 
 def budget(results: Iterable[RunResult]) -> str:
