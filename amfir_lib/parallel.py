@@ -132,9 +132,13 @@ def iterate_parallel(
         except Exception as error:
             if not worker_was_lost(error):
                 raise
+            here = chosen()[0] == LOCAL
+            remedy = (
+                f"with fewer workers (--jobs, now {n_jobs})" if here else "with more memory for the cluster's workers"
+            )
             raise WorkerFailed(
                 f"{description} stopped: a worker process was killed, most likely for lack of memory. "
-                f"Run it again with fewer workers (--jobs, now {n_jobs}); what is finished is kept."
+                f"Run it again {remedy}; what is finished is kept."
             ) from error
         finally:
             close = getattr(results, "close", None)  # a generator of joblib: cancels what is still waiting

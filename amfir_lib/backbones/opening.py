@@ -99,14 +99,15 @@ def open_backbone(
     if name == "compact_adapted":
         return adapted(stream)
     if name.startswith("efficientnet"):
+        from amfir_lib.backbones.compact import CompactBackbone
         from amfir_lib.backbones.efficientnet_lite import EfficientNetLite
         from amfir_lib.backbones.joint import JointBackbone
 
         if name == "efficientnet_lite0":
             return EfficientNetLite(stream, input_size=input_size, device=device, **own)
-        beside = adapted(stream)
-        published = EfficientNetLite(stream, input_size=input_size, device=device, n_patches=beside.n_patches)
-        return JointBackbone([published, beside])
+        grid = {"n_patches": CompactBackbone.n_patches}
+        published = EfficientNetLite(stream, input_size=input_size, device=device, **grid)  # says first what is missing
+        return JointBackbone([published, adapted(stream)])
     common = {"weights": weights, "weights_dir": weights_dir, "input_size": input_size, "device": device} | own
     if name == "i3d":
         from amfir_lib.backbones.i3d import I3D
