@@ -112,7 +112,7 @@ def _dispatch(command: str, options: argparse.Namespace) -> int:
     _refuse_what_does_not_fit(command, options)
     environment = compute_environment(options)
     if command == "doctor":
-        from amfir_lib.doctor import examine
+        from amfir_lib.running.doctor import examine
 
         return examine(environment)
     if command in ("cache", "clean"):
@@ -143,7 +143,7 @@ def compute_environment(options: argparse.Namespace) -> dict[str, str]:
         BackendUnavailable: no cluster answers at the scheduler's address.
     """
     from amfir_lib.config import check_device, check_jobs, check_share
-    from amfir_lib.workers import LOCAL, check_backend
+    from amfir_lib.running.workers import LOCAL, check_backend
 
     environment = {}
     for name, value in (
@@ -167,7 +167,7 @@ def compute_environment(options: argparse.Namespace) -> dict[str, str]:
 
 
 def _run(options: argparse.Namespace, environment: dict[str, str]) -> int:
-    from amfir_lib import runner
+    from amfir_lib.running import runner
 
     request = _request(options, environment)
     return _list(request) if options.list else runner.run(request)
@@ -250,8 +250,8 @@ def _help(options: argparse.Namespace) -> int:
 
 
 def _housekeeping(command: str, options: argparse.Namespace, environment: dict[str, str]) -> int:
-    from amfir_lib import housekeeping
     from amfir_lib.config import Config
+    from amfir_lib.running import housekeeping
 
     config = Config.from_notebook({}, environ=os.environ | environment)
     if command == "cache":
@@ -276,7 +276,7 @@ def _test(arguments: list[str]) -> int:
 def _lab(arguments: list[str]) -> NoReturn:
     """Become JupyterLab with the tour open and this interpreter as the kernel ``python3``, registered for it alone."""
     from amfir_lib.config import Config
-    from amfir_lib.housekeeping import tag_cache
+    from amfir_lib.running.housekeeping import tag_cache
     from amfir_lib.running.supervise import python_path, write_kernel_spec
     from amfir_lib.storage import digest_of, write_json
 

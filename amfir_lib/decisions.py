@@ -59,7 +59,7 @@ DECISIONS: tuple[Decision, ...] = (
              "z-score over an episode forces groups of about equal size"),
     Decision("A6", "Eq. 3", "the same", "score_temperature_first", 1.0, (0.5, 2.0),
              "the temperature that was learnt on base classes; calibration asks for one that is fitted on validation "
-             "classes (amfir_lib/calibration.py)"),
+             "classes (amfir_lib/open_choices/calibration.py)"),
     Decision("A6", "Eq. 3", "the same", "score_temperature_second", 1.0, (0.5, 2.0), "the same"),
     Decision("A7", "Sec. 3.2, 4.2, Eq. 8", "does free energy act at test? 3.2 says training only, 4.2 the opposite",
              "ami_weight", "certainty", ("free_energy", "equal", "hard", "first", "second"), "Eq. 8 as printed; D4: "

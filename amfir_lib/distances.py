@@ -77,9 +77,7 @@ def inner_products(vectors: Tensor, *, scaled: bool = True) -> Tensor:
     return products / vectors.shape[1] if scaled else products
 
 
-def distances_from_products(
-    products: Tensor, support: Tensor, query: Tensor, *, metric: str = "euclidean"
-) -> Tensor:
+def distances_from_products(products: Tensor, support: Tensor, query: Tensor, *, metric: str = "euclidean") -> Tensor:
     """``distances`` of queries to class means, for any number of episodes among the same n vectors.
 
     |q - t|^2 = q.q - 2 mean_k q.s_k + mean_kl s_k.s_l for the mean t of the supports s_k.

@@ -19,8 +19,8 @@ from amfir_lib.episodes import Episodes
 from amfir_lib.evaluation import evaluate
 from amfir_lib.feature_table import FeatureTable
 from amfir_lib.methods import uses_patches
-from amfir_lib.parallel import map_parallel
 from amfir_lib.run_store import RunResult, cell_name, is_done, load_method, load_result, test_path, train_run
+from amfir_lib.running.parallel import map_parallel
 from amfir_lib.runs import Material, Run, Series, TestCell, name_of
 from amfir_lib.storage import atomic_write, read_json
 

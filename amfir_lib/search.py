@@ -45,7 +45,8 @@ def search(config: Config, methods: Sequence[str]) -> pd.DataFrame:
         methods: names of ``METHODS``.
     Returns:
         One row per method and trial: ``method, lr, logit_scale``, for each benchmark its validation accuracy (mean
-        over shots, best step), ``val_accuracy`` (their mean), ``steps, chosen``; of equal trials the first is chosen.
+        over shots, best step), ``val_accuracy`` (their mean), ``steps, episodes_per_step, chosen``; of equal trials the
+        first is chosen.
     """
     trials = [(m, lr, default_scale(m) / soft) for m in methods for soft in SOFTENING for lr in LEARNING_RATES]
     frame = pd.DataFrame(trials, columns=["method", "lr", "logit_scale"]).round({"logit_scale": 4})
@@ -57,7 +58,7 @@ def search(config: Config, methods: Sequence[str]) -> pd.DataFrame:
         results = run_all(runs, [], **place, description=f"{name}: search")
         frame[name] = [round(result.record["val_accuracy"], 4) for result in results]
     frame["val_accuracy"] = frame[list(BENCHMARKS)].mean(axis=1).round(4)
-    frame["steps"] = settings.steps
+    frame["steps"], frame["episodes_per_step"] = settings.steps, settings.episodes_per_step
     frame["chosen"] = frame.index.isin(frame.groupby("method")["val_accuracy"].idxmax())
     return frame
 

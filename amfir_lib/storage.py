@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from amfir_lib.disk import is_full_disk
 from amfir_lib.errors import DiskFull
+from amfir_lib.running.disk import is_full_disk
 
 
 @contextmanager

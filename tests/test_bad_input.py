@@ -18,7 +18,7 @@ from small_notebooks import write_notebook
 from toy_clips import moving_frames, write_class_folders
 from toy_tables import QUICK, new_method, toy_material, toy_table
 
-from amfir_lib import cli, materials, run_store, runner
+from amfir_lib import cli, materials, run_store
 from amfir_lib.config import Config
 from amfir_lib.data import synthetic
 from amfir_lib.data.catalogue import load_dataset
@@ -28,6 +28,7 @@ from amfir_lib.data.video import read_frames, write_video
 from amfir_lib.episodes import sample_episodes
 from amfir_lib.errors import AmfirError, DiskFull, UnknownName
 from amfir_lib.experiments import Run, TestCell, run_all
+from amfir_lib.running import runner
 from amfir_lib.storage import atomic_write
 from amfir_lib.training import train
 

@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 import torch
 
-from amfir_lib import examples
 from amfir_lib.character import character_verdicts, kind_costs, label_verdicts, measure_degradation, tables
 from amfir_lib.character.measure import class_interval, query_accuracy
 from amfir_lib.character.probes import Probes, early_fusion, middle_frame
@@ -23,6 +22,7 @@ from amfir_lib.evaluation import QueryResults
 from amfir_lib.experiments import Material, TestCell
 from amfir_lib.feature_table import FeatureTable
 from amfir_lib.methods import build_method
+from amfir_lib.studies import examples
 from tests.toy_clips import toy_dataset
 
 N_CLASSES, CLIPS = 8, 8

@@ -10,8 +10,9 @@ import pytest
 import torch
 from small_notebooks import write_notebook
 
-from amfir_lib import __version__, cli, fusion, paths, runner
-from amfir_lib.housekeeping import TAG, tag_cache
+from amfir_lib import __version__, cli, fusion, paths
+from amfir_lib.running import runner
+from amfir_lib.running.housekeeping import TAG, tag_cache
 from amfir_lib.storage import digest_of_source, write_json
 
 RUN_ALL = paths.REPOSITORY / "run_all.sh"

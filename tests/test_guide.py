@@ -8,10 +8,11 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from amfir_lib import guide, paths
+from amfir_lib import paths
 from amfir_lib.decisions import DECISIONS
 from amfir_lib.methods import METHODS, resolve_options
-from amfir_lib.reruns import METHOD, OPTIONS, Ablation, ablations, available
+from amfir_lib.report import guide
+from amfir_lib.report.reruns import METHOD, OPTIONS, Ablation, ablations, available
 from amfir_lib.running.notebooks import find_notebooks, read_notebook
 from amfir_lib.running.parameters import check_values, read_parameters
 from amfir_lib.running.planning import parse_assignments, variant_name

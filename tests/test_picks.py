@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from amfir_lib.choice_scores import CALIBRATIONS, CERTAINTY, FREE_ENERGY, LEARNT, SCORED, ScoredCell
 from amfir_lib.claims.choices import score_claims
 from amfir_lib.claims.claim import FAILS, HOLDS, UNDECIDED
 from amfir_lib.experiments import TestCell
-from amfir_lib.picks import RIGHT, UNHURT, Picks, picks, pooled_picks
-from amfir_lib.score_comparison import (
+from amfir_lib.open_choices.choice_scores import CALIBRATIONS, CERTAINTY, FREE_ENERGY, LEARNT, SCORED, ScoredCell
+from amfir_lib.open_choices.picks import RIGHT, UNHURT, Picks, picks, pooled_picks
+from amfir_lib.open_choices.score_comparison import (
     above_chance,
     best_column,
     hit_difference,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from toy_clips import ToyBackbone, toy_dataset
 
+from amfir_lib.costs.planning import Machine, plan, plan_table, planning_page, storage_table, worker_bytes
+from amfir_lib.costs.stage_costs import ClipCosts, costs_table, measure_benchmarks
+from amfir_lib.costs.throughput import measure_throughput, throughput_table
 from amfir_lib.data.benchmarks import BENCHMARKS
-from amfir_lib.planning import Machine, plan, plan_table, planning_page, storage_table, worker_bytes
-from amfir_lib.stage_costs import ClipCosts, costs_table, measure_benchmarks
-from amfir_lib.throughput import measure_throughput, throughput_table
 
 COSTS = {"hmdb51": ClipCosts(0.036, {"dis": 0.072}, {"rgb": 0.1, "flow": 0.26}, 50_000)}
 BACKBONES = {"rgb": ToyBackbone("rgb"), "flow": ToyBackbone("flow")}

@@ -14,18 +14,18 @@ import toy_results
 from matplotlib.figure import Figure
 from toy_tables import QUICK, toy_material
 
-from amfir_lib import confusion, figures
+from amfir_lib import figures
 from amfir_lib.claims import robustness as claims_of
 from amfir_lib.claims.claim import COPIES, FAILS, HOLDS, UNDECIDED
-from amfir_lib.confusion import Confusion
 from amfir_lib.evaluation import QueryResults, evaluate
 from amfir_lib.experiments import Run, TestCell, run_all
 from amfir_lib.figures.scarcity_and_cost import undominated
-from amfir_lib.reliability_diagram import reliability_frame, shown_reliability
-from amfir_lib.robustness import costs, findings, tables, weighing
+from amfir_lib.robustness import confusion, costs, findings, tables, weighing
 from amfir_lib.robustness.conditions import CLEAN, Condition, missing_conditions, spoilt_conditions
+from amfir_lib.robustness.confusion import Confusion
 from amfir_lib.robustness.estimates import estimate
 from amfir_lib.robustness.outcomes import Outcomes
+from amfir_lib.robustness.reliability_diagram import reliability_frame, shown_reliability
 from amfir_lib.robustness.scarcity import CLASSES, CLIPS, EVERYTHING, Amount
 from amfir_lib.statistics import class_jackknife, paired_difference
 

@@ -13,8 +13,8 @@ from amfir_lib.claims.sweeps import sweep_claims
 from amfir_lib.errors import BadParameter
 from amfir_lib.experiments import TestCell
 from amfir_lib.profiles import PROFILES
-from amfir_lib.sweep_findings import sweep_sentences
-from amfir_lib.sweep_tables import (
+from amfir_lib.studies.sweep_findings import sweep_sentences
+from amfir_lib.studies.sweep_tables import (
     NEXT_BEST,
     episodes_frame,
     published_points,
@@ -22,7 +22,7 @@ from amfir_lib.sweep_tables import (
     sweep_caption,
     sweep_frames,
 )
-from amfir_lib.sweeps import method_series, sweep_cells
+from amfir_lib.studies.sweeps import method_series, sweep_cells
 
 MATERIAL = toy_material("synth-ssv2", n_classes=12)
 

@@ -29,7 +29,7 @@ from amfir_lib.data import flow as flow_module
 from amfir_lib.data import video as video_module
 from amfir_lib.data.clip_inputs import decoder_version, read_streams
 from amfir_lib.data.manifest import Dataset, manifest_digest
-from amfir_lib.parallel import map_parallel
+from amfir_lib.running.parallel import map_parallel
 from amfir_lib.storage import atomic_write, digest_of, digest_of_source, read_json, write_json
 
 NAME = "compact_adapted"

@@ -29,7 +29,7 @@ from amfir_lib.data.manifest import Dataset
 from amfir_lib.data.synthetic.clips import N_FRAMES, SIDE
 from amfir_lib.data.synthetic.generate import corpus_digest, joints_path, make_corpus
 from amfir_lib.data.video import sample_instants
-from amfir_lib.parallel import map_parallel
+from amfir_lib.running.parallel import map_parallel
 from amfir_lib.storage import atomic_write, digest_of, digest_of_source, read_json, write_json
 
 

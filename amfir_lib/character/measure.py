@@ -17,7 +17,7 @@ from amfir_lib.character.probes import FORCED, REVERSED, STREAMS, Probes
 from amfir_lib.episodes import Episodes
 from amfir_lib.evaluation import FUSED, evaluate
 from amfir_lib.experiments import RunResult, TestCell
-from amfir_lib.parallel import single_thread
+from amfir_lib.running.parallel import single_thread
 from amfir_lib.statistics import class_jackknife
 
 

@@ -19,12 +19,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
-from amfir_lib import paths, runner
+from amfir_lib import paths
 from amfir_lib.checking import verdict
 from amfir_lib.checking.folders import compare_folders
 from amfir_lib.errors import BadParameter, DataNotFound
-from amfir_lib.housekeeping import tag_cache
-from amfir_lib.running import ledger
+from amfir_lib.running import ledger, runner
+from amfir_lib.running.housekeeping import tag_cache
 from amfir_lib.running.lock import folder_lock
 from amfir_lib.running.notebooks import find_notebooks, select_notebooks
 

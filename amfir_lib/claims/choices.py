@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from amfir_lib.choice_scores import CALIBRATED, CERTAINTY, FREE_ENERGY, LEARNT, ScoredCell
 from amfir_lib.claims.claim import UNDECIDED, Claim, points, setting_of, settle, verdict_of
-from amfir_lib.picks import RIGHT, UNHURT
-from amfir_lib.score_comparison import above_chance, hit_difference
+from amfir_lib.open_choices.choice_scores import CALIBRATED, CERTAINTY, FREE_ENERGY, LEARNT, ScoredCell
+from amfir_lib.open_choices.picks import RIGHT, UNHURT
+from amfir_lib.open_choices.score_comparison import above_chance, hit_difference
 from amfir_lib.statistics import Interval
 from amfir_lib.tables import ALL, UNDEGRADED
 

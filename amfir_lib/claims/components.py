@@ -9,7 +9,8 @@ import numpy as np
 
 from amfir_lib.claims.bases import claims_on_bases
 from amfir_lib.claims.claim import Claim
-from amfir_lib.components import (
+from amfir_lib.experiments import RunResult, Series
+from amfir_lib.studies.components import (
     FULL,
     MUTUAL,
     NO_AMD,
@@ -20,7 +21,6 @@ from amfir_lib.components import (
     one_sided,
     published_ablation,
 )
-from amfir_lib.experiments import RunResult, Series
 from amfir_lib.tables import percent
 from amfir_lib.tables.grouping import Namer
 

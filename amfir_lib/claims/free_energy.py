@@ -15,8 +15,8 @@ from scipy import stats
 from amfir_lib.claims.claim import FAILS, HOLDS, NOT_TESTED, UNDECIDED, VALIDATION, Claim
 from amfir_lib.claims.joint import joint_verdict, listed
 from amfir_lib.experiments import RunResult
-from amfir_lib.free_energy_curve import TOTAL
 from amfir_lib.statistics import Interval
+from amfir_lib.studies.free_energy_curve import TOTAL
 from amfir_lib.tables import curve_frame
 
 NEAR = 0.5  # nats: what "near" the paper's plateau is taken to mean

@@ -12,7 +12,6 @@ import pandas as pd
 
 from amfir_lib.claims.claim import COPIES, FAILS, HOLDS, Claim, claim_from_difference, setting_of, verdict_of
 from amfir_lib.claims.joint import joint_verdict, listed
-from amfir_lib.copies import SUFFIX, original
 from amfir_lib.data.spoiling import MOTION, SENSOR, SPOILINGS
 from amfir_lib.methods import METHODS
 from amfir_lib.robustness.conditions import Condition
@@ -21,6 +20,7 @@ from amfir_lib.robustness.outcomes import WEIGHT, Outcomes
 from amfir_lib.robustness.scarcity import SWEPT, Amount
 from amfir_lib.robustness.tables import OWN, saved, start_of
 from amfir_lib.robustness.weighing import healthy_side, moved
+from amfir_lib.studies.copies import SUFFIX, original
 from amfir_lib.tables import ALL, percent
 
 LATE = "protonet_lf"

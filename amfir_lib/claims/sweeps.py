@@ -9,9 +9,9 @@ import pandas as pd
 from amfir_lib.claims.claim import NOT_TESTED, Claim, setting_of, settle
 from amfir_lib.claims.joint import joint_verdict, listed, monotone_verdict, shown
 from amfir_lib.experiments import RunResult
-from amfir_lib.leave_out import LeftOut, Point, average, contrast, points
 from amfir_lib.statistics import Interval
-from amfir_lib.sweep_tables import SWEPT
+from amfir_lib.studies.leave_out import LeftOut, Point, average, contrast, points
+from amfir_lib.studies.sweep_tables import SWEPT
 from amfir_lib.tables import ALL, UNDEGRADED
 from amfir_lib.tables.grouping import Namer
 

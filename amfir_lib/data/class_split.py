@@ -156,9 +156,7 @@ def draw_class_split(
     return ClassSplit(dict(sorted(split_of.items())), f"drawn, {'/'.join(map(str, numbers))} classes")
 
 
-def draw_class_fold(
-    labels: Sequence[str], *, n_folds: int, fold: int, rng: np.random.Generator
-) -> ClassSplit:
+def draw_class_fold(labels: Sequence[str], *, n_folds: int, fold: int, rng: np.random.Generator) -> ClassSplit:
     """One of k class folds: over all folds each class is in test exactly once.
 
     The validation classes (20 % of all) are the first ones of the following fold or folds.

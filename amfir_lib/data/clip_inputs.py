@@ -55,8 +55,16 @@ def centre_square(frames: np.ndarray) -> np.ndarray:
 
 
 def read_streams(
-    path: Path | str, streams: Collection[str], *, sizes: dict[str, int], n_segments: int, flow_size: int,
-    flow_algorithm: str, flow_bound: float, flow_average: int = 1, n_frames: int | None = None,
+    path: Path | str,
+    streams: Collection[str],
+    *,
+    sizes: dict[str, int],
+    n_segments: int,
+    flow_size: int,
+    flow_algorithm: str,
+    flow_bound: float,
+    flow_average: int = 1,
+    n_frames: int | None = None,
     rng: np.random.Generator | None = None,
 ) -> dict[str, np.ndarray]:
     """Read one or both streams of a clip from one decoding pass; see :func:`clip_inputs` for the arguments.
@@ -91,8 +99,15 @@ def read_streams(
 
 
 def clip_inputs(
-    path: Path | str, *, n_segments: int = 8, size: int = 64, flow_size: int = 112, flow_algorithm: str = "dis",
-    flow_bound: float = 20.0, flow_average: int = 1, n_frames: int | None = None,
+    path: Path | str,
+    *,
+    n_segments: int = 8,
+    size: int = 64,
+    flow_size: int = 112,
+    flow_algorithm: str = "dis",
+    flow_bound: float = 20.0,
+    flow_average: int = 1,
+    n_frames: int | None = None,
     rng: np.random.Generator | None = None,
 ) -> ClipInputs:
     """Decode a clip once and prepare both streams.

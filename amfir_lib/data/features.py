@@ -18,9 +18,9 @@ from amfir_lib.data.flow import check_flow_algorithm, flow_parameters
 from amfir_lib.data.manifest import Dataset, manifest_digest
 from amfir_lib.data.shards import Clip, Shard, Target, assemble, dense_frames, extract_shard, has_shard
 from amfir_lib.data.store import FeatureStore, open_store
-from amfir_lib.disk import check_free_space
 from amfir_lib.errors import BadParameter, DataNotFound, StoreError, unknown_name
-from amfir_lib.parallel import map_parallel
+from amfir_lib.running.disk import check_free_space
+from amfir_lib.running.parallel import map_parallel
 from amfir_lib.storage import digest_of, digest_of_source
 
 __all__ = [

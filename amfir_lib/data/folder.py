@@ -25,8 +25,14 @@ NAMED_APPEARANCES = ("depth", "infrared", "thermal")  # recognised at the end of
 
 
 def _choose_split(
-    root: Path, labels: Sequence[str], *, split: Path | str | None, class_counts: str | Sequence[int] | None,
-    class_folds: int, class_fold: int, seed: int,
+    root: Path,
+    labels: Sequence[str],
+    *,
+    split: Path | str | None,
+    class_counts: str | Sequence[int] | None,
+    class_folds: int,
+    class_fold: int,
+    seed: int,
 ) -> ClassSplit:
     """The class split: asked-for folds or counts first, then the given or the accompanying file, then a drawn one."""
     if split is not None and (class_folds or class_counts):
@@ -50,9 +56,19 @@ def _choose_split(
 
 
 def load_folder(
-    data_root: Path | str, *, cache_dir: Path | str, group_pattern: str | None = None, split: Path | str | None = None,
-    class_counts: str | Sequence[int] | None = None, class_folds: int = 0, class_fold: int = 0,
-    appearance: str | None = None, flip: bool | None = None, n_segments: int = 8, seed: int = 0, n_jobs: int = 1,
+    data_root: Path | str,
+    *,
+    cache_dir: Path | str,
+    group_pattern: str | None = None,
+    split: Path | str | None = None,
+    class_counts: str | Sequence[int] | None = None,
+    class_folds: int = 0,
+    class_fold: int = 0,
+    appearance: str | None = None,
+    flip: bool | None = None,
+    n_segments: int = 8,
+    seed: int = 0,
+    n_jobs: int = 1,
     max_skipped_share: float = MAX_SKIPPED_SHARE,
 ) -> Dataset:
     """Load a folder of labelled clips as a data set, decoding each clip once to see what is in it.

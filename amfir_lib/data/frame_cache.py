@@ -24,9 +24,9 @@ from amfir_lib.data.clip_inputs import decoder_version
 from amfir_lib.data.dense_inputs import read_dense_streams
 from amfir_lib.data.flow import check_flow_algorithm
 from amfir_lib.data.manifest import Dataset, manifest_digest
-from amfir_lib.disk import check_free_space
 from amfir_lib.errors import BadParameter, StoreError, unknown_name
-from amfir_lib.parallel import map_parallel
+from amfir_lib.running.disk import check_free_space
+from amfir_lib.running.parallel import map_parallel
 from amfir_lib.storage import atomic_write, digest_of, digest_of_file, digest_of_source, read_json, write_json
 
 SHARD_CLIPS = 16

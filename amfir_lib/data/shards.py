@@ -123,5 +123,3 @@ def assemble(target: Target, n_shards: int) -> FeatureStore:
     for folder in target.path.parent.glob(f"{target.path.stem}.shards-*"):
         shutil.rmtree(folder, ignore_errors=True)
     return store
-
-

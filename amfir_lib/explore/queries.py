@@ -9,8 +9,8 @@ import pandas as pd
 
 from amfir_lib.errors import unknown_name
 from amfir_lib.evaluation import FUSED
-from amfir_lib.examples import degradation_label
 from amfir_lib.explore.session import Session
+from amfir_lib.studies.examples import degradation_label
 
 ALL = "all queries"
 FILTERS: dict[str, Callable[[pd.DataFrame], pd.Series]] = {

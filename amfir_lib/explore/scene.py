@@ -11,10 +11,10 @@ import torch
 from amfir_lib.data.flow import flow_to_colour
 from amfir_lib.errors import BadParameter
 from amfir_lib.evaluation import FUSED
-from amfir_lib.examples import look_at
 from amfir_lib.explore.session import Session
 from amfir_lib.figures.clips import saturation_of
 from amfir_lib.figures.scene import Scene
+from amfir_lib.studies.examples import look_at
 
 N_CLASSES = 3
 

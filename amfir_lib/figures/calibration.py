@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from amfir_lib.confusion import Confusion
 from amfir_lib.errors import ShapeError
 from amfir_lib.figures.style import GREY, TWO_COLUMNS, PrintFigure, as_percent, check_columns, looks, styled
+from amfir_lib.robustness.confusion import Confusion
 
 DARKEST_RATE = 99.5  # percentile of the rates that is the end of the colour scale
 MOST_NAMES = 30  # classes whose names fit beside a panel

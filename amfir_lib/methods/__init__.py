@@ -63,13 +63,20 @@ NO_LEARNING = {"layer_norm": False, "projection": False, "learn_temperature": Fa
 
 METHODS: dict[str, MethodSpec] = {
     "nearest_mean": MethodSpec(
-        "nearest mean", LateFusion, late_fusion_options(HeadOptions), parts=("protonet", "protonet_f"),
-        defaults={**NO_LEARNING, "pooling": "time", "metric": "cosine", "late_fusion": "logit_sum"}, raw=True,
+        "nearest mean",
+        LateFusion,
+        late_fusion_options(HeadOptions),
+        parts=("protonet", "protonet_f"),
+        defaults={**NO_LEARNING, "pooling": "time", "metric": "cosine", "late_fusion": "logit_sum"},
+        raw=True,
     ),  # nearest class mean on the frozen features: what is there before anything is learnt
     "protonet": MethodSpec("ProtoNet", ProtoNet, HeadOptions, "first"),
     "protonet_f": MethodSpec("ProtoNet-F", ProtoNet, HeadOptions, "second"),
     "protonet_lf": MethodSpec(
-        "ProtoNet-LF", LateFusion, late_fusion_options(HeadOptions), parts=("protonet", "protonet_f"),
+        "ProtoNet-LF",
+        LateFusion,
+        late_fusion_options(HeadOptions),
+        parts=("protonet", "protonet_f"),
         note=OUR_READING,
     ),
     "matchingnet": MethodSpec("MatchingNet", MatchingNet, MatchingNetOptions, "first"),
@@ -86,7 +93,11 @@ METHODS: dict[str, MethodSpec] = {
     "strm": MethodSpec("STRM", Strm, StrmOptions, "first", lite="STRM-lite"),
     "strm_f": MethodSpec("STRM-F", Strm, StrmOptions, "second", lite="STRM-F-lite"),
     "strm_lf": MethodSpec(
-        "STRM-LF", LateFusion, late_fusion_options(StrmOptions), parts=("strm", "strm_f"), lite="STRM-LF-lite",
+        "STRM-LF",
+        LateFusion,
+        late_fusion_options(StrmOptions),
+        parts=("strm", "strm_f"),
+        lite="STRM-LF-lite",
         note=OUR_READING,
     ),
     "protonet_ec": MethodSpec("ProtoNet-EC", EarlyProtoNet, EarlyProtoNetOptions, note=OUR_READING),

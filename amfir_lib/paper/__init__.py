@@ -52,6 +52,4 @@ def doubtful_cells() -> dict[tuple[str, str, int], str]:
     """(method, data set, shots) of Table 1 -> why the printed number looks wrong."""
     notes = published("table1_notes")
     notes = notes[~notes["verdict"].isin(SOUND)]
-    return {
-        (note.method, note.dataset, int(note.shot)): f"{note.verdict}: {note.basis}" for note in notes.itertuples()
-    }
+    return {(note.method, note.dataset, int(note.shot)): f"{note.verdict}: {note.basis}" for note in notes.itertuples()}

@@ -16,13 +16,13 @@ import numpy as np
 import pandas as pd
 import torch
 
+from amfir_lib.costs.stage_costs import measure_stages
 from amfir_lib.exports import Table
 from amfir_lib.methods import Method
-from amfir_lib.parallel import single_thread
 from amfir_lib.robustness.conditions import NOTHING
 from amfir_lib.robustness.counting import multiply_adds, peak_bytes
 from amfir_lib.run_store import RunResult
-from amfir_lib.stage_costs import measure_stages
+from amfir_lib.running.parallel import single_thread
 from amfir_lib.tables import percent
 
 REPEATS = 5

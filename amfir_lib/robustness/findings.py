@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from amfir_lib.confusion import Confusion
+from amfir_lib.robustness.confusion import Confusion
 from amfir_lib.robustness.tables import OWN
 from amfir_lib.tables import percent
 

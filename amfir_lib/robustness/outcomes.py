@@ -21,10 +21,10 @@ from amfir_lib.episodes import Episodes
 from amfir_lib.evaluation import FUSED, QueryResults, evaluate
 from amfir_lib.fusion import fusion_weights
 from amfir_lib.methods import Method, uses_patches
-from amfir_lib.parallel import map_parallel
 from amfir_lib.robustness.conditions import CLEAN, Condition
 from amfir_lib.robustness.spoilt_clips import SpoiltClips
 from amfir_lib.run_store import RunResult, load_method
+from amfir_lib.running.parallel import map_parallel
 from amfir_lib.runs import Run, TestCell
 from amfir_lib.storage import atomic_write, digest_of, digest_of_source
 

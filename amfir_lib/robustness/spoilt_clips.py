@@ -23,11 +23,11 @@ from amfir_lib.data.shards import dense_frames
 from amfir_lib.data.spoiling import spoil_clip, spoiling_rng
 from amfir_lib.data.synthetic import degradation
 from amfir_lib.data.video import read_frames
-from amfir_lib.disk import check_free_space
 from amfir_lib.errors import NonFiniteFeatures, TooFewVideos
 from amfir_lib.feature_table import FeatureTable, Whitening
-from amfir_lib.parallel import map_parallel, single_thread
 from amfir_lib.robustness.conditions import Condition
+from amfir_lib.running.disk import check_free_space
+from amfir_lib.running.parallel import map_parallel, single_thread
 from amfir_lib.runs import Material
 from amfir_lib.storage import atomic_write, digest_of, digest_of_source
 

@@ -9,21 +9,21 @@ import numpy as np
 
 from amfir_lib.claims.table1 import best_on_validation
 from amfir_lib.config import SYNTHETIC_BENCHMARKS, Config
-from amfir_lib.copies import degradation_free, original
 from amfir_lib.data.clip_inputs import centre_square
 from amfir_lib.data.manifest import Dataset
 from amfir_lib.data.memory_inputs import streams_of_frames
 from amfir_lib.data.spoiling import SPOILINGS, spoil_clip, spoiling_rng
 from amfir_lib.data.video import read_frames
 from amfir_lib.errors import BadParameter
-from amfir_lib.examples import SHOWN_SIZE
 from amfir_lib.experiments import RunResult, Series, run_all
 from amfir_lib.materials import prepare_all, test_cells, training_of
 from amfir_lib.robustness.outcomes import SINGLES
 from amfir_lib.robustness.scarcity import CLASSES, CLIPS, SWEPT
 from amfir_lib.robustness.tables import OWN
 from amfir_lib.runs import Material, TestCell
-from amfir_lib.sweeps import method_series
+from amfir_lib.studies.copies import degradation_free, original
+from amfir_lib.studies.examples import SHOWN_SIZE
+from amfir_lib.studies.sweeps import method_series
 
 NEEDED = (OWN, "protonet_lf", *SINGLES)  # what the claims compare
 MOST_QUERIES = 4  # per class: a few clips a class must fill both sides of an episode

@@ -7,7 +7,6 @@ from collections.abc import Hashable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from amfir_lib.copies import original
 from amfir_lib.data.spoiling import SPOILINGS
 from amfir_lib.exports import Table
 from amfir_lib.methods import METHODS
@@ -15,6 +14,7 @@ from amfir_lib.robustness.conditions import CLEAN, Condition
 from amfir_lib.robustness.estimates import estimate
 from amfir_lib.robustness.outcomes import Outcomes
 from amfir_lib.robustness.scarcity import EVERYTHING, Amount
+from amfir_lib.studies.copies import original
 from amfir_lib.tables import percent
 
 OWN = "amfir"

@@ -23,7 +23,8 @@ def close(config: Config, failed: Sequence[str], *, notebooks: Path, command: st
         Sentences for the screen.
     """
     # The modules are imported here, because they import all that the notebooks do.
-    from amfir_lib import claims, guide, report
+    from amfir_lib import claims, report
+    from amfir_lib.report import guide
 
     study = config.results_dir / config.study
     if config.variant:

@@ -19,8 +19,8 @@ from amfir_lib.storage import digest_of, digest_of_file, read_json, write_json
 
 # The plumbing around a notebook: it decides what runs, not what comes out.
 PLUMBING = (
-    "running/", "checking/", "report/", "__main__.py", "cli.py", "doctor.py", "environment.py", "guide.py",
-    "housekeeping.py", "readme.py", "reruns.py", "runner.py", "search.py", "stale.py", "usage", "variants.py",
+    "running/", "checking/", "report/", "__main__.py", "cli.py", "environment.py", "readme.py", "search.py",
+    "usage", "variants.py",
 )  # fmt: skip
 SHOWN_FILES = 3
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from amfir_lib.copies import original
 from amfir_lib.experiments import RunResult
 from amfir_lib.exports import Table
+from amfir_lib.studies.copies import original
 from amfir_lib.tables.accuracy import accuracy_table
 from amfir_lib.tables.group import ALL, UNDEGRADED
 from amfir_lib.tables.rows import by_method, labels

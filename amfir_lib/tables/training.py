@@ -11,6 +11,7 @@ from amfir_lib.tables.grouping import Namer, method_title
 
 STILL_RISING = 0.01  # of accuracy, between the last two validations
 
+
 def curve_frame(
     results: Iterable[RunResult], columns: Sequence[str], *, series: Namer = method_title, n_shot: int | None = None
 ) -> pd.DataFrame:

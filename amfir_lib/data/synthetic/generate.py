@@ -16,7 +16,7 @@ from amfir_lib.data.synthetic.clips import FPS, N_FRAMES, SIDE, ClipPlan, degrad
 from amfir_lib.data.synthetic.degradation import SHARES
 from amfir_lib.data.video import MJPG_QUALITY, write_video
 from amfir_lib.errors import BadParameter, unknown_name
-from amfir_lib.parallel import map_parallel
+from amfir_lib.running.parallel import map_parallel
 from amfir_lib.storage import atomic_write, digest_of, digest_of_source, source_of
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from amfir_lib.data.manifest import Dataset
 from amfir_lib.data.video import read_frames, write_video
-from amfir_lib.parallel import map_parallel
+from amfir_lib.running.parallel import map_parallel
 from amfir_lib.storage import digest_of, digest_of_source
 
 

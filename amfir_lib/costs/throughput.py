@@ -11,11 +11,11 @@ from typing import Any
 
 import pandas as pd
 
+from amfir_lib.costs.stage_costs import ClipCosts, measure_stages
 from amfir_lib.data.features import extract_stores
 from amfir_lib.data.manifest import Dataset
 from amfir_lib.exports import Table
-from amfir_lib.parallel import map_parallel
-from amfir_lib.stage_costs import ClipCosts, measure_stages
+from amfir_lib.running.parallel import map_parallel
 
 WARM_UP_ITEMS = 4
 

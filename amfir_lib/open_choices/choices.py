@@ -13,7 +13,7 @@ from typing import Any
 from amfir_lib.decisions import DECISIONS, Decision
 from amfir_lib.errors import BadParameter, unknown_name
 from amfir_lib.methods import resolve_options
-from amfir_lib.retest import TEST_OPTIONS
+from amfir_lib.open_choices.retest import TEST_OPTIONS
 
 METHOD = "amfir"
 DEFAULT = "default"

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from amfir_lib.choice_scores import CALIBRATIONS, CERTAINTY, LEARNT, SCORED, Column, ScoredCell
 from amfir_lib.exports import Table
-from amfir_lib.picks import RIGHT, UNHURT
+from amfir_lib.open_choices.choice_scores import CALIBRATIONS, CERTAINTY, LEARNT, SCORED, Column, ScoredCell
+from amfir_lib.open_choices.picks import RIGHT, UNHURT
 from amfir_lib.statistics import Interval, Sample, pooled_jackknife
 from amfir_lib.tables import ALL, percent
 

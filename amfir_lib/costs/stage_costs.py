@@ -18,7 +18,7 @@ from amfir_lib.data.clip_inputs import centre_square, resize_square
 from amfir_lib.data.flow import dense_flow, flow_windows
 from amfir_lib.data.video import count_frames, read_frames, sample_instants
 from amfir_lib.exports import Table
-from amfir_lib.parallel import single_thread
+from amfir_lib.running.parallel import single_thread
 
 FPS = 25.0
 BATCH = 4  # clips that a backbone is timed on

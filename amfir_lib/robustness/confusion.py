@@ -19,8 +19,8 @@ from amfir_lib.evaluation import embed_clips
 from amfir_lib.exports import Table
 from amfir_lib.feature_table import FeatureTable
 from amfir_lib.methods import Method, uses_patches
-from amfir_lib.parallel import single_thread
 from amfir_lib.run_store import RunResult
+from amfir_lib.running.parallel import single_thread
 from amfir_lib.runs import TestCell
 from amfir_lib.tables import percent
 

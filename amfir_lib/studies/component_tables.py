@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
-from amfir_lib.components import FULL, Configuration, published_ablation
-from amfir_lib.copies import original
 from amfir_lib.experiments import RunResult
 from amfir_lib.exports import Table
+from amfir_lib.studies.components import FULL, Configuration, published_ablation
+from amfir_lib.studies.copies import original
 from amfir_lib.tables import ALL, UNDEGRADED, accuracy_table, paired_table, percent
 from amfir_lib.tables.bases import COPIES
 from amfir_lib.tables.grouping import Namer

@@ -10,9 +10,9 @@ import pandas as pd
 from amfir_lib.errors import BadParameter
 from amfir_lib.experiments import RunResult
 from amfir_lib.exports import Table
-from amfir_lib.leave_out import Point, points
 from amfir_lib.paper import published, published_name
 from amfir_lib.statistics import class_jackknife
+from amfir_lib.studies.leave_out import Point, points
 from amfir_lib.tables import accuracy_table, paired_table, percent
 from amfir_lib.tables.grouping import Namer
 

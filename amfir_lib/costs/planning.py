@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from amfir_lib.costs.stage_costs import ClipCosts
 from amfir_lib.data.benchmarks import BENCHMARKS, published_videos
 from amfir_lib.data.flow_codec import STORAGES, flow_bytes
 from amfir_lib.data.shards import BATCH_CLIPS
 from amfir_lib.exports import Table
-from amfir_lib.stage_costs import ClipCosts
 
 GIGABYTE = 1e9
 WORKER_BASE_BYTES = 0.5e9  # Python with PyTorch and OpenCV loaded

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from safetensors.torch import load_file
 
-from amfir_lib.calibration import recalibrated
 from amfir_lib.config import resolve_device
 from amfir_lib.errors import BadParameter
 from amfir_lib.evaluation import QueryResults, evaluate
 from amfir_lib.experiments import Run, RunResult, TestCell, cell_name
-from amfir_lib.parallel import map_parallel
+from amfir_lib.open_choices.calibration import recalibrated
 from amfir_lib.run_store import load_method
+from amfir_lib.running.parallel import map_parallel
 from amfir_lib.storage import atomic_write, digest_of
 
 TEST_OPTIONS = ("ami_weight", "ami_power", "ami_distances")  # of AMFIR: they enter neither loss nor gradient

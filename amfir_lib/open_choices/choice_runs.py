@@ -9,14 +9,14 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from typing import Any
 
-from amfir_lib.calibration import fit_temperatures
-from amfir_lib.choice_data import Resolved, changed_data
-from amfir_lib.choices import DEFAULT, GROUPS, MATCHED, METHOD, TEST, Choice
 from amfir_lib.config import Config
 from amfir_lib.experiments import Material, Run, RunResult, Series, TestCell, run_all
 from amfir_lib.materials import prepare_all, test_cells, training_of
-from amfir_lib.parallel import single_thread
-from amfir_lib.retest import Retest, retest_all
+from amfir_lib.open_choices.calibration import fit_temperatures
+from amfir_lib.open_choices.choice_data import Resolved, changed_data
+from amfir_lib.open_choices.choices import DEFAULT, GROUPS, MATCHED, METHOD, TEST, Choice
+from amfir_lib.open_choices.retest import Retest, retest_all
+from amfir_lib.running.parallel import single_thread
 from amfir_lib.training import Training
 
 MOST_SEEDS = 2  # unless a notebook asks for more: classes set the interval far more than seeds
@@ -66,7 +66,7 @@ def measure(config: Config, choices: Sequence[Choice], *, backbone: str = "auto"
 
     Args:
         config: of the notebook.
-        choices: of ``amfir_lib.choices``.
+        choices: of ``amfir_lib.open_choices.choices``.
         backbone: of the default.
         n_seeds: training seeds; 0 for ``MOST_SEEDS``, or those of the profile if it has fewer.
     Returns:

@@ -21,8 +21,8 @@ import cv2
 from threadpoolctl import threadpool_limits
 
 from amfir_lib.errors import AmfirError, BadParameter, WorkerFailed
-from amfir_lib.progress import Progress
-from amfir_lib.workers import LOCAL, chosen, worker_was_lost, workers
+from amfir_lib.running.progress import Progress
+from amfir_lib.running.workers import LOCAL, chosen, worker_was_lost, workers
 
 MAX_ITEM_NAME = 200
 

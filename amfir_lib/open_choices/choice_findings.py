@@ -6,10 +6,18 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from amfir_lib.choice_scores import CALIBRATED, CALIBRATIONS, CERTAINTY, FREE_ENERGY, LEARNT, SCORED, ScoredCell
-from amfir_lib.choices import Choice
-from amfir_lib.picks import RIGHT, UNHURT
-from amfir_lib.score_comparison import NAMES, best_column, hit_difference, hit_rate
+from amfir_lib.open_choices.choice_scores import (
+    CALIBRATED,
+    CALIBRATIONS,
+    CERTAINTY,
+    FREE_ENERGY,
+    LEARNT,
+    SCORED,
+    ScoredCell,
+)
+from amfir_lib.open_choices.choices import Choice
+from amfir_lib.open_choices.picks import RIGHT, UNHURT
+from amfir_lib.open_choices.score_comparison import NAMES, best_column, hit_difference, hit_rate
 from amfir_lib.statistics import Interval
 from amfir_lib.tables import percent
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from amfir_lib.sweep_tables import NEXT_BEST, SWEPT
+from amfir_lib.studies.sweep_tables import NEXT_BEST, SWEPT
 from amfir_lib.tables import percent
 
 

@@ -43,7 +43,7 @@ def show_cache(cache_dir: Path, results_dir: Path) -> int:
 
 def _stale_folders(cache_dir: Path, results_dir: Path) -> dict[Path, str]:
     """Folders of the cache that are of no use any more -> why."""
-    from amfir_lib.stale import stale_runs  # here, because it imports torch
+    from amfir_lib.running.stale import stale_runs  # here, because it imports torch
 
     checked = cache_dir / "check"
     found = {checked: "the study that the last check regenerated"} if checked.exists() else {}

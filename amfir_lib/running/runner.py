@@ -27,9 +27,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from amfir_lib import paths
-from amfir_lib.housekeeping import tag_cache
 from amfir_lib.running import closing, ledger
 from amfir_lib.running.display import Display, format_bytes, format_seconds
+from amfir_lib.running.housekeeping import tag_cache
 from amfir_lib.running.lock import folder_lock
 from amfir_lib.running.planning import Request, Task, facts_not_taken, parse_assignments, plan, variant_name
 from amfir_lib.running.supervise import log_path, run_notebook

@@ -13,17 +13,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from amfir_lib.calibration import CHOOSING_SEED, answers, validation_cells
-from amfir_lib.choice_runs import Measured, Temperatures
 from amfir_lib.episodes import Episodes
 from amfir_lib.experiments import RunResult, TestCell
 from amfir_lib.feature_table import FeatureTable
 from amfir_lib.inference import standardise
 from amfir_lib.methods.base import EpisodeOutput
 from amfir_lib.methods.reliability import JOINT_READINGS, tempered
-from amfir_lib.parallel import single_thread
-from amfir_lib.picks import RIGHT, UNHURT, Picks, picks, pooled_picks
+from amfir_lib.open_choices.calibration import CHOOSING_SEED, answers, validation_cells
+from amfir_lib.open_choices.choice_runs import Measured, Temperatures
+from amfir_lib.open_choices.picks import RIGHT, UNHURT, Picks, picks, pooled_picks
 from amfir_lib.readings import READINGS
+from amfir_lib.running.parallel import single_thread
 from amfir_lib.tables import ALL
 
 LEARNT, Z_SCORE, CALIBRATED = "as learnt", "z-scored", "calibrated"

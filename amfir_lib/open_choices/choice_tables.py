@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from amfir_lib.choice_runs import Measured, choice_of
-from amfir_lib.choices import DEFAULT, METHOD, Choice, change_of, section_of
 from amfir_lib.exports import Table
 from amfir_lib.methods import resolve_options
-from amfir_lib.picks import RIGHT, UNHURT, own_score, picks, pooled_picks
+from amfir_lib.open_choices.choice_runs import Measured, choice_of
+from amfir_lib.open_choices.choices import DEFAULT, METHOD, Choice, change_of, section_of
+from amfir_lib.open_choices.picks import RIGHT, UNHURT, own_score, picks, pooled_picks
 from amfir_lib.statistics import holm
 from amfir_lib.tables import Group, calibration_table, grouped, percent, pooled_difference, verdict
 

@@ -15,7 +15,7 @@ import pandas as pd
 
 from amfir_lib.checking.compare import key_columns
 from amfir_lib.claims import NOT_TESTABLE, NOT_TESTED, OnBasis, statements
-from amfir_lib.reruns import Ablation, ablations, available
+from amfir_lib.report.reruns import Ablation, ablations, available
 from amfir_lib.running.display import format_seconds
 from amfir_lib.running.notebooks import Notebook, find_notebooks, read_notebook
 from amfir_lib.running.planning import parse_assignments, variant_name
