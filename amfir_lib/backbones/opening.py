@@ -86,7 +86,11 @@ def open_backbone(
         BackboneUnavailable: the weights are not there; says which file is expected where.
         BadParameter: a value that this backbone does not have.
     """
+    from amfir_lib.backbones.compact import CompactBackbone
+
     own = {"n_patches": n_patches} if n_patches else {}
+    if n_patches not in (0, CompactBackbone.n_patches) and (name.startswith("compact") or name.endswith("adapted")):
+        raise BadParameter(f"n_patches is {n_patches}, but {name} has {CompactBackbone.n_patches}. Leave it out.")
     if weights != "pretrained" and name.startswith(("compact", "efficientnet")):
         source = "is trained by the study itself" if name.startswith("compact") else "comes with its weights"
         raise BadParameter(f'weights is "{weights}", but {name} {source}. Leave it out.')
@@ -99,7 +103,6 @@ def open_backbone(
     if name == "compact_adapted":
         return adapted(stream)
     if name.startswith("efficientnet"):
-        from amfir_lib.backbones.compact import CompactBackbone
         from amfir_lib.backbones.efficientnet_lite import EfficientNetLite
         from amfir_lib.backbones.joint import JointBackbone
 
