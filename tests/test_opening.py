@@ -176,4 +176,4 @@ def test_notes_of_a_store_without_any_are_empty(tmp_path):
 @pytest.mark.parametrize("name", ["compact", "compact_blurred", "compact_adapted", "efficientnet_adapted"])
 def test_a_number_of_patches_that_a_backbone_does_not_have_is_refused(clips, tmp_path, toy_compact, name):
     with pytest.raises(BadParameter, match=f"n_patches is 1, but {name} has 16. Leave it out."):
-        opened(config_of(clips, tmp_path), clips, tmp_path, backbone=name, n_patches=1)
+        opened(config_of(clips, tmp_path, n_patches=1), clips, tmp_path, backbone=name)
