@@ -406,11 +406,12 @@ def test_a_method_that_learns_nothing_reads_raw_features_and_so_do_its_parts(mat
     assert one(material).read.whiten
 
 
-def test_runs_of_a_series_take_the_tuned_learning_rate_and_so_do_parts_of_an_assembled_one(material, monkeypatch):
-    monkeypatch.setattr(tuned, "_chosen", lambda: {"protonet": {"lr": 0.7, "logit_scale": 2.0}})
+def test_runs_of_a_series_take_the_tuned_settings_and_so_do_parts_of_an_assembled_one(material, monkeypatch):
+    monkeypatch.setattr(tuned, "_chosen", lambda: {"protonet": {"lr": 0.7, "logit_scale": 2.0, "longer": 2}})
     (single,) = runs_module.Series("a", "protonet_f").runs(material, QUICK, [0])
     (fused,) = runs_module.Series("b", "protonet_lf").runs(material, QUICK, [0])
     assert single.training.lr == 0.7 and single.identity["options"]["logit_scale"] == 2.0
+    assert single.training.steps == 2 * QUICK.steps
     assert fused.parts()[1].key == single.key
     assert runs_module.Series("c", "otam").runs(material, QUICK, [0])[0].training == QUICK
 

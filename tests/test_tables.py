@@ -180,9 +180,10 @@ def test_percentages_show_what_does_not_exist_as_a_dash():
 def test_methods_that_are_cut_off_or_best_untrained_are_named():
     rows = [("A", step, value) for step, value in ((0, 0.3), (50, 0.5), (100, 0.52))]
     rows += [("B", step, value) for step, value in ((0, 0.4), (50, 0.3), (100, 0.35))]
+    rows += [("C", step, value) for step, value in ((0, 0.3), (50, 0.4), (100, 0.5), (150, 0.5), (200, 0.54))]
     curves = pd.DataFrame(rows, columns=["series", "step", "value"]).assign(dataset="toy", seed=0, column="accuracy")
-    kept = pd.DataFrame({"dataset": "toy", "series": ["A", "B"], "seed": 0, "step": [100, 0]})
+    kept = pd.DataFrame({"dataset": "toy", "series": ["A", "B", "C"], "seed": 0, "step": [100, 0, 200]})
     text = tables.cut_off_sentence(curves, kept)
-    assert "A (toy +2.0). Best before any training (median of the seeds): B (toy)." in text
+    assert "A (toy +2.0); C (toy +4.0). Best before any training (median of the seeds): B (toy)." in text
     level = tables.cut_off_sentence(curves.query("series == 'A' and step < 100"), kept.assign(step=0).head(1))
     assert "kept: no method" in level and "A (toy)" in level

@@ -58,10 +58,10 @@ def cut_off_sentence(curves: pd.DataFrame, kept: pd.DataFrame) -> str:
         kept: from ``kept_states``.
     """
     mean = curves.groupby(["series", "dataset", "step"], sort=False)["value"].mean().unstack("step")
-    gain = mean.iloc[:, -1] - mean.iloc[:, -2] if mean.shape[1] > 1 else mean.iloc[:, -1] * 0
+    ends = {key: line.dropna().iloc[-2:] for key, line in mean.iterrows()}  # some methods train longer than others
+    gain = {key: end.iloc[-1] - end.iloc[0] for key, end in ends.items()}
     step = kept.groupby(["series", "dataset"], sort=False)["step"].median()
-    last = mean.columns[-1]
-    rising = {key: gain[key] for key in step.index if step[key] == last and gain[key] >= STILL_RISING}
+    rising = {key: gain[key] for key in step.index if step[key] == ends[key].index[-1] and gain[key] >= STILL_RISING}
     untrained = [key for key in step.index if step[key] == 0]
     gains = _by_series({key: f"{key[1]} +{100 * value:.1f}" for key, value in rising.items()})
     stays = _by_series({key: key[1] for key in untrained})
@@ -78,16 +78,20 @@ def _by_series(named: dict[tuple[str, str], str]) -> str:
     return "; ".join(f"{series} ({', '.join(own)})" for series, own in texts.items())
 
 
-def budget(results: Iterable[RunResult]) -> str:
-    """``Each trained method saw 3,200 training episodes (400 steps of 8).``"""
-    settings = [result.run.training for result in results if len(result.history)]
-    seen = {one.steps * one.episodes_per_step: one for one in settings}
+def budget(results: Iterable[RunResult], *, series: Namer = method_title) -> str:
+    """``Each trained method saw 1,600 training episodes (200 steps of 8); 3,200: TRX.``"""
+    seen: dict[int, list[RunResult]] = {}
+    for result in results:
+        if len(result.history):
+            seen.setdefault(result.run.training.steps * result.run.training.episodes_per_step, []).append(result)
     if not seen:
         return ""
-    if len(seen) > 1:
-        return f"Each trained method saw {min(seen):,} to {max(seen):,} training episodes."
-    ((n_episodes, one),) = seen.items()
-    return f"Each trained method saw {n_episodes:,} training episodes ({one.steps} steps of {one.episodes_per_step})."
+    most = max(seen, key=lambda n_episodes: len(seen[n_episodes]))
+    one = seen[most][0].run.training
+    text = f"Each trained method saw {most:,} training episodes ({one.steps} steps of {one.episodes_per_step})"
+    for n_episodes in sorted(set(seen) - {most}):
+        text += f"; {n_episodes:,}: " + ", ".join(dict.fromkeys(series(result) for result in seen[n_episodes]))
+    return f"{text}."
 
 
 def run_facts(results: Iterable[RunResult], *, series: Namer = method_title) -> list[dict[str, object]]:
