@@ -14,7 +14,6 @@ from amfir_lib.methods import METHODS, resolve_options
 from amfir_lib.report import guide
 from amfir_lib.report.expected_time import estimate
 from amfir_lib.report.reruns import METHOD, OPTIONS, Ablation, ablations, available
-from amfir_lib.report.speed import speed_sentence, speed_table
 from amfir_lib.running.notebooks import find_notebooks, read_notebook
 from amfir_lib.running.parameters import check_values, read_parameters
 from amfir_lib.running.planning import parse_assignments, variant_name
@@ -173,29 +172,6 @@ def test_the_guide_estimates_what_was_not_run_from_the_runs_of_the_baseline(stud
     text = guide.render(study, paths.NOTEBOOKS, command="./run_all.sh")
     rows = {line.split("|")[1].strip(): line for line in text.splitlines() if line.startswith("| ")}
     assert "4 s to 1:24 min, estimated (2 runs of 4.0 s)" in rows["fusion weights at meta-test (Eq. 8) [A7]"]
-
-
-def test_speed_is_told_as_a_table_and_in_one_sentence(tmp_path):
-    assert speed_table(tmp_path) is None and speed_sentence(tmp_path) is None
-    names = ("evaluation of trx", "evaluation of otam", "training step of amfir")
-    compared = [
-        {"name": name, "unit": "episode", "fast": [0.001, 0.001, 9.0], "slow": [0.001 * times] * 3}
-        for name, times in zip(names, (2, 60, 3.5), strict=True)
-    ]
-    machine = {"device_name": "a CPU", "threads": 2}
-    write_json(tmp_path / "benchmarks" / "one.json", {"machine": machine, "comparisons": compared})
-    assert speed_sentence(tmp_path) == (
-        "Times as fast as the loop: evaluation 2.0 to 60.0, training step 3.5 to 3.5 (medians of five, on a CPU, 2 "
-        "threads)."
-    )
-    line = next(line for line in speed_table(tmp_path).splitlines() if "otam" in line)
-    assert [cell.strip() for cell in line.split("|")[1:-1]] == [
-        "evaluation of otam",
-        "episode",
-        "1 ms",
-        "60 ms",
-        "60.0",
-    ]
 
 
 def test_the_guide_of_another_data_set_prints_the_commands_that_make_that_one(study):

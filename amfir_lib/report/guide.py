@@ -1,5 +1,5 @@
 """GUIDE.md of a study: every figure, table and claim with the notebook, the command, the time and the value to expect,
-what the notebooks found in words, every ablation with its command, and what was measured of speed.
+what the notebooks found in words, and every ablation with its command.
 
 Written after each run from what the notebooks declare and what lies in the study's folder; nothing is typed by hand.
 """
@@ -16,7 +16,6 @@ from amfir_lib.checking.compare import key_columns
 from amfir_lib.claims import NOT_TESTABLE, NOT_TESTED, OnBasis, statements
 from amfir_lib.report.guide_ablations import LEAD, MAIN_SERIES, ablation_row
 from amfir_lib.report.reruns import ablations, available
-from amfir_lib.report.speed import speed_table
 from amfir_lib.running.display import format_seconds
 from amfir_lib.running.listing import title_of
 from amfir_lib.running.notebooks import Notebook, find_notebooks, read_notebook
@@ -26,11 +25,6 @@ from amfir_lib.tables import percent
 FILE = "GUIDE.md"
 MAIN_COLUMNS = ("accuracy", "difference")  # shares whose interval is in half_width
 KEYS = ("key",)  # names for programs, beside the titles for readers
-SPEED = (
-    "What the study does against plain loops that give the same results, which is verified first: one episode after "
-    "another, for the heavy heads as the published codes do it, with every clip projected again in every episode. "
-    "`python -m tests.benchmarks` measures it, with the Python of the study's environment."
-)
 
 
 def write(output_dir: Path, notebooks_dir: Path, *, command: str = "./run_all.sh") -> Path:
@@ -70,8 +64,6 @@ def render(output_dir: Path, notebooks_dir: Path, *, command: str) -> str:
     if rows:
         table = _markdown([ablation_row(row, output_dir, records, command) for row in rows])
         parts += ["## Ablations", LEAD, table]
-    if speed := speed_table(output_dir):
-        parts += ["## Speed", SPEED, speed]
     return "\n\n".join(parts) + "\n"
 
 
