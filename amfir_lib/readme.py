@@ -26,14 +26,13 @@ from amfir_lib.tables.rows import NOT_IN_PAPER
 README = paths.REPOSITORY / "README.md"
 STUDY = "study"
 REAL = "utd_mhad_depth"  # real clips, in class folds
-READS = {"first": "RGB", "second": "flow", "both": "both"}  # stream of a method -> what it reads
 COMPARED = {
     "protonet": "ProtoNet (appearance)",
     "protonet_f": "ProtoNet-F (flow)",
     "protonet_lf": "ProtoNet-LF (both)",
     "amfir": "AMFIR",
 }
-VERDICTS = {"holds": (HOLDS, ONLY_DEGRADED), "undecided": (UNDECIDED,), "does not hold": (FAILS,)}  # as columns
+VERDICTS = {HOLDS: (HOLDS, ONLY_DEGRADED), UNDECIDED: (UNDECIDED,), FAILS: (FAILS,)}  # column -> what stands in it
 STAR = "\\*"  # of a claim whose verdict depends on the degradations
 OURS, FURTHER = "‡", "†"  # marks of methods in Table 1
 
@@ -84,7 +83,7 @@ def _notebooks(results: Path) -> str | None:
     rows = []
     for name, path in find_notebooks(paths.NOTEBOOKS).items():
         time = f"{records[name]['seconds'] / 60:.1f} min" if name in records else "not run yet"
-        link = f"[{name}]({path.relative_to(paths.REPOSITORY).as_posix()})"
+        link = f"[{name}](notebooks/{name}.ipynb)"
         rows.append({"notebook": link, "what it is about": title_of(read_notebook(path)), "time": time})
     table = pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True, colalign=("left", "left", "right"))
     machine = next(iter(records.values()))["environment"]
@@ -109,8 +108,8 @@ def _headline(results: Path) -> str | None:
             row = {"data set": one["dataset"], "shots": one["n_shot"]}
             for method, title in COMPARED.items():
                 own = cells.loc[(one["dataset"], one["n_shot"], method)]
-                row[title] = percent(own["accuracy"], own["half_width"])
-            gain = percent(one["difference"], one["half_width"], signed=True)
+                row[title] = _narrow(percent(own["accuracy"], own["half_width"]))
+            gain = _narrow(percent(one["difference"], one["half_width"], signed=True))
             rows.append(row | {"AMFIR − ProtoNet-LF": gain, "verdict": one["verdict"]})
     return pd.DataFrame(rows).to_markdown(index=False) if rows else None
 
@@ -141,8 +140,8 @@ def _claims(results: Path) -> str | None:
     rows = []
     for name in dict.fromkeys(one.notebook for one in tested):
         own = [one for one in tested if one.notebook == name]
-        short = title_of(read_notebook(notebooks[name])).partition(" — ")[0]
-        row = {"from": f"[{short}]({notebooks[name].relative_to(paths.REPOSITORY).as_posix()})"}
+        title = title_of(read_notebook(notebooks[name])).partition(" — ")[0]
+        row = {"from": f"[{title.replace(' ', '&nbsp;')}](notebooks/{name}.ipynb)"}
         for heading, verdicts in VERDICTS.items():
             row[heading] = "<br>".join(_claim(one) for one in own if one.verdict in verdicts) or "–"
         rows.append(row)
@@ -158,6 +157,11 @@ def _claim(one: Statement) -> str:
     """The words of a claim, marked where its verdict is not the same on every basis."""
     words = one.claim[0].upper() + one.claim[1:]
     return f"• {words}{STAR if any(own.verdict != one.verdict for own in one.found) else ''}"
+
+
+def _narrow(text: str) -> str:
+    """``50.6±3.7``: a cell of a wide table that no browser breaks."""
+    return text.replace(" ± ", "±")
 
 
 def _unpadded(rows: list[dict[str, str]]) -> str:
@@ -176,16 +180,17 @@ def _table1(results: Path) -> str | None:
         spec = METHODS[one["method"]]
         marks = (FURTHER if one["heading"] == NOT_IN_PAPER else "") + (OURS if spec.note == OUR_READING else "")
         name = one["label"].removesuffix(f" ({OUR_READING})") + marks
-        row = rows.setdefault(one["method"], {"reads": READS[spec.streams], "method": name})
-        cell = percent(one["accuracy"], one["half_width"]).replace(" ± ", "±")  # so narrow that no cell is broken
+        row = rows.setdefault(one["method"], {"method": name})
+        cell = _narrow(percent(one["accuracy"], one["half_width"]))
         row[f"{one['dataset'].removeprefix('synth-')} {one['n_shot']}"] = f"**{cell}**" if one["bold"] else cell
     frame = pd.DataFrame(rows.values())
-    aligned = ("left", "left", *("right",) * (frame.shape[1] - 2))
+    aligned = ("left", *("right",) * (frame.shape[1] - 1))
     return (
         f"{frame.to_markdown(index=False, disable_numparse=True, colalign=aligned)}\n\n"
-        f"±: 95 % class-jackknife interval. Bold: the highest of its column, where its paired difference to AMFIR (of "
-        f"AMFIR: to the best other row) is significant. {OURS} our reading of a name that the paper does not define. "
-        f"{FURTHER} not in the paper's table; nearest mean learns nothing."
+        "±: 95 % class-jackknife interval. Names with -F read flow alone; EC, EA, LF, AMFAR, AMFIR and nearest mean, "
+        "which learns nothing, read both; the others RGB. Bold: the highest of its column, where its paired difference "
+        f"to AMFIR (of AMFIR: to the best other row) is significant. {OURS} our reading of a name that the paper does "
+        f"not define. {FURTHER} not in the paper's table."
     )
 
 
