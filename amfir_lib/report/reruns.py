@@ -12,12 +12,14 @@ from dataclasses import dataclass
 
 from amfir_lib.decisions import DECISIONS
 from amfir_lib.methods import METHODS
+from amfir_lib.profiles import PROFILES
 from amfir_lib.running.notebooks import Notebook
 from amfir_lib.studies.components import FULL, NO_AMI
 
 OPTIONS = "method_options"  # parameter of the notebooks that hands any option on to the method
 METHOD = "amfir"
 PAIRED = "AMFIR in `variant_difference`"
+STEPS = PROFILES["study"].train_steps
 BOTH_AMFIR = ("AMFIR", "AMFIR, λ = 0")  # the series of 02_training that take the options of AMFIR
 SWITCHED = {"kd_strategy": (FULL, NO_AMI)}  # options that the other configurations of Table 2 set themselves
 
@@ -67,7 +69,8 @@ NOTEBOOK_PARAMETERS = (
              ("helmholtz", "neg_certainty", "random", "oracle"), decision="A1"),
     Ablation("fusion weights at meta-test (Eq. 8)", "02_training", "ami_weight",
              ("equal", "free_energy", "hard", "first", "second"), decision="A7", reaches=BOTH_AMFIR),
-    Ablation("length of the training", "02_training", "train_steps", ("800", "200"),
+    Ablation("length of the training", "02_training", "train_steps",
+             (f"{2 * STEPS}", f"{STEPS // 2}"),
              "all trained methods in `variant_difference`; `learning_curves`: is anything cut off early?"),
     Ablation("number of training seeds", "02_training", "n_seeds", ("5", "10"),
              "`seed_sd` in `accuracy`; `variant_difference`: how far the mean of three seeds was off"),
