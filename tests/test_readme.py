@@ -1,9 +1,59 @@
 """The README and the committed results say the same."""
 
 import re
+import shlex
 
-from amfir_lib import paths
+import pandas as pd
+import pytest
+
+from amfir_lib import cli, paths
 from amfir_lib.readme import PARTS, README, stale_parts, update
+from amfir_lib.running.notebooks import find_notebooks
+from amfir_lib.storage import write_json
+
+
+@pytest.fixture
+def study(tmp_path):
+    """A study with two tested claims, four rows of Table 1 and one record."""
+    folder = tmp_path / "study"
+    (folder / "tables").mkdir(parents=True)
+    facts = {
+        "source": "Sec. 1",
+        "setting": "a",
+        "value": "+1.0 points",
+        "paper": "",
+        "notebook": "04_table1_comparison",
+    }
+    claims = [
+        {"key": "a", "claim": "AMFIR leads", "basis": "all queries", "verdict": "holds"},
+        {"key": "a", "claim": "AMFIR leads", "basis": "undegraded queries", "verdict": "undecided"},
+        {"key": "b", "claim": "two are better", "basis": "all queries", "verdict": "does not hold"},
+        {"key": "c", "claim": "it is fast", "basis": "all queries", "verdict": "not testable"},
+    ]
+    pd.DataFrame([facts | one for one in claims]).to_csv(folder / "tables" / "claims.csv", index=False)
+    further = "not in the paper's table"
+    rows = [
+        ("amfir", "AMFIR", "Multimodal", 0.5, False),
+        ("protonet", "ProtoNet", further, 0.4, False),
+        ("protonet_f", "ProtoNet-F", "Flow", 0.3, False),
+        ("protonet_lf", "ProtoNet-LF (our reading)", further, 0.612, True),
+    ]
+    cells = pd.DataFrame(rows, columns=["method", "label", "heading", "accuracy", "bold"])
+    cells = cells.assign(dataset="synth-ssv2", n_shot=5, half_width=0.034)
+    cells.to_csv(folder / "tables" / "table1.csv", index=False)
+    paired = {"dataset": "synth-ssv2", "n_shot": 5, "other": "protonet_lf", "difference": -0.112, "half_width": 0.02}
+    rows = [paired | {"basis": basis, "verdict": "worse"} for basis in ("all queries", "undegraded queries")]
+    pd.DataFrame(rows).to_csv(folder / "tables" / "table1_paired.csv", index=False)
+    environment = {"cores": 2, "device": "cpu"}
+    record = {"seconds": 90.0, "peak_memory_bytes": 1.2e9, "environment": environment}
+    write_json(folder / "records" / "02_training.json", record)
+    return tmp_path
+
+
+def cells_of(text: str, name: str) -> list[str]:
+    """Cells of the row of a Markdown table that begins with, or has, a name."""
+    line = next(line for line in text.splitlines() if line.startswith("|") and name in line)
+    return [cell.strip() for cell in line.split("|")[1:-1]]
 
 
 def test_the_generated_parts_of_the_readme_equal_the_committed_results():
@@ -33,3 +83,62 @@ def test_every_relative_link_of_the_readme_leads_somewhere():
     targets = [target for target in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in target]
     assert targets
     assert [target for target in targets if not (paths.REPOSITORY / target).exists()] == []
+
+
+def test_a_claim_stands_under_its_verdict_and_is_marked_where_another_basis_disagrees(study):
+    text = PARTS["claims"](study)
+    link = "[Table&nbsp;1](notebooks/04_table1_comparison.ipynb)"
+    assert cells_of(text, "04_table1") == [link, "• AMFIR leads\\*", "–", "• Two are better"]
+    assert "Left out: 0 claims that are not tested here" in text and "and 1 that nothing" in text
+    assert "fast" not in text
+
+
+def test_table_1_has_intervals_and_marks_what_is_ours_what_is_further_and_what_leads(study):
+    text = PARTS["table1"](study)
+    assert cells_of(text, "method") == ["method", "ssv2 5"]
+    assert cells_of(text, "ProtoNet-LF") == ["ProtoNet-LF†‡", "**61.2±3.4**"]
+    assert cells_of(text, "AMFIR") == ["AMFIR", "50.0±3.4"]
+    assert cells_of(text, "ProtoNet†") == ["ProtoNet†", "40.0±3.4"]
+
+
+def test_the_line_that_counts_is_taken_on_all_queries(study):
+    text = PARTS["headline"](study)
+    found = ["40.0±3.4", "30.0±3.4", "61.2±3.4", "50.0±3.4", "−11.2±2.0"]
+    assert cells_of(text, "synth-ssv2") == ["synth-ssv2", "5", *found, "worse"]
+    assert text.count("synth-ssv2") == 1
+
+
+def test_every_notebook_is_listed_with_its_title_and_the_time_of_its_record(study):
+    text = PARTS["notebooks"](study)
+    assert all(f"(notebooks/{name}.ipynb)" in text for name in find_notebooks(paths.NOTEBOOKS))
+    assert cells_of(text, "02_training")[1:] == ["Meta-training AMFIR, and what it is worth", "1.5 min"]
+    assert cells_of(text, "03_free_energy")[2] == "not run yet"
+    assert "2 minutes in all" in text and "at most 1.2 GB of memory" in text
+
+
+def test_speed_is_one_sentence_from_the_slowest_gain_to_the_largest(tmp_path):
+    names = ("evaluation of trx", "evaluation of otam", "training step of amfir")
+    compared = [
+        {"name": name, "unit": "episode", "fast": [0.001, 0.001, 9.0], "slow": [0.001 * times] * 3}
+        for name, times in zip(names, (2, 60, 3.5), strict=True)
+    ]
+    machine = {"device_name": "a CPU", "threads": 2}
+    write_json(tmp_path / "study" / "benchmarks" / "one.json", {"machine": machine, "comparisons": compared})
+    assert PARTS["speed"](tmp_path) == (
+        "Times as fast as the loop: evaluation 2.0 to 60.0, training step 3.5 to 3.5 (medians of five, on a CPU, 2 "
+        "threads)."
+    )
+
+
+def test_parts_without_results_are_left_as_they_are(tmp_path):
+    assert {name: render(tmp_path) for name, render in PARTS.items()} == dict.fromkeys(PARTS)
+
+
+def test_every_command_of_the_readme_can_be_read_by_the_command_line():
+    text = README.read_text(encoding="utf-8").replace("\\\n", " ")  # a command over two lines
+    commands = re.findall(r"^\./run_all\.sh[^\n#]*", text, re.MULTILINE)
+    assert len(commands) > 8
+    for one in commands:
+        command, rest = cli.split_command(shlex.split(one)[1:])
+        if command not in ("lab", "test"):
+            cli.build_parser().parse_args(rest)

@@ -1,5 +1,5 @@
 """GUIDE.md of a study: every figure, table and claim with the notebook, the command, the time and the value to expect,
-and every ablation with its command.
+what the notebooks found in words, and every ablation with its command.
 
 Written after each run from what the notebooks declare and what lies in the study's folder; nothing is typed by hand.
 """
@@ -10,22 +10,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from amfir_lib.checking.compare import key_columns
 from amfir_lib.claims import NOT_TESTABLE, NOT_TESTED, OnBasis, statements
-from amfir_lib.report.reruns import Ablation, ablations, available
+from amfir_lib.report.guide_ablations import LEAD, MAIN_SERIES, ablation_row
+from amfir_lib.report.reruns import ablations, available
 from amfir_lib.running.display import format_seconds
+from amfir_lib.running.listing import title_of
 from amfir_lib.running.notebooks import Notebook, find_notebooks, read_notebook
-from amfir_lib.running.planning import parse_assignments, variant_name
 from amfir_lib.storage import atomic_write, read_json
 from amfir_lib.tables import percent
-from amfir_lib.variants import TABLE
 
 FILE = "GUIDE.md"
 MAIN_COLUMNS = ("accuracy", "difference")  # shares whose interval is in half_width
-MAIN_SERIES = "AMFIR"
 KEYS = ("key",)  # names for programs, beside the titles for readers
 
 
@@ -61,15 +59,11 @@ def render(output_dir: Path, notebooks_dir: Path, *, command: str) -> str:
     claims = _claims(output_dir, records, command)
     if claims:
         parts += ["## Claims", _markdown(claims)]
+    parts += _words(notebooks, records)
     rows = available(ablations(), notebooks)
     if rows:
-        parts += [
-            "## Ablations",
-            "Each command trains only what its parameter reaches, writes to `variants/` and prints the paired "
-            "difference to the baseline with its interval. Options of the methods are refused with the nearest name "
-            "where they are mistyped; reasons for the defaults: [decisions](tables/decisions.md).",
-            _markdown([_ablation(row, output_dir, records, command) for row in rows]),
-        ]
+        table = _markdown([ablation_row(row, output_dir, records, command) for row in rows])
+        parts += ["## Ablations", LEAD, table]
     return "\n\n".join(parts) + "\n"
 
 
@@ -124,6 +118,15 @@ def expected_value(path: Path) -> str:
     return f"{where}: {main} {value} {'points' if main == 'difference' else '%'} ({size})"
 
 
+def _words(notebooks: Mapping[str, Notebook], records: Mapping[str, Any]) -> list[str]:
+    """What each notebook found, as it says itself."""
+    found = []
+    for name, notebook in notebooks.items():
+        if summary := records.get(name, {}).get("numbers", {}).get("summary"):
+            found += [f"### {title_of(notebook)}", summary]
+    return ["## What the notebooks found, in words", *found] if found else []
+
+
 def _claims(output_dir: Path, records: Mapping[str, Any], command: str) -> list[dict[str, str]]:
     path = output_dir / "tables" / "claims.csv"
     if not path.exists():
@@ -149,37 +152,3 @@ def _on_basis(found: OnBasis) -> str:
     if found.verdict in (NOT_TESTED, NOT_TESTABLE):
         return found.value
     return f"{found.basis}: {found.value or '–'} ({found.verdict})"
-
-
-def _ablation(row: Ablation, output_dir: Path, records: Mapping[str, Any], command: str) -> dict[str, str]:
-    measured = [_variant(output_dir, row.notebook, assignment) for assignment in row.assignments]
-    seconds = [one["seconds"] for one in measured if one]
-    found = [f"{value}: {one['difference']}" for value, one in zip(row.values, measured, strict=True) if one]
-    return {
-        "ablation": f"{row.name}{f' [{row.decision}]' if row.decision else ''}",
-        "compare": row.compare,
-        "command": f"`{command} {row.options()}`",
-        "other values": ", ".join(f"`{value}`" for value in row.values[1:]) or "–",
-        "time": format_seconds(max(seconds)) if seconds else f"not measured; baseline {_time(records, row.notebook)}",
-        "difference to the baseline": "; ".join(found) or "not run here",
-    }
-
-
-def _variant(output_dir: Path, notebook: str, assignment: str) -> dict[str, Any] | None:
-    """Seconds of a variant that was run here and, in words, AMFIR's difference to the baseline; None if it was not."""
-    folder = output_dir / "variants" / variant_name(parse_assignments([assignment]))
-    record, table = folder / "records" / f"{notebook}.json", folder / "tables" / f"{TABLE}.csv"
-    if not record.exists():
-        return None
-    difference = "not paired"
-    if table.exists():
-        frame = pd.read_csv(table)
-        frame = frame[frame["notebook"] == notebook]
-        own = frame[frame["series"] == MAIN_SERIES]
-        own = own if len(own) else frame
-        low, high = own["difference"].min(), own["difference"].max()
-        if np.isfinite([low, high]).all():
-            decided = int((own["verdict"] != "undecided").sum())
-            span = f"{percent(low, signed=True)} to {percent(high, signed=True)} points"
-            difference = f"{span} in {len(own)} cells, {decided} of them decided"
-    return {"seconds": read_json(record)["seconds"], "difference": difference}

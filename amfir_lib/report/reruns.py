@@ -12,11 +12,16 @@ from dataclasses import dataclass
 
 from amfir_lib.decisions import DECISIONS
 from amfir_lib.methods import METHODS
+from amfir_lib.profiles import PROFILES
 from amfir_lib.running.notebooks import Notebook
+from amfir_lib.studies.components import FULL, NO_AMI
 
 OPTIONS = "method_options"  # parameter of the notebooks that hands any option on to the method
 METHOD = "amfir"
 PAIRED = "AMFIR in `variant_difference`"
+STEPS = PROFILES["study"].train_steps
+BOTH_AMFIR = ("AMFIR", "AMFIR, λ = 0")  # the series of 02_training that take the options of AMFIR
+SWITCHED = {"kd_strategy": (FULL, NO_AMI)}  # options that the other configurations of Table 2 set themselves
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,8 @@ class Ablation:
         values: as typed after ``-p NAME=``; the first stands in the command.
         compare: where the effect shows.
         decision: id of the decision that it questions, or "".
+        reaches: series of the notebook that are trained anew; empty for all of them.
+        new_features: whether the clips must be read again.
     """
 
     name: str
@@ -38,6 +45,8 @@ class Ablation:
     values: tuple[str, ...]
     compare: str = PAIRED
     decision: str = ""
+    reaches: tuple[str, ...] = ()
+    new_features: bool = False
 
     @property
     def assignments(self) -> tuple[str, ...]:
@@ -50,23 +59,25 @@ class Ablation:
 
 
 NOTEBOOK_PARAMETERS = (
-    Ablation("λ, the weight of distillation (Eq. 9)", "02_training", "kd_lambda", ("0.5", "2.0", "0.0"), decision="C9"),
+    Ablation("λ, the weight of distillation (Eq. 9)", "02_training", "kd_lambda", ("0.5", "2.0", "0.0"), decision="C9",
+             reaches=("AMFIR",)),
     Ablation("λ, in every configuration of Table 2", "05_table2_ablation", "distill_weight", ("0.5", "2.0"),
              decision="C9"),
     Ablation("score that forms the groups (Eq. 1)", "02_training", "score",
-             ("helmholtz", "neg_certainty", "entropy", "random", "oracle"), decision="A1"),
+             ("helmholtz", "neg_certainty", "entropy", "random", "oracle"), decision="A1", reaches=BOTH_AMFIR),
     Ablation("score, in every configuration of Table 2", "05_table2_ablation", "score",
              ("helmholtz", "neg_certainty", "random", "oracle"), decision="A1"),
     Ablation("fusion weights at meta-test (Eq. 8)", "02_training", "ami_weight",
-             ("equal", "free_energy", "hard", "first", "second"), decision="D4"),
-    Ablation("length of the training", "02_training", "train_steps", ("800", "200"),
+             ("equal", "free_energy", "hard", "first", "second"), decision="A7", reaches=BOTH_AMFIR),
+    Ablation("length of the training", "02_training", "train_steps",
+             (f"{2 * STEPS}", f"{STEPS // 2}"),
              "all trained methods in `variant_difference`; `learning_curves`: is anything cut off early?"),
     Ablation("number of training seeds", "02_training", "n_seeds", ("5", "10"),
              "`seed_sd` in `accuracy`; `variant_difference`: how far the mean of three seeds was off"),
     Ablation("backbone", "02_training", "backbone", ("efficientnet_lite0", "compact_blurred"),
-             "all methods in `variant_difference`, nearest mean first"),
+             "all methods in `variant_difference`, nearest mean first", new_features=True),
     Ablation("flow algorithm", "02_training", "flow_algorithm", ("farneback", "tvl1"),
-             "ProtoNet-F and AMFIR in `variant_difference`", decision="B8"),
+             "ProtoNet-F and AMFIR in `variant_difference`", decision="B8", new_features=True),
     Ablation("ways", "02_training", "n_way", ("10", "8"),
              "`accuracy` and `paired` of the variant; other episodes, so nothing can be paired with 5-way"),
     Ablation("shots in training, matched to the test", "06_shot_sweep", "train_shots", ("1", "5"),
@@ -85,6 +96,7 @@ def ablations() -> tuple[Ablation, ...]:
             OPTIONS,
             tuple(f"{{{one.option}: {_yaml(value)}}}" for value in one.alternatives),
             decision=one.id,
+            reaches=SWITCHED.get(one.option, ()),
         )
         for one in DECISIONS
         if one.option in known - named and one.alternatives
