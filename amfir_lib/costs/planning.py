@@ -29,7 +29,7 @@ class Machine:
     gpus: int = 0
 
 
-MACHINES = (Machine("2 cores", 2), Machine("one GPU", 16, 1), Machine("8-GPU node", 128, 8), Machine("cluster", 1024))
+MACHINES = (Machine("laptop", 2), Machine("one GPU", 16, 1), Machine("8-GPU node", 128, 8), Machine("cluster", 1024))
 
 
 def plan(
@@ -81,18 +81,22 @@ def plan_table(frame: pd.DataFrame, *, algorithm: str, backbone: str, gpu_measur
             for row in frame.itertuples()
         ],
         "clips": frame["clips"].map("{:,}".format),
-        **{f"{stage} (h)": frame[f"{stage}_h"].map("{:.2f}".format) for stage in ("decode", "flow", "features")},
-        "all (h)": frame["total_h"].map("{:.2f}".format), "features (GB)": frame["features_gb"].map("{:.1f}".format),
+        **{f"{stage} (h)": frame[f"{stage}_h"].map(_hours) for stage in ("decode", "flow", "features")},
+        "all (h)": frame["total_h"].map(_hours), "features (GB)": frame["features_gb"].map("{:.1f}".format),
         "frame cache (GB)": frame["frame_cache_gb"].map("{:.1f}".format),
-        "memory (GB)": frame["memory_gb"].map("{:.0f}".format),
+        "memory of all workers (GB)": frame["memory_gb"].map("{:.0f}".format),
     })  # fmt: skip
     where = "on the GPUs where there are any" if gpu_measured else "on the cores everywhere: no GPU was measured"
     caption = (
         f"Planned, not run: clips × measured seconds a clip / cores. Flow: {algorithm}; backbone: {backbone}, {where}. "
-        "Wall time, one stage after another; memory with one worker a core; the frame cache is for end-to-end "
+        "Wall time, one stage after another; one worker a core; the frame cache is for end-to-end "
         "training, whose own time is not in the table."
     )
     return Table(frame, shown, caption)
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:.1f}" if hours >= 1 else f"{hours:.2g}"
 
 
 def storage_table(*, n_segments: int = 8, size: int = 224) -> Table:
@@ -115,8 +119,13 @@ def planning_page(tables: Mapping[str, Table], *, machine: str) -> str:
         tables: heading -> table: measured costs, plan, storages, throughput.
         machine: what the costs were measured on.
     """
-    parts = ["# Planning: what the real benchmarks cost", f"Costs per clip were measured on {machine}; the rest is "
-             "arithmetic: hours = clips × seconds a clip / (3600 × cores or GPUs)."]  # fmt: skip
+    intro = (
+        f"Costs per clip were measured on {machine}; the rest is arithmetic: hours = clips × seconds a clip / (3600 × "
+        "cores or GPUs); disk = clips × bytes a clip; memory = cores × that of a worker. The timed clips are coded in "
+        "MPEG-4 part 2, as UCF101 and HMDB51 are; H.264 and VP9, the codecs of Kinetics and Something-Something, are "
+        "not timed."
+    )
+    parts = ["# Planning: what the real benchmarks cost", intro]
     for heading, table in tables.items():
         shown = table.shown if table.shown is not None else table.data
         parts += [f"## {heading}", shown.to_markdown(index=False, disable_numparse=True), table.caption]

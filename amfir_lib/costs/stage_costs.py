@@ -66,7 +66,7 @@ def _seconds(function: Callable[[], Any], repeats: int) -> float:
 
 def measure_stages(
     path: Path, backbones: Mapping[str, Any], *, algorithms: Sequence[str], n_segments: int = 8, flow_size: int = 112,
-    flow_average: int = 3, repeats: int = 3,
+    flow_average: int = 3, repeats: int = 3, features: tuple[dict[str, float], int] | None = None,
 ) -> ClipCosts:  # fmt: skip
     """Time the stages of one clip one after another, in one thread: the same functions as in feature extraction.
 
@@ -76,6 +76,7 @@ def measure_stages(
         algorithms: of flow, see :func:`amfir_lib.data.flow.dense_flow`.
         n_segments, flow_size, flow_average: as in feature extraction.
         repeats: the median of so many is taken.
+        features: of ``measure_features``, where they are measured already.
     """
     with single_thread():
         n_frames, wanted = count_frames(path), {one.modality: dense_frames(one) for one in backbones.values()}
@@ -94,7 +95,8 @@ def measure_stages(
             return [dense_flow(small[i], small[j], algorithm=algorithm) for i, j in pairs]
 
         flow_s = {name: _seconds(lambda name=name: all_flow(name), repeats) for name in algorithms}
-        features_s, n_bytes = measure_features(backbones, n_segments=n_segments, repeats=repeats)
+        features = features or measure_features(backbones, n_segments=n_segments, repeats=repeats)
+    features_s, n_bytes = features
     return ClipCosts(decode_s, flow_s, features_s, n_bytes)
 
 
@@ -116,8 +118,11 @@ def measure_benchmarks(
     backbones: Mapping[str, Any], *, algorithms: Sequence[str] = ("dis", "farneback"),
     names: Sequence[str] = tuple(BENCHMARKS), seed: int = 0, **options: Any,
 ) -> dict[str, ClipCosts]:  # fmt: skip
-    """Benchmark -> costs of a clip of its typical length and size; options as in :func:`measure_stages`."""
-    costs = {}
+    """Benchmark -> costs of a clip of its typical length and size; options as in :func:`measure_stages`.
+
+    Features are measured once: what a backbone sees does not depend on the length and size of the clip.
+    """
+    costs, features = {}, None
     with tempfile.TemporaryDirectory() as folder:
         for number, name in enumerate(names):
             benchmark = BENCHMARKS[name]
@@ -126,7 +131,8 @@ def measure_benchmarks(
                 path, n_frames=benchmark.frames, height=benchmark.height, width=benchmark.width,
                 rng=np.random.default_rng([seed, number]),
             )  # fmt: skip
-            costs[name] = measure_stages(path, backbones, algorithms=algorithms, **options)
+            costs[name] = measure_stages(path, backbones, algorithms=algorithms, features=features, **options)
+            features = costs[name].features_s, costs[name].feature_bytes
     return costs
 
 
