@@ -225,12 +225,12 @@ def test_a_series_trained_through_its_backbones_stands_beside_its_frozen_runs(pl
 def test_what_cannot_be_trained_is_refused_before_anything_is(place, monkeypatch):
     dataset = replace(place[0], synthetic=True)
     config = Config.from_notebook({"profile": "smoke"}, environ={})
-    beside_frozen.check_end_to_end(config, dataset, backbone="auto")
+    beside_frozen.check_end_to_end(config, [dataset], backbone="auto")
     with pytest.raises(BackboneUnavailable, match="compact_blurred is only used frozen. Train end to end with"):
-        beside_frozen.check_end_to_end(config, dataset, backbone="compact+compact_blurred")
+        beside_frozen.check_end_to_end(config, [dataset], backbone="compact+compact_blurred")
     monkeypatch.setitem(sys.modules, "lightning_fabric", None)
     with pytest.raises(BackboneUnavailable, match="pip install lightning-fabric"):
-        beside_frozen.check_end_to_end(replace(config, devices=2), dataset, backbone="auto")
+        beside_frozen.check_end_to_end(replace(config, devices=2), [dataset], backbone="auto")
     with pytest.raises(UnknownParameter, match='did you mean "backbone_lr"'):
         beside_frozen.end_to_end_options({"backbonelr": 0.1})
 

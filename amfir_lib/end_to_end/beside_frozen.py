@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -21,12 +21,12 @@ SUFFIX = ", end to end"
 TRAINABLE = ("compact", "compact_adapted", "resnet18", "resnet50", "i3d")
 
 
-def check_end_to_end(config: Config, dataset: Dataset, *, backbone: str) -> None:
+def check_end_to_end(config: Config, datasets: Iterable[Dataset], *, backbone: str) -> None:
     """Refuse backbones that are only used frozen, and devices that cannot train together, before anything is trained.
 
     Args:
         config: of the notebook.
-        dataset: whose clips are read; ``auto`` depends on whether they are rendered.
+        datasets: whose clips are read; ``auto`` depends on whether they are rendered.
         backbone: as ``open_backbones``.
     Raises:
         BackboneUnavailable: names the backbones that can be trained, or what several devices need.
@@ -34,7 +34,7 @@ def check_end_to_end(config: Config, dataset: Dataset, *, backbone: str) -> None
     """
     device = resolve_device(config.device)
     check_devices(config.devices, device=device, episodes_per_step=config.profile.episodes_per_step)
-    for name in stream_names(config, dataset, backbone=backbone):
+    for name in (one for dataset in datasets for one in stream_names(config, dataset, backbone=backbone)):
         if name not in TRAINABLE:
             raise BackboneUnavailable(
                 f"{name} is only used frozen. Train end to end with {', '.join(TRAINABLE)}, or two of them as "
