@@ -18,7 +18,7 @@ from amfir_lib.runs import Material
 from amfir_lib.training import Training
 
 SUFFIX = ", end to end"
-TRAINABLE = ("compact", "compact_adapted", "resnet18", "resnet50", "i3d")
+TRAINABLE = ("compact", "resnet18", "resnet50", "i3d")
 
 
 def check_end_to_end(config: Config, datasets: Iterable[Dataset], *, backbone: str) -> None:
