@@ -235,6 +235,14 @@ def test_what_cannot_be_trained_is_refused_before_anything_is(place, monkeypatch
         beside_frozen.end_to_end_options({"backbonelr": 0.1})
 
 
+def test_settings_from_the_command_line_are_checked():
+    chosen = beside_frozen.end_to_end_options({"backbone_lr": "1e-2", "flip": False, "clips_per_pass": 8})
+    assert chosen == EndToEnd(backbone_lr=0.01, flip=False, clips_per_pass=8)
+    for name, value in (("backbone_lr", "fast"), ("clips_per_pass", "8"), ("channels_last", 1)):
+        with pytest.raises(BadParameter, match=f'{name} of end-to-end training is "{value}", but must be of the type'):
+            beside_frozen.end_to_end_options({name: value})
+
+
 def test_equal_jobs_test_equally(place):
     cell = TestCell(n_way=2, n_shot=1, n_query=2, n_episodes=5)
     accuracies = [

@@ -11,7 +11,7 @@ from amfir_lib.data.manifest import Dataset
 from amfir_lib.end_to_end.devices import check_devices
 from amfir_lib.end_to_end.job import EndToEnd
 from amfir_lib.end_to_end.runs import run_end_to_end
-from amfir_lib.errors import BackboneUnavailable, UnknownParameter, unknown_name
+from amfir_lib.errors import BackboneUnavailable, BadParameter, UnknownParameter, unknown_name
 from amfir_lib.experiments import RunResult, Series, TestCell, name_of
 from amfir_lib.materials import open_backbones, stream_names
 from amfir_lib.runs import Material
@@ -46,13 +46,21 @@ def end_to_end_options(given: Mapping[str, Any]) -> EndToEnd:
     """Settings of the backbones' training from a notebook's ``e2e_options``.
 
     Raises:
-        UnknownParameter: no such setting; the nearest is suggested. UnknownName, BadParameter: see ``EndToEnd``.
+        UnknownParameter: no such setting; the nearest is suggested.
+        UnknownName, BadParameter: a value of another type than the default's; and see ``EndToEnd``.
     """
-    names = [field.name for field in fields(EndToEnd)]
-    for name in given:
-        if name not in names:
-            raise unknown_name("setting of end-to-end training", name, names, error=UnknownParameter)
-    return EndToEnd(**given)
+    defaults, chosen = {field.name: field.default for field in fields(EndToEnd)}, {}
+    for name, value in given.items():
+        if name not in defaults:
+            raise unknown_name("setting of end-to-end training", name, defaults, error=UnknownParameter)
+        kind = bool if defaults[name] is None else type(defaults[name])
+        try:
+            chosen[name] = float(value) if kind is float else value  # YAML reads 1e-3 as text
+        except ValueError:
+            pass
+        if type(chosen.get(name)) is not kind:
+            raise BadParameter(f'{name} of end-to-end training is "{value}", but must be of the type {kind.__name__}.')
+    return EndToEnd(**chosen)
 
 
 def train_through_backbones(
