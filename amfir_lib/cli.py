@@ -53,7 +53,7 @@ def build_parser() -> Parser:
     parser.add_argument("--weights-dir")
     parser.add_argument("--seeds", type=int)
     parser.add_argument("--device")
-    parser.add_argument("--devices", type=int, default=1)
+    parser.add_argument("--devices")
     parser.add_argument("--jobs")
     parser.add_argument("--backend", default="")
     parser.add_argument("--scheduler", default="")
@@ -121,10 +121,10 @@ def _dispatch(command: str, options: argparse.Namespace) -> int:
 
 
 def _refuse_what_does_not_fit(command: str, options: argparse.Namespace) -> None:
-    if options.devices != 1:
-        raise BadParameter(
-            f"--devices {options.devices} comes with a later version; use --device cuda:N to choose one GPU."
-        )
+    if options.devices and command != "run":
+        from amfir_lib.running.planning import no_effect_of_devices
+
+        raise BadParameter(no_effect_of_devices(options.devices))
     if command != "clean" and (options.cache or options.variants or options.stale or options.yes):
         raise BadParameter(
             "--cache, --variants, --stale and --yes belong to the command clean: ./run_all.sh clean --cache"
@@ -142,7 +142,7 @@ def compute_environment(options: argparse.Namespace) -> dict[str, str]:
         BadParameter: a device or number of jobs that cannot be.
         BackendUnavailable: no cluster answers at the scheduler's address.
     """
-    from amfir_lib.config import check_device, check_jobs, check_share
+    from amfir_lib.config import check_device, check_devices, check_jobs, check_share
     from amfir_lib.running.workers import LOCAL, check_backend
 
     environment = {}
@@ -156,6 +156,8 @@ def compute_environment(options: argparse.Namespace) -> dict[str, str]:
             environment[name] = os.path.abspath(os.path.expanduser(value))
     if options.device:
         environment["AMFIR_DEVICE"] = check_device(options.device)
+    if options.devices:
+        environment["AMFIR_DEVICES"] = str(check_devices(options.devices))
     if options.min_found:
         environment["AMFIR_MIN_FOUND"] = str(check_share(options.min_found))
     if options.jobs:

@@ -1,9 +1,9 @@
 """What a notebook computes, and where and how.
 
 What to compute comes from the parameters cell of the notebook; where and how comes from environment variables that the
-command line sets (``AMFIR_CACHE_DIR``, ``AMFIR_RESULTS_DIR``, ``AMFIR_DEVICE``, ``AMFIR_JOBS``, ``AMFIR_WEIGHTS_DIR``,
-``AMFIR_VIDEO_LIST``, ``AMFIR_MIN_FOUND``, ``AMFIR_VARIANT``) and that never enter the key of a run; what is prepared
-from a video list does, through the digest of the data.
+command line sets (``AMFIR_CACHE_DIR``, ``AMFIR_RESULTS_DIR``, ``AMFIR_DEVICE``, ``AMFIR_DEVICES``, ``AMFIR_JOBS``,
+``AMFIR_WEIGHTS_DIR``, ``AMFIR_VIDEO_LIST``, ``AMFIR_MIN_FOUND``, ``AMFIR_VARIANT``) and that never enter the key of a
+run; what is prepared from a video list does, through the digest of the data.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ class Config:
         results_dir: folder that holds one folder per study.
         device: ``auto``, ``cpu`` or ``cuda:N``, as asked for; see ``resolve_device``.
         jobs: worker processes.
+        devices: devices that share an end-to-end training.
         weights_dir: folder of downloaded backbone weights, or None.
         video_list: published video list of a real benchmark, or None to look for it in the data root.
         min_found: smallest accepted share of the videos of each class of a real benchmark, or None for the default.
@@ -59,6 +60,7 @@ class Config:
     results_dir: Path
     device: str
     jobs: int
+    devices: int = 1
     weights_dir: Path | None = None
     video_list: Path | None = None
     min_found: float | None = None
@@ -123,6 +125,7 @@ class Config:
             results_dir=_folder(environ.get("AMFIR_RESULTS_DIR"), paths.RESULTS),
             device=check_device(environ.get("AMFIR_DEVICE") or "auto"),
             jobs=check_jobs(environ.get("AMFIR_JOBS") or n_cores()),
+            devices=check_devices(environ.get("AMFIR_DEVICES") or 1),
             weights_dir=_folder(environ.get("AMFIR_WEIGHTS_DIR"), None),
             video_list=_folder(environ.get("AMFIR_VIDEO_LIST"), None),
             min_found=check_share(environ["AMFIR_MIN_FOUND"]) if environ.get("AMFIR_MIN_FOUND") else None,
@@ -186,9 +189,18 @@ def resolve_device(device: str) -> str:
 
 def check_jobs(jobs: str | int) -> int:
     """Return the number of worker processes as a whole number of at least 1."""
-    if not str(jobs).isdigit() or int(jobs) < 1:
-        raise BadParameter(f'The number of jobs is "{jobs}", but must be a whole number of at least 1.')
-    return int(jobs)
+    return _count("jobs", jobs)
+
+
+def check_devices(devices: str | int) -> int:
+    """Return the number of devices as a whole number of at least 1."""
+    return _count("devices", devices)
+
+
+def _count(what: str, number: str | int) -> int:
+    if not str(number).isdigit() or int(number) < 1:
+        raise BadParameter(f'The number of {what} is "{number}", but must be a whole number of at least 1.')
+    return int(number)
 
 
 def check_share(share: str | float) -> float:

@@ -118,7 +118,7 @@ DECISIONS: tuple[Decision, ...] = (
              "DIS is many times faster than TV-L1 at nearly its accuracy; averaging quiets a noisy sensor and was "
              "chosen on base and validation classes; the algorithm is recorded with the features"),
     Decision("B9", "Eq. 9-11", "are the backbones trained?", "", "frozen cached features, trained heads",
-             ("end to end (amfir_lib/end_to_end)",),
+             ("end to end: end_to_end=True in 02_training",),
              "a declared deviation that makes the study affordable on a CPU"),
     Decision("B10", "Sec. 4.1", "frames per clip, crop and flips are unsaid",
              "", "8 segment centres, central square, no flips", ("end to end: instants and crops are drawn, clips "

@@ -89,9 +89,12 @@ def open_backbones(config: Config, dataset: Dataset, *, backbone: str = AUTO) ->
         first = {stream: compact()[stream]}
         return adapt(first, dataset, cache_dir=config.cache_dir, flow=flow, n_jobs=config.jobs)[stream]
 
+    names, asked = names_of_streams(backbone), options.get("input_size") or 0
+    sides = [input_size_of(name, synthetic=dataset.synthetic, input_size=asked) for name in names]
+    if asked and asked not in sides:
+        raise BadParameter(f"input_size is {asked}, but {backbone} always sees squares of {sides[0]} px. Leave it out.")
     opened = {}
-    for modality, stream, name in zip(dataset.modalities, STREAMS, names_of_streams(backbone), strict=True):
-        size = input_size_of(name, synthetic=dataset.synthetic, input_size=options.get("input_size") or 0)
+    for size, modality, stream, name in zip(sides, dataset.modalities, STREAMS, names, strict=True):
         try:
             opened[modality] = open_backbone(
                 name, stream, compact=compact, adapted=adapted, input_size=size, flow_size=flow["flow_size"],

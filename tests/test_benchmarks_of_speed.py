@@ -31,6 +31,17 @@ def test_a_benchmark_verifies_equal_results_and_saves_what_it_measured(name, tmp
         assert one["check"] in capsys.readouterr().out or one["check"] in (tmp_path / "benchmarks.md").read_text()
 
 
+def test_extraction_is_measured_and_planned(tmp_path):
+    assert main(["extraction", "--quick", "--threads", "1", "--output", str(tmp_path)]) == 0
+    record = json.loads((tmp_path / "extraction.json").read_text())
+    stages = [sum(row[stage] for stage in ("decode", "flow", "features")) for row in record["throughput"]]
+    assert stages == pytest.approx([1, 1]) and all(row["clips_per_s"] > 0 for row in record["throughput"])
+    assert {row["machine"] for row in record["plan"]} == {"laptop", "one GPU", "8-GPU node", "cluster"}
+    page = (tmp_path / "planning.md").read_text()
+    assert "## Plan" in page and "## Throughput: rendered clips, compact" in page
+    assert not (tmp_path / "benchmarks.md").exists()
+
+
 def test_paths_that_differ_are_not_timed():
     with pytest.raises(AssertionError, match="answers: the two paths differ by 0.5, more than 0.1"):
         verify("answers", torch.zeros(2), torch.tensor([0.0, 0.5]), atol=0.1)

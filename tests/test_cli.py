@@ -11,8 +11,11 @@ import torch
 from small_notebooks import write_notebook
 
 from amfir_lib import __version__, cli, fusion, paths
+from amfir_lib.errors import BadParameter
 from amfir_lib.running import runner
 from amfir_lib.running.housekeeping import TAG, tag_cache
+from amfir_lib.running.notebooks import find_notebooks
+from amfir_lib.running.planning import Request, plan
 from amfir_lib.storage import digest_of_source, write_json
 
 RUN_ALL = paths.REPOSITORY / "run_all.sh"
@@ -46,7 +49,8 @@ def requests(monkeypatch):
         (["--backend", "dusk"], '"dusk" is not a known backend (did you mean "dask"?)'),
         (["--backend", "dask"], "--backend dask needs the address of a running cluster: --scheduler ADDRESS."),
         (["--scheduler", "tcp://x"], "--scheduler tcp://x belongs to a cluster: add --backend dask (or ray)."),
-        (["--devices", "2"], "--devices 2 comes with a later version"),
+        (["doctor", "--devices", "2"], "--devices 2 is for training the backbones"),
+        (["--devices", "0"], 'The number of devices is "0", but must be a whole number of at least 1.'),
         (["tset"], 'did you mean "test"'),
         (["--profile", "smokey"], 'did you mean "smoke"'),
         (["--nway", "5"], "unrecognized arguments: --nway 5. See: ./run_all.sh --help"),
@@ -99,6 +103,24 @@ def test_list_says_what_a_notebook_makes_takes_and_needs_in_time(capsys, tmp_pat
     assert "tables      04_other" in second and "needs       03_free_energy" in second
     assert "margin: float = 0.1   to dominate" in second and "n_way" not in second
     assert "n_way: int = 5   classes per episode" in shared
+
+
+def test_several_devices_are_refused_where_no_backbone_is_trained():
+    several = {"AMFIR_DEVICES": "2"}
+    with pytest.raises(BadParameter, match=r"--devices 2 is for .* --only 02_training -p end_to_end=True"):
+        plan(Request(only=("02",), environment=several))
+    (task,) = plan(Request(only=("02",), environment=several, overrides={"end_to_end": "True"}))
+    assert task.config.devices == 2
+
+
+def test_every_notebook_takes_the_variants_of_a_backbone():
+    chosen = {"backbone": "resnet18", "weights": "random", "input_size": "112", "n_patches": "1"}
+    tasks = plan(Request(overrides=chosen))
+    assert len(tasks) == len(find_notebooks(paths.NOTEBOOKS))
+    for task in tasks:
+        own = {name: task.config.options[name] for name in chosen}
+        assert own == {"backbone": "resnet18", "weights": "random", "input_size": 112, "n_patches": 1}
+        assert task.config.variant == "backbone=resnet18,input_size=112,n_patches=1,weights=random"
 
 
 def test_help_of_a_notebook_needs_no_kernel(capsys, tmp_path):

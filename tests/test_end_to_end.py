@@ -18,14 +18,16 @@ import torch
 from toy_end_to_end import TRAINING, compact_backbones, moving_dataset, small_resnets
 
 from amfir_lib.backbones.trainable import freeze_batch_norm
+from amfir_lib.config import Config
 from amfir_lib.data.augmentation import random_view
 from amfir_lib.data.features import extract_stores
-from amfir_lib.end_to_end import EndToEnd, evaluate_end_to_end, train_end_to_end, train_on_devices
+from amfir_lib.end_to_end import EndToEnd, beside_frozen, evaluate_end_to_end, train_end_to_end, train_on_devices
 from amfir_lib.end_to_end import loop as loop_module
 from amfir_lib.end_to_end.clips import clips_table, look, prefetched, rows_of
 from amfir_lib.end_to_end.runs import build_job, open_frames, run_end_to_end
-from amfir_lib.errors import BackboneUnavailable, BadParameter, TrainingDiverged, UnknownName
-from amfir_lib.experiments import Material, Run, TestCell, run_all
+from amfir_lib.errors import BackboneUnavailable, BadParameter, TrainingDiverged, UnknownName, UnknownParameter
+from amfir_lib.experiments import Material, Run, Series, TestCell, run_all
+from amfir_lib.tables import paired_table
 
 BACKBONES = {"compact": compact_backbones, "resnet18": small_resnets}
 
@@ -202,6 +204,43 @@ def test_a_run_end_to_end_has_the_form_of_the_others_and_is_found_in_the_cache(p
     again = run_end_to_end(run, more, **settings)
     np.testing.assert_array_equal(again.tests[cells[0]].accuracy, result.tests[cells[0]].accuracy)
     assert len(again.tests[more[1]].accuracy) == 5 and again.method().dims == {"rgb": 96, "flow": 96}
+
+
+def test_a_series_trained_through_its_backbones_stands_beside_its_frozen_runs(place, tmp_path, monkeypatch):
+    run, backbones = run_of(place)
+    monkeypatch.setattr(beside_frozen, "open_backbones", lambda *_, **__: backbones)
+    config = Config.from_notebook({"profile": "smoke", "n_seeds": 2}, environ={"AMFIR_CACHE_DIR": str(tmp_path)})
+    series, cells = Series("AMFIR", "amfir"), [TestCell(n_way=2, n_shot=1, n_query=2, n_episodes=6)]
+    settings = {"backbone": "compact", "options": beside_frozen.end_to_end_options({"backbone_lr": 0.02}), "n_steps": 2}
+    trained = beside_frozen.train_through_backbones(config, run.material, series, TRAINING, cells, **settings)
+    frozen = run_all(series.runs(run.material, TRAINING, config.seeds), cells, cache_dir=tmp_path)
+    named = beside_frozen.name_with_backbones([series])
+    assert [named(result) for result in trained + frozen] == ["AMFIR, end to end"] * 2 + ["AMFIR"] * 2
+    assert [len(result.history) for result in trained] == [2, 2] and len(frozen[0].history) == TRAINING.steps
+    (row,) = paired_table(trained + frozen, "AMFIR, end to end", others=["AMFIR"], series=named).to_dict("records")
+    means = [np.mean([result.tests[cells[0]].accuracy.mean() for result in part]) for part in (trained, frozen)]
+    assert row["difference"] == pytest.approx(means[0] - means[1])
+
+
+def test_what_cannot_be_trained_is_refused_before_anything_is(place, monkeypatch):
+    dataset = replace(place[0], synthetic=True)
+    config = Config.from_notebook({"profile": "smoke"}, environ={})
+    beside_frozen.check_end_to_end(config, [dataset], backbone="auto")
+    with pytest.raises(BackboneUnavailable, match="compact_blurred is only used frozen. Train end to end with"):
+        beside_frozen.check_end_to_end(config, [dataset], backbone="compact+compact_blurred")
+    monkeypatch.setitem(sys.modules, "lightning_fabric", None)
+    with pytest.raises(BackboneUnavailable, match="pip install lightning-fabric"):
+        beside_frozen.check_end_to_end(replace(config, devices=2), [dataset], backbone="auto")
+    with pytest.raises(UnknownParameter, match='did you mean "backbone_lr"'):
+        beside_frozen.end_to_end_options({"backbonelr": 0.1})
+
+
+def test_settings_from_the_command_line_are_checked():
+    chosen = beside_frozen.end_to_end_options({"backbone_lr": "1e-2", "flip": False, "clips_per_pass": 8})
+    assert chosen == EndToEnd(backbone_lr=0.01, flip=False, clips_per_pass=8)
+    for name, value in (("backbone_lr", "fast"), ("clips_per_pass", "8"), ("channels_last", 1)):
+        with pytest.raises(BadParameter, match=f'{name} of end-to-end training is "{value}", but must be of the type'):
+            beside_frozen.end_to_end_options({name: value})
 
 
 def test_equal_jobs_test_equally(place):

@@ -177,3 +177,10 @@ def test_notes_of_a_store_without_any_are_empty(tmp_path):
 def test_a_number_of_patches_that_a_backbone_does_not_have_is_refused(clips, tmp_path, toy_compact, name):
     with pytest.raises(BadParameter, match=f"n_patches is 1, but {name} has 16. Leave it out."):
         opened(config_of(clips, tmp_path, n_patches=1), clips, tmp_path, backbone=name)
+
+
+def test_an_input_size_that_no_stream_takes_is_refused(clips, tmp_path, toy_compact):
+    config = config_of(clips, tmp_path, input_size=112, weights="random")
+    with pytest.raises(BadParameter, match="input_size is 112, but compact_blurred always sees squares of 64 px."):
+        opened(config, clips, tmp_path, backbone="compact_blurred")
+    assert opened(config, clips, tmp_path, backbone="resnet18")["rgb"].input_size == 112

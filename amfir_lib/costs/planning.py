@@ -15,11 +15,9 @@ import pandas as pd
 from amfir_lib.costs.stage_costs import ClipCosts
 from amfir_lib.data.benchmarks import BENCHMARKS, published_videos
 from amfir_lib.data.flow_codec import STORAGES, flow_bytes
-from amfir_lib.data.shards import BATCH_CLIPS
 from amfir_lib.exports import Table
 
 GIGABYTE = 1e9
-WORKER_BASE_BYTES = 0.5e9  # Python with PyTorch and OpenCV loaded
 
 
 @dataclass(frozen=True)
@@ -31,19 +29,11 @@ class Machine:
     gpus: int = 0
 
 
-MACHINES = (Machine("2 cores", 2), Machine("one GPU", 16, 1), Machine("8-GPU node", 128, 8), Machine("cluster", 1024))
-
-
-def worker_bytes(name: str, *, input_size: int, n_segments: int = 8, flow_average: int = 3) -> float:
-    """Memory of one worker: libraries, the needed frames of one clip in full size, and a batch of prepared clips."""
-    benchmark = BENCHMARKS[name]
-    frames = n_segments * (flow_average + 1) * benchmark.height * benchmark.width * 3
-    prepared = BATCH_CLIPS * n_segments * input_size**2 * (3 + 2 * 4)
-    return WORKER_BASE_BYTES + frames + prepared
+MACHINES = (Machine("laptop", 2), Machine("one GPU", 16, 1), Machine("8-GPU node", 128, 8), Machine("cluster", 1024))
 
 
 def plan(
-    costs: Mapping[str, ClipCosts], *, algorithm: str, input_size: int, gpu_features_s: float | None = None,
+    costs: Mapping[str, ClipCosts], *, algorithm: str, worker_bytes: float, gpu_features_s: float | None = None,
     machines: Sequence[Machine] = MACHINES, n_segments: int = 8, cache_size: int = 224, storage: str = "uint8",
 ) -> pd.DataFrame:  # fmt: skip
     """Time, disk and memory of preparing each benchmark on each machine.
@@ -51,7 +41,8 @@ def plan(
     Args:
         costs: benchmark -> costs of one of its clips, in one thread.
         algorithm: of flow.
-        input_size: side of what the backbones see, px.
+        worker_bytes: memory of one worker, as ``measure_throughput`` finds it; it hardly depends on the clips, of which
+            a worker holds the needed frames alone.
         gpu_features_s: seconds a clip for both streams on one GPU; None leaves the backbones to the cores everywhere.
         machines: what to plan for.
         n_segments: T.
@@ -63,7 +54,6 @@ def plan(
     """
     rows = []
     for name, cost in costs.items():
-        worker = worker_bytes(name, input_size=input_size, n_segments=n_segments)
         clips = sum(published_videos(name).values())
         frame_cache = n_segments * cache_size**2 * 3 + flow_bytes(storage, n_segments=n_segments, size=cache_size)
         for machine in machines:
@@ -78,7 +68,7 @@ def plan(
                 "dataset": name, "machine": machine.name, "cores": machine.cores, "gpus": machine.gpus, "clips": clips,
                 **hours, "total_h": sum(hours.values()), "features_gb": clips * cost.feature_bytes / GIGABYTE,
                 "frame_cache_gb": clips * frame_cache / GIGABYTE,
-                "memory_gb": machine.cores * worker / GIGABYTE,
+                "memory_gb": machine.cores * worker_bytes / GIGABYTE,
             })  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -91,17 +81,22 @@ def plan_table(frame: pd.DataFrame, *, algorithm: str, backbone: str, gpu_measur
             for row in frame.itertuples()
         ],
         "clips": frame["clips"].map("{:,}".format),
-        **{f"{stage} (h)": frame[f"{stage}_h"].map("{:.2f}".format) for stage in ("decode", "flow", "features")},
-        "all (h)": frame["total_h"].map("{:.2f}".format), "features (GB)": frame["features_gb"].map("{:.1f}".format),
+        **{f"{stage} (h)": frame[f"{stage}_h"].map(_hours) for stage in ("decode", "flow", "features")},
+        "all (h)": frame["total_h"].map(_hours), "features (GB)": frame["features_gb"].map("{:.1f}".format),
         "frame cache (GB)": frame["frame_cache_gb"].map("{:.1f}".format),
-        "memory (GB)": frame["memory_gb"].map("{:.0f}".format),
+        "memory of all workers (GB)": frame["memory_gb"].map("{:.0f}".format),
     })  # fmt: skip
     where = "on the GPUs where there are any" if gpu_measured else "on the cores everywhere: no GPU was measured"
     caption = (
         f"Planned, not run: clips × measured seconds a clip / cores. Flow: {algorithm}; backbone: {backbone}, {where}. "
-        "Wall time, one stage after another; memory with one worker a core; the frame cache is for end-to-end training."
+        "Wall time, one stage after another; one worker a core; the frame cache is for end-to-end "
+        "training, whose own time is not in the table."
     )
     return Table(frame, shown, caption)
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:.1f}" if hours >= 1 else f"{hours:.2g}"
 
 
 def storage_table(*, n_segments: int = 8, size: int = 224) -> Table:
@@ -124,8 +119,13 @@ def planning_page(tables: Mapping[str, Table], *, machine: str) -> str:
         tables: heading -> table: measured costs, plan, storages, throughput.
         machine: what the costs were measured on.
     """
-    parts = ["# Planning: what the real benchmarks cost", f"Costs per clip were measured on {machine}; the rest is "
-             "arithmetic: hours = clips × seconds a clip / (3600 × cores or GPUs)."]  # fmt: skip
+    intro = (
+        f"Costs per clip were measured on {machine}; the rest is arithmetic: hours = clips × seconds a clip / (3600 × "
+        "cores or GPUs); disk = clips × bytes a clip; memory = cores × that of a worker. The timed clips are coded in "
+        "MPEG-4 part 2, as UCF101 and HMDB51 are; H.264 and VP9, the codecs of Kinetics and Something-Something, are "
+        "not timed."
+    )
+    parts = ["# Planning: what the real benchmarks cost", intro]
     for heading, table in tables.items():
         shown = table.shown if table.shown is not None else table.data
         parts += [f"## {heading}", shown.to_markdown(index=False, disable_numparse=True), table.caption]

@@ -15,7 +15,9 @@ import pandas as pd
 
 from amfir_lib.data.benchmarks import BENCHMARKS
 from amfir_lib.data.clip_inputs import centre_square, resize_square
+from amfir_lib.data.dense_inputs import dense_instants
 from amfir_lib.data.flow import dense_flow, flow_windows
+from amfir_lib.data.shards import dense_frames
 from amfir_lib.data.video import count_frames, read_frames, sample_instants
 from amfir_lib.exports import Table
 from amfir_lib.running.parallel import single_thread
@@ -64,7 +66,7 @@ def _seconds(function: Callable[[], Any], repeats: int) -> float:
 
 def measure_stages(
     path: Path, backbones: Mapping[str, Any], *, algorithms: Sequence[str], n_segments: int = 8, flow_size: int = 112,
-    flow_average: int = 3, repeats: int = 3,
+    flow_average: int = 3, repeats: int = 3, features: tuple[dict[str, float], int] | None = None,
 ) -> ClipCosts:  # fmt: skip
     """Time the stages of one clip one after another, in one thread: the same functions as in feature extraction.
 
@@ -74,12 +76,17 @@ def measure_stages(
         algorithms: of flow, see :func:`amfir_lib.data.flow.dense_flow`.
         n_segments, flow_size, flow_average: as in feature extraction.
         repeats: the median of so many is taken.
+        features: of ``measure_features``, where they are measured already.
     """
     with single_thread():
-        n_frames = count_frames(path)
-        instants = sample_instants(n_frames, n_segments)
-        pairs = sorted({pair for window in flow_windows(instants, n_frames, average=flow_average) for pair in window})
-        needed = sorted({int(i) for i in instants} | {i for pair in pairs for i in pair})
+        n_frames, wanted = count_frames(path), {one.modality: dense_frames(one) for one in backbones.values()}
+        instants = {
+            stream: dense_instants(n_frames - (stream == "flow"), count) if (count := wanted.get(stream))
+            else sample_instants(n_frames, n_segments) for stream in ("rgb", "flow")
+        }  # fmt: skip
+        windows = flow_windows(instants["flow"], n_frames, average=1 if wanted.get("flow") else flow_average)
+        pairs = sorted({pair for window in windows for pair in window})
+        needed = sorted({int(i) for i in instants["rgb"]} | {i for pair in pairs for i in pair})
         decode_s = _seconds(lambda: centre_square(read_frames(path, needed)), repeats)
         frames = dict(zip(needed, centre_square(read_frames(path, needed)), strict=True))
 
@@ -88,22 +95,34 @@ def measure_stages(
             return [dense_flow(small[i], small[j], algorithm=algorithm) for i, j in pairs]
 
         flow_s = {name: _seconds(lambda name=name: all_flow(name), repeats) for name in algorithms}
-        features_s, n_bytes = {}, 0
-        for backbone in backbones.values():
-            size, n_channels = backbone.input_size, 2 if backbone.modality == "flow" else 3
-            kind = np.float32 if backbone.modality == "flow" else np.uint8
-            batch = np.zeros((BATCH, n_segments, size, size, n_channels), kind)
-            features_s[backbone.modality] = _seconds(lambda b=backbone, c=batch: b.features(c), repeats) / BATCH
-            n_bytes += backbone.features(batch[:1]).nbytes
+        features = features or measure_features(backbones, n_segments=n_segments, repeats=repeats)
+    features_s, n_bytes = features
     return ClipCosts(decode_s, flow_s, features_s, n_bytes)
+
+
+def measure_features(
+    backbones: Mapping[str, Any], *, n_segments: int = 8, repeats: int = 3
+) -> tuple[dict[str, float], int]:
+    """Seconds of each stream's features of one clip, wherever the backbones are, and bytes of the features of both."""
+    seconds, n_bytes = {}, 0
+    for backbone in backbones.values():
+        flow, size = backbone.modality == "flow", backbone.input_size
+        shape = (BATCH, dense_frames(backbone) or n_segments, size, size, 2 if flow else 3)
+        batch = np.zeros(shape, np.float32 if flow else np.uint8)
+        seconds[backbone.modality] = _seconds(lambda b=backbone, c=batch: b.features(c), repeats) / BATCH
+        n_bytes += backbone.features(batch[:1]).nbytes
+    return seconds, n_bytes
 
 
 def measure_benchmarks(
     backbones: Mapping[str, Any], *, algorithms: Sequence[str] = ("dis", "farneback"),
     names: Sequence[str] = tuple(BENCHMARKS), seed: int = 0, **options: Any,
 ) -> dict[str, ClipCosts]:  # fmt: skip
-    """Benchmark -> costs of a clip of its typical length and size; options as in :func:`measure_stages`."""
-    costs = {}
+    """Benchmark -> costs of a clip of its typical length and size; options as in :func:`measure_stages`.
+
+    Features are measured once: what a backbone sees does not depend on the length and size of the clip.
+    """
+    costs, features = {}, None
     with tempfile.TemporaryDirectory() as folder:
         for number, name in enumerate(names):
             benchmark = BENCHMARKS[name]
@@ -112,7 +131,8 @@ def measure_benchmarks(
                 path, n_frames=benchmark.frames, height=benchmark.height, width=benchmark.width,
                 rng=np.random.default_rng([seed, number]),
             )  # fmt: skip
-            costs[name] = measure_stages(path, backbones, algorithms=algorithms, **options)
+            costs[name] = measure_stages(path, backbones, algorithms=algorithms, features=features, **options)
+            features = costs[name].features_s, costs[name].feature_bytes
     return costs
 
 

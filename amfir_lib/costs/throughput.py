@@ -15,6 +15,7 @@ from amfir_lib.costs.stage_costs import ClipCosts, measure_stages
 from amfir_lib.data.features import extract_stores
 from amfir_lib.data.manifest import Dataset
 from amfir_lib.exports import Table
+from amfir_lib.records import peak_memory
 from amfir_lib.running.parallel import map_parallel
 
 WARM_UP_ITEMS = 4
@@ -23,6 +24,14 @@ WARM_UP_ITEMS = 4
 def _import_all(_: int) -> None:
     """A worker's first task: what it imports once is no part of the throughput."""
     import torch  # noqa: F401
+
+
+def _peak_bytes(_: int) -> int:
+    """A worker's last task: the most memory that it ever held; what it was forked from does not count on Linux."""
+    status = Path("/proc/self/status")
+    lines = status.read_text(encoding="utf-8").splitlines() if status.exists() else []
+    found = [int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")]
+    return found[0] if found else peak_memory()
 
 
 def measure_throughput(
@@ -40,7 +49,8 @@ def measure_throughput(
         repeats: of each stage; the median counts.
     Returns:
         One row a number of cores: ``cores, clips, clips_per_s`` as measured, ``promised_per_s`` (cores / seconds a clip
-        in one thread), the shares ``decode, flow, features`` of those seconds, and ``limit``, the largest stage.
+        in one thread), the shares ``decode, flow, features`` of those seconds, ``limit``, the largest stage, and
+        ``worker_bytes``, the most memory that a worker held.
     """
     manifest = dataset.manifest.iloc[: n_clips or None].reset_index(drop=True)
     part = replace(dataset, manifest=manifest)
@@ -58,9 +68,13 @@ def measure_throughput(
                 shard_clips=max(1, min(64, len(part) // (4 * n_jobs))), **settings,
             )  # fmt: skip
             elapsed = time.perf_counter() - start
+        peaks = map_parallel(
+            _peak_bytes, range(WARM_UP_ITEMS * n_jobs), n_jobs=n_jobs, description="memory", unit="worker"
+        )
         rows.append({
             "cores": n_jobs, "clips": len(part), "clips_per_s": len(part) / elapsed, "promised_per_s": n_jobs / seconds,
             **{stage: value / seconds for stage, value in stages.items()}, "limit": max(stages, key=stages.__getitem__),
+            "worker_bytes": max(peaks),
         })  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -82,7 +96,7 @@ def throughput_table(frame: pd.DataFrame, *, basis: str) -> Table:
         "cores": frame["cores"].map(str), "clips/s": frame["clips_per_s"].map("{:.1f}".format),
         "one thread × cores": frame["promised_per_s"].map("{:.1f}".format),
         **{f"{stage} (%)": (100 * frame[stage]).map("{:.0f}".format) for stage in ("decode", "flow", "features")},
-        "limits": frame["limit"],
+        "limits": frame["limit"], "memory of a worker (GB)": (frame["worker_bytes"] / 1e9).map("{:.2f}".format),
     })  # fmt: skip
     caption = f"Clips read a second by feature extraction, both streams; shares of the time in one thread. {basis}"
     return Table(frame, shown, caption)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import copy
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from importlib.util import find_spec
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -30,29 +33,46 @@ def train_on_devices(job: Job, *, device: str = "cpu", n_devices: int = 1) -> Tr
         device: "cpu" or "cuda:N" for one device; its kind ("cpu", "cuda") for several.
         n_devices: processes, one for each device.
     Raises:
-        BadParameter: fewer than one device, or fewer episodes in a step than devices.
-        BackboneUnavailable: several devices without Lightning Fabric; says how to install it.
+        BadParameter, BackboneUnavailable: see ``check_devices``.
     """
+    check_devices(n_devices, device=device, episodes_per_step=job.settings.episodes_per_step)
     if n_devices == 1:
         return train_end_to_end(job, device=device)
-    per_step = job.settings.episodes_per_step
-    if not 1 <= n_devices <= per_step:
-        raise BadParameter(f"n_devices is {n_devices}, but must be 1 to {per_step}, the episodes of a step.")
-    try:
-        from lightning_fabric import Fabric
-    except ImportError as error:
-        raise BackboneUnavailable(
-            f"training on {n_devices} devices needs Lightning Fabric, which is not installed. Install it with: "
-            f"{INSTALL}; or use one device."
-        ) from error
     kind = device.partition(":")[0]
-    fabric = Fabric(accelerator=kind, devices=n_devices, strategy="ddp_spawn")
     with tempfile.TemporaryDirectory() as folder:  # weights travel better in a file than through a queue
         path = Path(folder) / "trained.pt"
-        fabric.launch(partial(_train_rank, job=job, path=path))
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:  # Fabric starts none from a notebook's
+            pool.submit(_launch, kind, n_devices, job, path).result()
         found = torch.load(path, weights_only=True, map_location="cpu")
     frames = {name: pd.DataFrame(found.pop(name)) for name in FRAMES}
     return TrainedEndToEnd(**found, **frames)
+
+
+def check_devices(n_devices: int, *, device: str, episodes_per_step: int) -> None:
+    """Refuse a number of devices that cannot train together here.
+
+    Raises:
+        BadParameter: fewer than one device, fewer episodes in a step than devices, or fewer GPUs.
+        BackboneUnavailable: several devices without Lightning Fabric; says how to install it.
+    """
+    if not 1 <= n_devices <= episodes_per_step:
+        raise BadParameter(f"n_devices is {n_devices}, but must be 1 to {episodes_per_step}, the episodes of a step.")
+    if n_devices > 1 and find_spec("lightning_fabric") is None:
+        raise BackboneUnavailable(
+            f"training on {n_devices} devices needs Lightning Fabric, which is not installed. Install it with: "
+            f"{INSTALL}; or use one device."
+        )
+    n_gpus = torch.cuda.device_count()
+    if device.startswith("cuda") and n_devices > max(1, n_gpus):
+        raise BadParameter(f"n_devices is {n_devices}, but PyTorch sees {n_gpus} GPUs here. Lower --devices.")
+
+
+def _launch(kind: str, n_devices: int, job: Job, path: Path) -> None:
+    """Start the processes, one for each device, and wait for them."""
+    from lightning_fabric import Fabric
+
+    fabric = Fabric(accelerator=kind, devices=n_devices, strategy="ddp_spawn")
+    fabric.launch(partial(_train_rank, job=job, path=path))
 
 
 def _train_rank(fabric: Any, *, job: Job, path: Path) -> None:

@@ -19,6 +19,7 @@ from amfir_lib.storage import digest_of
 
 DATA_FACTS = ("appearance", "class_counts", "class_folds", "n_way", "n_query")
 """Parameters that describe a data set, which ``--set`` gives to its baseline: without them it may not run at all."""
+TRAINS_BACKBONES = "end_to_end"  # the parameter of the notebook that several devices serve
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,18 @@ def plan(request: Request) -> list[Task]:
         if config.data_root is not None and not config.data_root.is_dir():
             raise DataNotFound(f"There is no folder {config.data_root}; --data-root must be the folder of your clips.")
         tasks.append(Task(notebook, given, config, _for_kernel(environment, config)))
+    n_devices = tasks[0].config.devices
+    if n_devices > 1 and not any(task.parameters.get(TRAINS_BACKBONES) for task in tasks):
+        raise BadParameter(no_effect_of_devices(n_devices))
     return tasks
+
+
+def no_effect_of_devices(n_devices: int | str) -> str:
+    """The refusal of ``--devices`` where no backbone is trained."""
+    return (
+        f"--devices {n_devices} is for training the backbones: add --only 02_training -p {TRAINS_BACKBONES}=True. "
+        "Leave it out for anything else; --device cuda:N chooses one GPU."
+    )
 
 
 def facts_not_taken(tasks: list[Task], request: Request) -> list[str]:

@@ -7,6 +7,8 @@ import pandas as pd
 
 from amfir_lib.tables import percent
 
+PARTS = ("certainty fusion", "distillation")  # that AMFIR minus ProtoNet-LF is the sum of
+
 
 def summarise_comparison(
     paired: pd.DataFrame, decomposition: pd.DataFrame, selection: pd.DataFrame, calibration: pd.DataFrame
@@ -19,7 +21,7 @@ def summarise_comparison(
             effects = decomposition[(decomposition["dataset"] == dataset) & (decomposition["n_shot"] == row["n_shot"])]
             shares = "; ".join(
                 f"{effect['comparison']} {percent(effect['difference'], effect['half_width'], signed=True)}"
-                for _, effect in effects.iterrows()
+                for _, effect in effects[effects["comparison"].isin(PARTS)].iterrows()
             )
             judged = {"better": "beats", "worse": "loses to", "undecided": "is not shown to differ from"}[
                 row["verdict"]
@@ -28,6 +30,11 @@ def summarise_comparison(
                 f"{row['n_shot']}-shot AMFIR {judged} equal-weight late fusion "
                 f"({percent(row['difference'], row['half_width'], signed=True)} points: {shares})"
             )
+            lines += [
+                f"{row['n_shot']}-shot {effect['comparison']} adds "
+                f"{percent(effect['difference'], effect['half_width'], signed=True)} points ({effect['verdict']})"
+                for _, effect in effects[~effects["comparison"].isin(PARTS)].iterrows()
+            ]
         own = _own(selection, dataset)
         cal = calibration[(calibration["dataset"] == dataset) & (calibration["method"] == "AMFIR")]
         lines.append(

@@ -12,11 +12,11 @@ from amfir_lib import paths
 from amfir_lib.running.parallel import available_cores
 
 from . import __doc__ as description
-from . import heavy_heads, meta_test, study_seconds, training_step
+from . import extraction, heavy_heads, meta_test, study_seconds, training_step
 from .measure import Report, render
 
 BENCHMARKS = {"meta_test": meta_test, "heavy_heads": heavy_heads, "training_step": training_step}
-STUDY_SECONDS = "study_seconds"
+STUDY_SECONDS, EXTRACTION = "study_seconds", "extraction"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -24,7 +24,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.benchmarks", description=description, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("names", nargs="*", choices=[[], *BENCHMARKS, STUDY_SECONDS], help="all but study_seconds")
+    parser.add_argument(
+        "names", nargs="*", choices=[[], *BENCHMARKS, EXTRACTION, STUDY_SECONDS], help="default: the first three"
+    )
     parser.add_argument("--quick", action="store_true", help="tiny sizes; nothing is saved unless --output is given")
     parser.add_argument("--threads", type=int, default=min(2, available_cores()), help="of PyTorch (%(default)s)")
     parser.add_argument("--output", type=Path, help="folder of the results (results/study/benchmarks)")
@@ -43,6 +45,12 @@ def main(arguments: list[str] | None = None) -> int:
             if output is not None:
                 output.mkdir(parents=True, exist_ok=True)
                 (output / f"{STUDY_SECONDS}.md").write_text(text, encoding="utf-8")
+            continue
+        if name == EXTRACTION:
+            record, text = extraction.measure(quick=chosen.quick)
+            print(text)
+            if output is not None:
+                extraction.save(output, record, text)
             continue
         reports.append(Report(name, BENCHMARKS[name].compare(quick=chosen.quick)))
         machine = reports[-1].machine

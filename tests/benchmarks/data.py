@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from amfir_lib.backbones.compact import CompactBackbone, CompactNet
 from amfir_lib.episodes import Episodes
 from amfir_lib.feature_table import FeatureTable
 from amfir_lib.methods import DataFacts, Method, build_method, uses_patches
+from amfir_lib.methods.base import seeded_init
 
 T = 8  # segments of a clip
 
@@ -39,3 +41,13 @@ def draw(table: FeatureTable, *, n_episodes: int, n_shot: int, seed: int = 0) ->
     """5-way episodes with 25 queries."""
     rng = np.random.default_rng(seed)
     return table.sample("train", n_way=5, n_shot=n_shot, n_query=5, n_episodes=n_episodes, rng=rng)
+
+
+def untrained_compact() -> dict[str, CompactBackbone]:
+    """The compact nets with initial weights, which are as fast as trained ones."""
+    backbones = {}
+    for modality, channels in (("rgb", 3), ("flow", 2)):
+        with seeded_init(0, modality):
+            weights = {name: value.clone() for name, value in CompactNet(channels).state_dict().items()}
+        backbones[modality] = CompactBackbone(modality, weights)
+    return backbones
