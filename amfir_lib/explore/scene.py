@@ -72,7 +72,7 @@ def architecture_scene(session: Session, backbones: Mapping[str, Any]) -> Scene:
 
 
 def _choose(session: Session) -> tuple[int, np.ndarray, str]:
-    """Episode, (N,) queries, one of each class, and the rule that they are the first to fit; no rule: the very first."""
+    """Episode, (N,) queries, one of each class, and the rule that they are the first to fit (empty: the very first)."""
     n_query = session.episodes.n_query
     classes = np.arange(N_CLASSES) * n_query
     right, dominant = _right(session), session.answers.dominant

@@ -140,7 +140,7 @@ def _fusion(figure: Figure, canvas: Axes, scene: Scene, modalities: list[str]) -
     top = middle + BARS_HEIGHT / 2 + 0.2
     _words(canvas, FUSED + FUSED_WIDTH / 2, top, "fused posterior", size=7, fontweight="bold")
     parts = (fusion.certainty, fusion.fusion_weights, fusion.fuse_posteriors)
-    text = "\n".join(("at test (AMI):", *map(part_name, parts), "α follows certainty c = max p,", "not the free energy F"))
+    text = "\n".join(("at test (AMI):", *map(part_name, parts), "α follows certainty,", "not free energy"))
     canvas.text(TWO_COLUMNS - 0.06, BOTTOM[1], text, fontsize=6, ha="right", va="bottom", linespacing=1.25)
     for row, name in enumerate(scene.class_names):
         place = HEIGHT - 0.2 - 0.16 * row

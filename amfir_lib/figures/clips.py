@@ -183,8 +183,8 @@ def _arrow_key(axes: Axes, limit: float, side: float) -> None:
     axes.axis("off")
     half = ARROW_LENGTH * side / 2
     axes.quiver(
-        0.4 - half, 0.62 * side, 2 * half, 0, color=ARROW_COLOUR, angles="xy", scale_units="xy", scale=1, units="inches",
-        width=0.009, headwidth=4, headlength=4, headaxislength=3.5,
+        0.4 - half, 0.62 * side, 2 * half, 0, color=ARROW_COLOUR, angles="xy", scale_units="xy", scale=1,
+        units="inches", width=0.009, headwidth=4, headlength=4, headaxislength=3.5,
     )  # fmt: skip
     axes.text(0.4, 0.48 * side, f"this long: {limit:g} px\nper frame", fontsize=6.5, ha="center", va="top")
 
@@ -209,7 +209,7 @@ def _faint(frames: np.ndarray) -> np.ndarray:
 
 
 def _arrows(axes: Axes, flow: np.ndarray, limit: float) -> None:
-    """Arrows on a coarse lattice over a strip of frames; one of length ``limit`` is ``ARROW_LENGTH`` of a frame long."""
+    """Arrows on a coarse lattice over a strip of frames; one of length ``limit`` is ``ARROW_LENGTH`` frames long."""
     size = flow.shape[1]
     lattice = np.linspace(0, size - 1, ARROW_EVERY + 2).round().astype(int)[1:-1]
     column, row = np.meshgrid(lattice, lattice)
@@ -218,5 +218,6 @@ def _arrows(axes: Axes, flow: np.ndarray, limit: float) -> None:
         long = np.hypot(u, v) > 0.1 * limit
         axes.quiver(
             column[long] + t * (size + GAP), row[long], u[long], v[long], color=ARROW_COLOUR, angles="xy",
-            scale_units="xy", scale=limit / (ARROW_LENGTH * size), width=0.0016, headwidth=4, headlength=4, headaxislength=3.5,
+            scale_units="xy", scale=limit / (ARROW_LENGTH * size), width=0.0016, headwidth=4, headlength=4,
+            headaxislength=3.5,
         )  # fmt: skip

@@ -112,7 +112,8 @@ def free_energy_curves(frame: pd.DataFrame, *, plateau: float | None = -4.0, n_w
             if row is rows[-1] or not stream:
                 axes.set_xlabel("training step")
             set_ticks_to_last(axes, part["step"], most=3)
-        make_room(row[0], [level for level, _, _ in levels], share=1.3 * NAME_HEIGHT)  # once all panels that share the axis are drawn
+        # Once all panels are drawn: limits that are set end the search for limits in every panel that shares them.
+        make_room(row[0], [level for level, _, _ in levels], share=1.3 * NAME_HEIGHT)
         for axes in row:
             for level, name, dashed in levels:
                 place, below = _emptiest(axes, level, below=dashed)

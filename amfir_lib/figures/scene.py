@@ -59,12 +59,13 @@ def architecture_caption(scene: Scene) -> str:
         for other in names
         if one and other != one and scene.weight[other][number - 1] > scene.weight[one][number - 1]
     ]
-    chosen = f"the first queries, one of each class, such that {scene.rule}" if scene.rule else "the first of each class"
+    chosen = f"the first, one of each class, such that {scene.rule}" if scene.rule else "the first of each class"
+    errors = f"query {' and '.join(wrong)}" if wrong else "none"
     return (
         f"Queries: {chosen}, among {scene.n_episodes} test episodes, {100 * scene.accuracy:.0f} % of whose queries are "
-        f"decided rightly. Wrong here: {'query ' + ' and '.join(wrong) if wrong else 'none'}. Groups follow free energy "
-        "F (Eq. 1, 3): the modality of the lower F dominates a query and teaches it in training. The weights α at test "
-        f"follow certainty, max p (Eq. 5, 8), and not F: {'; '.join(apart) if apart else 'on these queries both agree'}."
+        f"decided rightly; wrong here: {errors}. Groups follow free energy F (Eq. 1, 3): the modality of the lower F "
+        "dominates a query and teaches it in training. The weights α at test follow certainty, max p (Eq. 5, 8), and "
+        f"not F: {'; '.join(apart) or 'on these queries both agree'}."
     )
 
 

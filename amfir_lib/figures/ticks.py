@@ -1,4 +1,4 @@
-"""Ticks of an axis on which training steps, epochs, ways or shots stand: whole numbers, the last one always among them."""
+"""Ticks of an axis with training steps, epochs, ways or shots: whole numbers, the last one always among them."""
 
 from __future__ import annotations
 
