@@ -33,6 +33,11 @@ def without_asides(text: str) -> str:
     return _BOLD.sub(r"\1", _ASIDE.sub("", text))
 
 
+def to_plain(text: str) -> str:
+    """The cell without marks; an aside stands in brackets."""
+    return _BOLD.sub(r"\1", _ASIDE.sub(r" (\1)", text)).strip()
+
+
 def to_html(text: str) -> str:
     """The cell for a notebook; an aside goes on a line of its own."""
     small = rf'<br><small style="color: {ASIDE_COLOUR}">\1</small>'

@@ -22,6 +22,7 @@ from amfir_lib.studies.component_tables import (
     with_published_differences,
 )
 from amfir_lib.studies.components import (
+    CONTROL,
     FULL,
     MUTUAL,
     NO_AMI,
@@ -29,6 +30,7 @@ from amfir_lib.studies.components import (
     one_sided,
     published_ablation,
     published_frame,
+    strategies_in_table2,
     table2_configurations,
     with_published,
 )
@@ -91,6 +93,15 @@ def test_the_strategies_of_figure_4_teach_all_queries_one_way():
     assert [one.kd_strategy for one in found.values()] == ["none", "t_rgb", "t_flow", "bidirectional", "bidirectional"]
     assert found["both, all queries"].kd_scope == "all"
     assert len(distillation_strategies(("depth", "flow"), control=False)) == 4
+
+
+def test_strategies_are_named_as_the_rows_of_table_2_with_the_same_options():
+    strategies, rows = distillation_strategies(("depth", "flow")), table2_configurations(("depth", "flow"))
+    said = strategies_in_table2(strategies, rows)
+    for part in ("T-depth is depth-dominant only (b)", "T-Flow is flow-dominant only (b)", "no distillation is no AMD"):
+        assert part in said
+    assert CONTROL not in said
+    assert not strategies_in_table2(strategies, table2_configurations(("depth", "flow"), distill_weight=0.5))
 
 
 def test_published_cells_are_found_by_their_check_marks():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import cv2
@@ -246,16 +247,19 @@ def test_the_scene_of_figure_1_has_the_numbers_of_its_episode(session, backbones
     scene = explore.architecture_scene(session, backbones)
     assert scene.supports["rgb"].shape == (3, 2, 112, 112, 3) and scene.queries["flow"].shape == (3, 112, 112, 3)
     assert scene.backbone == {"rgb": "ToyBackbone", "flow": "ToyBackbone"} and scene.head == "ModalityHead"
+    n_query = session.episodes.n_query
     found = [
-        (e, q)
+        (e, list(queries))
         for e in range(len(session.episodes))
-        for q in range(session.episodes.n_query)
+        for queries in np.ndindex(*[n_query] * 3)
         if all(
-            np.array_equal(session.answers.posterior[s][e, q :: session.episodes.n_query], scene.posteriors[s])
+            np.array_equal(session.answers.posterior[s][e, np.arange(3) * n_query + queries], scene.posteriors[s])
             for s in scene.posteriors
         )
     ]
     assert found, "the queries are one of each class of one episode"
+    right = session.answers.posterior["fused"].argmax(-1) == session.episodes.target
+    assert scene.accuracy == pytest.approx(right.mean()) and scene.n_episodes == len(session.episodes)
     np.testing.assert_allclose(scene.weight["rgb"] + scene.weight["flow"], 1, rtol=1e-6)
 
 
@@ -278,6 +282,49 @@ def test_figure_1_carries_names_of_the_code_and_numbers_of_the_scene(session, ba
     assert "fusion.fuse_posteriors (Eq. 7)" in written and "ToyBackbone" in written
     for values in (*scene.free_energy.values(), *scene.weight.values()):
         assert all(f"{value:.2f}".replace("-", "−") in written for value in values)
+
+
+@pytest.mark.parametrize("n_wrong", [0, 1, 2, 6])
+def test_figure_1_shows_both_groups_and_one_wrong_query_where_it_can(session, backbones, n_wrong):
+    """The answers are made up: the first n queries of the last episode are wrong, and nobody dominates elsewhere."""
+    target = session.episodes.target
+    fused, dominant = np.eye(3)[target], np.full(target.shape, "", dtype=object)
+    dominant[-1, ::2], dominant[-1, 1::2] = "rgb", "flow"
+    fused[-1, :n_wrong] = np.eye(3)[(target[-1, :n_wrong] + 1) % 3]
+    answers = replace(session.answers, posterior=session.answers.posterior | {"fused": fused}, dominant=dominant)
+    scene = explore.architecture_scene(replace(session, answers=answers), backbones)
+    wrong = [k for k, p in enumerate(scene.posteriors["fused"]) if p.argmax() != k]
+    assert set(scene.dominant) == {"rgb", "flow"}
+    if n_wrong in (1, 2):
+        assert wrong == [0] and scene.rule.endswith("just one is decided wrongly")
+    else:
+        assert len(wrong) == (3 if n_wrong else 0) and scene.rule == "each modality dominates at least one"
+    caption = figures.architecture_caption(scene)
+    assert f"such that {scene.rule}" in caption
+    assert ("wrong here: query 1." in caption) == (n_wrong in (1, 2))
+
+
+def test_the_caption_of_figure_1_says_where_the_weights_do_not_follow_the_groups(session, backbones):
+    scene = explore.architecture_scene(session, backbones)
+    weight = {"rgb": np.array([0.6, 0.4, 0.6]), "flow": np.array([0.4, 0.6, 0.4])}
+    apart = replace(scene, dominant=np.array(["rgb", "rgb", "flow"], dtype=object), weight=weight)
+    said = "not F: query 2 is dominated by RGB and weighs flow more; query 3 is dominated by flow and weighs RGB more."
+    assert said in figures.architecture_caption(apart)
+    together = replace(apart, dominant=np.array(["rgb", "flow", "rgb"], dtype=object))
+    assert "on these queries both agree" in figures.architecture_caption(together)
+
+
+def test_the_maps_of_figure_1_cut_no_point(session, backbones):
+    scene = explore.architecture_scene(session, backbones)
+    far = {m: points.copy() for m, points in scene.support_points.items()}
+    far["rgb"][0, 0] = (50, -50)
+    figure = figures.architecture(replace(scene, support_points=far))
+    maps = [axes for axes in figure.axes if axes.collections]
+    assert len(maps) == 2
+    for axes in maps:
+        (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+        for x, y in np.concatenate([one.get_offsets() for one in axes.collections]):
+            assert left < x < right and low < y < high
 
 
 def test_figure_1_refuses_an_episode_of_another_way(results, backbones):

@@ -6,14 +6,18 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from amfir_lib import figures
 from amfir_lib.data.clip_inputs import ClipInputs
 from amfir_lib.errors import BadParameter, ShapeError
 from amfir_lib.exports import write_figure
+from amfir_lib.figures.architecture import CLASS_COLOURS
 from amfir_lib.figures.clips import saturation_of, strip
 from amfir_lib.figures.style import LOOKS, ONE_COLUMN, SPARE, TWO_COLUMNS, looks, spread
+from amfir_lib.figures.ticks import ticks_to_last
 from amfir_lib.methods import METHODS
 
 
@@ -107,6 +111,66 @@ def test_pretraining_curves_have_a_panel_for_each_measure():
     })  # fmt: skip
     titles = [axes.get_title(loc="left") for axes in figures.pretraining_curves(history).axes]
     assert titles == ["RGB: scene accuracy", "flow: action accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("points", "most", "expected"),
+    [
+        (range(0, 401, 10), 3, [0, 200, 400]),
+        (range(0, 401, 50), 5, [0, 100, 200, 300, 400]),
+        (range(0, 151, 10), 5, [0, 50, 100, 150]),
+        (range(5, 11), 9, [5, 6, 7, 8, 9, 10]),
+        ([0, 7, 37], 2, [0, 37]),
+        ([3], 5, [3]),
+    ],
+)
+def test_ticks_are_round_and_reach_the_last_point(points, most, expected):
+    assert ticks_to_last(points, most=most) == expected
+
+
+@given(st.lists(st.integers(0, 2000), min_size=1, unique=True), st.integers(2, 9))
+def test_the_last_point_has_a_tick_whatever_the_points(points, most):
+    ticks = ticks_to_last(points, most=most)
+    assert ticks[0] == min(points) and ticks[-1] == max(points) and len(ticks) <= max(2, most)
+
+
+def test_lines_over_steps_have_a_tick_at_the_last_step():
+    for figure in (figures.learning_curves(curves()), figures.free_energy_curves(curves())):
+        assert all(axes.get_xticks()[-1] == 20 for axes in figure.axes)
+
+
+def test_no_panel_of_a_row_cuts_a_line_of_free_energy():
+    deep = curves().assign(value=lambda f: -9 * f["value"], stream="depth")
+    frame = pd.concat([curves().assign(stream="total"), deep, curves().assign(stream="flow")])
+    for axes in figures.free_energy_curves(frame).axes:
+        low, high = axes.get_ylim()
+        drawn = np.concatenate([line.get_ydata() for line in axes.lines])
+        assert low < drawn.min() and drawn.max() < high
+
+
+def test_the_name_of_a_level_gives_way_to_the_lines():
+    for level, side in ((-4.3, "bottom"), (-11.0, "top")):  # below the level is free in the second case alone
+        values = [level] * 8 + [-12, -12]
+        rows = [{"dataset": "a", "series": "AMFIR", "seed": 0, "step": s, "value": v} for s, v in enumerate(values)]
+        figure = figures.free_energy_curves(pd.DataFrame(rows), plateau=-4.0, n_way=None)
+        (name,) = [text for text in figure.findobj(mpl.text.Text) if "about" in text.get_text()]
+        assert name.get_va() == side
+
+
+def test_an_arrow_beside_the_flow_says_what_its_length_means():
+    shown = clip(np.random.default_rng(0))
+    figure = figures.flow_views(shown.rgb, shown.flow, max_displacement=4.4)
+    assert any("this long: 4.4 px" in text for text in texts(figure))
+
+
+def test_colours_of_classes_are_far_from_those_of_modalities():
+    def hue(colour):
+        return 360 * mpl.colors.rgb_to_hsv(mpl.colors.to_rgb(colour))[0]
+
+    for one in CLASS_COLOURS:
+        for modality in ("rgb", "flow", "depth"):
+            apart = abs(hue(one) - hue(LOOKS[modality].colour))
+            assert min(apart, 360 - apart) > 30
 
 
 def test_every_method_has_a_look_of_its_own():

@@ -38,8 +38,21 @@ def test_a_written_table_names_the_packages_that_its_latex_needs(tmp_path):
 
 def test_a_shown_table_keeps_its_row_names(monkeypatch):
     found = []
-    monkeypatch.setattr(show, "display", found.append)
+    monkeypatch.setattr(show, "display", lambda data, raw: found.append(data))
     frame = pd.DataFrame({"1-shot": [CELL]}, index=pd.Index(["AMFIR"], name="method"))
     show.show_table(Table(pd.DataFrame(), frame))
-    html = found[0].to_html()
+    html = found[0]["text/html"]
     assert "AMFIR" in html and "method" in html and "1\u2011shot" in html and "<b>52.4 ± 1.9</b>" in html
+
+
+def test_a_viewer_without_html_gets_a_readable_table_and_the_same_table_is_the_same_text(monkeypatch):
+    found = []
+    monkeypatch.setattr(show, "display", lambda data, raw: found.append(data))
+    table = Table(pd.DataFrame(), pd.DataFrame({"method": ["AMFIR"], "accuracy": [CELL]}), "What it **shows**.")
+    show.show_table(table)
+    show.show_table(table)
+    assert found[:2] == found[2:], "nothing random is in the page"
+    rows = found[0]["text/plain"].splitlines()
+    assert rows[0].split() == ["method", "accuracy"] and rows[1].split()[:4] == ["AMFIR", "52.4", "±", "1.9"]
+    assert "*" not in found[0]["text/plain"] and "Styler" not in found[0]["text/plain"]
+    assert found[1] == {"text/markdown": "*What it **shows**.*", "text/plain": "*What it **shows**.*"}

@@ -11,6 +11,7 @@ from small_study import make_study
 
 from amfir_lib import paths, report, variants
 from amfir_lib.exports import Table, write_table
+from amfir_lib.report import templates
 from amfir_lib.report.exhibits import Exhibit
 from amfir_lib.report.pictures import picture_of_file
 from amfir_lib.report.prose import inline, split_table, to_text
@@ -209,6 +210,15 @@ def test_a_table_names_its_columns_and_rows_and_keeps_a_bar_inside_a_cell(tmp_pa
     assert '<th scope="row">a|b</th>' in html and '<th scope="col" class="number">accuracy</th>' in html
     assert '<td class="number">0.25</td>' in html
     assert caption == "A *caption*." and inline(caption) == "A <em>caption</em>." and to_text(caption) == "A caption."
+
+
+@pytest.mark.parametrize("name", ["guide.html", "notebook.html", "page.html"])
+def test_all_pages_have_one_head_and_a_change_of_it_makes_them_anew(name):
+    own = (templates.FOLDER / name).read_text(encoding="utf-8")
+    assert own.count('{% include "head.html" %}') == 1 and "charset" not in own and "style.html" not in own
+    assert all(
+        (templates.FOLDER / part).read_text() in templates.source_of_template(name) for part in templates.INCLUDED
+    )
 
 
 def test_pictures_keep_their_size_and_shrink(written):

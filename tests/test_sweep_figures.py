@@ -85,6 +85,13 @@ def test_panels_of_leads_share_their_axis_and_next_best_needs_no_look():
     assert "over next best" in texts(figure)
 
 
+def test_panels_of_accuracies_share_their_axis_and_its_top_has_a_tick():
+    figure = figures.sweep_accuracies(sweep(), swept="n_way", paper=PAPER)
+    limits, ticks = {axes.get_ylim() for axes in figure.axes}, figure.axes[0].get_yticks()
+    ((low, high),) = limits
+    assert high - ticks[-1] < 20 and low <= ticks[0] and list(figure.axes[0].get_xticks()) == [5, 6, 10]
+
+
 def test_differences_are_drawn_once_for_each_basis():
     frame = pd.DataFrame({
         "dataset": "a", "n_shot": 1, "comparison": "AMFIR − no AMD", "basis": ["all queries", "undegraded queries"],
@@ -104,3 +111,14 @@ def test_strategies_keep_the_colour_of_their_teacher():
     colours = {line.get_color() for line in figure.axes[0].lines}
     assert {LOOKS[name].colour for name in ("rgb", "flow", "amfir")} <= colours
     assert "paper (as printed), real data" in texts(figure)
+
+
+def test_panels_of_strategies_share_their_axis():
+    names = [one.name for one in distillation_strategies(("rgb", "flow"))]
+    rows = [
+        {"dataset": d, "method": m, "accuracy": a, "half_width": 0.02}
+        for d, a in (("a", 0.3), ("b", 0.8))
+        for m in names
+    ]
+    first, second = figures.strategy_accuracies(pd.DataFrame(rows)).axes
+    assert first.get_ylim() == second.get_ylim()

@@ -5,6 +5,7 @@ Tolerance 1e-9: sums in another order.
 
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 from toy_points import named, toy_material, toy_result
 
@@ -17,6 +18,7 @@ from amfir_lib.studies.sweep_findings import sweep_sentences
 from amfir_lib.studies.sweep_tables import (
     NEXT_BEST,
     episodes_frame,
+    lead_caption,
     published_points,
     shown_sweep,
     sweep_caption,
@@ -97,6 +99,14 @@ def test_frames_hold_every_point_and_the_leads():
         accuracy, published_points("fig3", []), swept="n_shot", kind="synthetic clips"
     )
     assert "(over strm)" in sweep_sentences(accuracy, lead, swept="n_shot")
+
+
+def test_the_caption_of_the_leads_names_the_next_best_of_each_point():
+    rows = {"dataset": "a", "n_way": 5, "n_shot": [1, 2, 3], "other": NEXT_BEST}
+    same = pd.DataFrame(rows | {"next_best": "AMFAR (our reading)"})
+    assert "a, 5-way: AMFAR at every point)" in lead_caption(same, swept="n_shot")
+    other = same.assign(next_best=["AMFAR", "STRM", "AMFAR"])
+    assert "a, 5-way: AMFAR at 1 and 3 shots, STRM at 2 shots)" in lead_caption(other, swept="n_shot")
 
 
 def test_shorter_lists_widen_the_conventional_interval():

@@ -79,10 +79,23 @@ def test_one_method_alone_is_best_and_not_bold():
 def test_the_caption_says_what_is_measured_and_what_is_not():
     frame = frame_of({"amfir": 0.8, "protonet_ec": 0.5})
     caption = tables.caption_of_table1(frame, kind="synthetic clips")
-    for part in ("synthetic", "5-way", "60 episodes of 10 queries", "12 test classes", "no reference values",
-                 "ProtoNet-EC, SSv2 5-shot, 49.5 (suspicious: "):  # fmt: skip
+    for part in ("synthetic", "5-way", "60 episodes of 10 queries", "12 test classes", "real data", "table1_doubts"):
         assert part in caption
     assert "paper" not in tables.caption_of_table1(frame_of({"amfir": 0.8}, dataset="mine"), kind="real clips")
+
+
+def test_a_doubtful_cell_is_named_with_its_reason_in_a_table_of_its_own():
+    doubts = tables.doubts_table(frame_of({"amfir": 0.8, "protonet_ec": 0.5, "trx": 0.4}))
+    row = doubts.shown.set_index("method").loc["ProtoNet-EC"]
+    assert (row["data set"], row["shots"], row["printed (%)"], row["looks"]) == ("SSv2", 5, "49.5", "suspicious")
+    assert row["because"].startswith("below its own flow-only branch") and "TRX" not in set(doubts.shown["method"])
+    assert doubts.data["paper"].max() <= 1 and len(doubts.data) == len(doubts.shown)
+    assert tables.doubts_table(frame_of({"amfir": 0.8}, dataset="mine")).data.empty
+
+
+def test_a_caption_without_intervals_speaks_of_none():
+    frame = frame_of({"amfir": 0.8, "trx": 0.4}).assign(half_width=np.nan)
+    assert "±" not in tables.caption_of_table1(frame, kind="real clips")
 
 
 def test_differences_are_given_on_all_and_on_undegraded_queries():
@@ -123,6 +136,12 @@ def test_the_figure_names_every_row_and_draws_the_papers_numbers_hollow():
         assert name in found
     hollow = [line for line in figure.axes[0].lines if line.get_markerfacecolor() == "white" and len(line.get_xdata())]
     assert sorted(float(line.get_xdata()[0]) for line in hollow) == pytest.approx([49.5, 64.6, 92.3])
+
+
+def test_accuracies_end_at_100_percent_and_no_marker_there_is_cut():
+    axes = figures.accuracy_dots(frame_of({"amfir": 0.99, "trx": 0.5})).axes[0]
+    assert axes.get_xlim()[1] == 100
+    assert not any(line.get_clip_on() for line in axes.lines if len(line.get_xdata()) == 1)
 
 
 def test_the_learning_grid_has_a_panel_for_each_method_and_marks_the_kept_state():

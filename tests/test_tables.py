@@ -86,6 +86,41 @@ def test_selection_averages_the_seeds():
     assert table["hit_rate_free_energy"].between(0, 1).all()
 
 
+def test_scores_are_shown_in_percent_under_names_in_words_and_stay_shares_in_the_file():
+    frame = selection_table(RESULTS)
+    table = tables.shown_selection(frame)
+    assert table.data.equals(frame)
+    by_f = table.shown["right modality picked: by F"]
+    assert by_f.tolist() == [percent(share) for share in frame["hit_rate_free_energy"]]
+    assert not any("_" in name for name in table.shown)
+
+
+def test_degraded_streams_are_mentioned_only_where_they_are_known():
+    frame = selection_table(RESULTS)
+    unknown = frame.drop(columns=[column for column in frame if column.startswith("degraded")])
+    known = frame.assign(degraded_auroc_free_energy=0.6, degraded_auroc_certainty=0.5)
+    assert "degraded" not in tables.shown_selection(unknown).caption
+    assert "AUROC, degraded stream: by F" in tables.shown_selection(known).shown
+    assert "which stream is degraded" in tables.shown_selection(known).caption
+
+
+def test_calibration_is_shown_in_percent_and_free_energy_in_nats():
+    frame = calibration_table(RESULTS).assign(overconfidence=-0.1989, free_energy=-1.829, n_way=5)
+    row = tables.shown_calibration(frame).shown.iloc[0]
+    assert row["overconfidence (points)"] == "−19.9" and row["F (nats)"] == "−1.83" and row["stream"] == "RGB"
+    assert "ways" not in row
+    two = tables.shown_calibration(frame.assign(n_way=range(len(frame)))).shown
+    assert two["ways"].tolist() == list(range(len(frame)))
+
+
+def test_a_caption_promises_an_interval_only_where_there_is_one():
+    frame = pd.DataFrame({"half_width": [0.01, 0.02]})
+    assert tables.interval_note(frame) == "± is the 95 % class-jackknife interval"
+    assert tables.interval_note(frame, "bars: one") == "bars: one"
+    assert "left out where" in tables.interval_note(frame.assign(half_width=[0.01, np.nan]))
+    assert tables.interval_note(frame.assign(half_width=np.nan)).startswith("no intervals")
+
+
 def test_undegraded_accuracy_counts_the_queries_that_are_not_degraded_and_no_other():
     table = accuracy_table(RESULTS, basis=UNDEGRADED)
     assert table.empty  # every clip of this table is degraded

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,7 +21,9 @@ N_CLASSES = 3
 
 
 def architecture_scene(session: Session, backbones: Mapping[str, Any]) -> Scene:
-    """The first episode in which each modality dominates one of three queries, one query of each class.
+    """An episode and one query of each of its classes, chosen by a rule that the scene names.
+
+    The rule asks for a query in each group and for one that is decided wrongly, as the method does err.
 
     Args:
         session: of a 3-way episode list and a method with two heads.
@@ -34,7 +37,7 @@ def architecture_scene(session: Session, backbones: Mapping[str, Any]) -> Scene:
             f"Figure 1 needs {N_CLASSES}-way episodes and a method with two heads, but these are "
             f"{session.episodes.n_way}-way episodes of {session.result.run.method}. Open a session for it."
         )
-    episode, queries = _choose(session)
+    episode, queries, rule = _choose(session)
     answers = session.answers
     at = (episode, queries)
     supports = session.episodes.support[episode]  # (N, K)
@@ -62,19 +65,34 @@ def architecture_scene(session: Session, backbones: Mapping[str, Any]) -> Scene:
         weight={m: answers.weight[m][at] for m in names},
         backbone={m: type(backbones[m]).__name__ for m in names},
         head=type(session.method.heads[appearance]).__name__,
+        rule=rule,
+        n_episodes=len(session.episodes),
+        accuracy=float(_right(session).mean()),
     )
 
 
-def _choose(session: Session) -> tuple[int, np.ndarray]:
-    """Episode and (N,) queries, one of each class; the first ones where no episode shows both groups."""
+def _choose(session: Session) -> tuple[int, np.ndarray, str]:
+    """Episode, (N,) queries, one of each class, and the rule that they are the first to fit (empty: the very first)."""
     n_query = session.episodes.n_query
     classes = np.arange(N_CLASSES) * n_query
-    for episode, dominant in enumerate(session.answers.dominant):
-        for first in range(n_query):
-            queries = classes + first
-            if len(set(dominant[queries]) - {""}) == 2:
-                return episode, queries
-    return 0, classes
+    right, dominant = _right(session), session.answers.dominant
+    rules = {
+        "each modality dominates at least one and just one is decided wrongly": 1,
+        "each modality dominates at least one": None,
+    }
+    for rule, n_wrong in rules.items():
+        for episode in range(len(session.episodes)):
+            for places in itertools.product(range(n_query), repeat=N_CLASSES):
+                queries = classes + places
+                both = len(set(dominant[episode, queries]) - {""}) == 2
+                if both and n_wrong in (None, int((~right[episode, queries]).sum())):
+                    return episode, queries, rule
+    return 0, classes, ""
+
+
+def _right(session: Session) -> np.ndarray:
+    """(E, M) whether the fused decision is right."""
+    return session.answers.posterior[FUSED].argmax(-1) == session.episodes.target
 
 
 @torch.inference_mode()

@@ -19,11 +19,12 @@ from amfir_lib.figures.clips import add_axes_inches, picture
 from amfir_lib.figures.scene import Scene, part_name
 from amfir_lib.figures.style import TWO_COLUMNS, PrintFigure, looks, styled
 
-CLASS_COLOURS, CLASS_MARKERS = ("#009E73", "#882255", "#E69F00"), "os^"  # not those of the modalities
+CLASS_COLOURS, CLASS_MARKERS = ("#009E73", "#882255", "#999933"), "os^"  # far from those of the modalities
 HEIGHT, BAND, THUMB, GAP = 4.75, 1.72, 0.3, 0.03  # inches; a band is one modality
 BOTTOM = {0: HEIGHT - BAND - 0.22, 1: 0.2}  # of the first and of the second modality's band
 BOXES, MAP, BARS, WEIGHTS, FUSED = (1.5, 1.92), 2.42, 3.72, 5.2, 5.95  # left edges of the columns
 MAP_SIZE, BARS_WIDTH, BARS_HEIGHT, FUSED_WIDTH = 1.02, 1.05, 0.72, 1.0
+MAP_REACH = 0.62  # half the side of a map in spans of its points, so that no disc of a query is cut
 INK, SOFT = "#222222", "#5F5F5F"
 
 
@@ -134,11 +135,12 @@ def _fusion(figure: Figure, canvas: Axes, scene: Scene, modalities: list[str]) -
     for column in range(len(scene.class_names)):
         right = int(scene.posteriors["fused"][column].argmax()) == column
         centre = FUSED + FUSED_WIDTH * (column + 0.5) / 3
-        _words(canvas, centre, middle - BARS_HEIGHT / 2 - 0.1, "right" if right else "wrong", va="top")
+        words, weight = ("right", "normal") if right else ("✗ wrong", "bold")
+        _words(canvas, centre, middle - BARS_HEIGHT / 2 - 0.1, words, va="top", fontweight=weight)
     top = middle + BARS_HEIGHT / 2 + 0.2
     _words(canvas, FUSED + FUSED_WIDTH / 2, top, "fused posterior", size=7, fontweight="bold")
     parts = (fusion.certainty, fusion.fusion_weights, fusion.fuse_posteriors)
-    text = "\n".join(("at test (AMI):", *map(part_name, parts)))
+    text = "\n".join(("at test (AMI):", *map(part_name, parts), "α follows certainty,", "not free energy"))
     canvas.text(TWO_COLUMNS - 0.06, BOTTOM[1], text, fontsize=6, ha="right", va="bottom", linespacing=1.25)
     for row, name in enumerate(scene.class_names):
         place = HEIGHT - 0.2 - 0.16 * row
@@ -174,8 +176,8 @@ def _map(figure: Figure, scene: Scene, modality: str, left: float, bottom: float
     for number, point in enumerate(scene.query_points[modality]):
         style = {"fontsize": 7, "fontweight": "bold", "ha": "center", "va": "center", "color": INK}
         axes.text(*point, str(number + 1), zorder=4, bbox=disc, **style)
-    shown = np.concatenate([scene.support_points[modality].mean(1), scene.query_points[modality]])  # a far support may
-    (x, y), reach = (shown.max(0) + shown.min(0)) / 2, 0.68 * np.ptp(shown, axis=0).max()  # lie outside
+    shown = np.concatenate([scene.support_points[modality].reshape(-1, 2), scene.query_points[modality]])
+    (x, y), reach = (shown.max(0) + shown.min(0)) / 2, MAP_REACH * np.ptp(shown, axis=0).max()
     axes.set(xlim=(x - reach, x + reach), ylim=(y - reach, y + reach), xticks=[], yticks=[])
     axes.grid(visible=False)
     for side in axes.spines.values():

@@ -15,6 +15,7 @@ from amfir_lib.figures.style import TWO_COLUMNS, PrintFigure, styled
 
 GAP = 2  # white pixels between two frames of a strip
 ARROW_EVERY = 9  # arrows per side of a frame
+ARROW_LENGTH, ARROW_COLOUR = 1 / 6, "#C00000"  # of a frame's side, for a vector of full saturation
 
 
 def strip(frames: np.ndarray, *, every: int = 1, gap: int = GAP) -> np.ndarray:
@@ -131,6 +132,7 @@ def flow_views(frames: np.ndarray, flow: np.ndarray, *, max_displacement: float 
         if number == 2:
             _arrows(axes, flow, limit)
     wheel_key(add_axes_inches(figure, left + width + 0.15, 1.5 * height, 0.8, 0.8), limit)
+    _arrow_key(add_axes_inches(figure, left + width + 0.15, 0.1, 0.8, height), limit, height)
     return figure
 
 
@@ -169,6 +171,24 @@ def wheel_key(axes: Axes, max_displacement: float) -> None:
     axes.set_xlabel(f"rim: {max_displacement:g} px\nper frame", fontsize=6.5, labelpad=2)
 
 
+def _arrow_key(axes: Axes, limit: float, side: float) -> None:
+    """An arrow as it stands in the pictures beside it, with the length that it means.
+
+    Args:
+        axes: 0.8 in wide, as high as a frame.
+        limit: px per frame of a vector of full saturation.
+        side: of a shown frame, inches.
+    """
+    axes.set(xlim=(0, 0.8), ylim=(0, side))
+    axes.axis("off")
+    half = ARROW_LENGTH * side / 2
+    axes.quiver(
+        0.4 - half, 0.62 * side, 2 * half, 0, color=ARROW_COLOUR, angles="xy", scale_units="xy", scale=1,
+        units="inches", width=0.009, headwidth=4, headlength=4, headaxislength=3.5,
+    )  # fmt: skip
+    axes.text(0.4, 0.48 * side, f"this long: {limit:g} px\nper frame", fontsize=6.5, ha="center", va="top")
+
+
 def picture(axes: Axes, image: np.ndarray) -> None:
     """An image without ticks, in a faint frame (much of a flow picture is white)."""
     axes.imshow(image)
@@ -189,7 +209,7 @@ def _faint(frames: np.ndarray) -> np.ndarray:
 
 
 def _arrows(axes: Axes, flow: np.ndarray, limit: float) -> None:
-    """Arrows on a coarse lattice over a strip of frames; a vector of length ``limit`` is a sixth of a frame long."""
+    """Arrows on a coarse lattice over a strip of frames; one of length ``limit`` is ``ARROW_LENGTH`` frames long."""
     size = flow.shape[1]
     lattice = np.linspace(0, size - 1, ARROW_EVERY + 2).round().astype(int)[1:-1]
     column, row = np.meshgrid(lattice, lattice)
@@ -197,6 +217,7 @@ def _arrows(axes: Axes, flow: np.ndarray, limit: float) -> None:
         u, v = field[row, column, 0], field[row, column, 1]
         long = np.hypot(u, v) > 0.1 * limit
         axes.quiver(
-            column[long] + t * (size + GAP), row[long], u[long], v[long], color="#C00000", angles="xy",
-            scale_units="xy", scale=6 * limit / size, width=0.0016, headwidth=4, headlength=4, headaxislength=3.5,
+            column[long] + t * (size + GAP), row[long], u[long], v[long], color=ARROW_COLOUR, angles="xy",
+            scale_units="xy", scale=limit / (ARROW_LENGTH * size), width=0.0016, headwidth=4, headlength=4,
+            headaxislength=3.5,
         )  # fmt: skip

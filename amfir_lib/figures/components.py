@@ -86,7 +86,7 @@ def strategy_accuracies(frame: pd.DataFrame, *, paper: pd.DataFrame | None = Non
         frame: columns ``dataset, method, accuracy, half_width``, shares in [0, 1]; one number of ways and shots.
         paper: columns ``dataset, method, value`` in [0, 1], drawn hollow beside ours.
     Returns:
-        The figure, 3.4 in wide for one data set, else 7 in.
+        The figure, 3.4 in wide for one data set, else 7 in; its panels share the y axis.
     Raises:
         ShapeError: no rows, or a column is missing. BadParameter: shares beyond 1.
     """
@@ -116,6 +116,9 @@ def strategy_accuracies(frame: pd.DataFrame, *, paper: pd.DataFrame | None = Non
         axes.set_xlim(-0.5, len(names) - 0.3)
         axes.set_title(dataset)
         axes.set_ylabel("accuracy (%)" if number % 2 == 0 else "")
+    low, high = min(axes.get_ylim()[0] for axes in panels), max(axes.get_ylim()[1] for axes in panels)
+    for axes in panels:
+        axes.set_ylim(low, high)
     if published:
         (handle,) = panels[0].plot([], [], "o", color=GREY, markerfacecolor="white")
         figure.legend([handle], [f"{PAPER}, real data"], loc="outside lower center")

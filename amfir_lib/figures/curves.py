@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from amfir_lib.figures.style import (
     PAPER,
@@ -23,8 +23,10 @@ from amfir_lib.figures.style import (
     reference_line,
     styled,
 )
+from amfir_lib.figures.ticks import set_ticks_to_last
 
 N_MARKERS = 6  # on a line, so that lines can be told apart without colour
+NAME_WIDTH, NAME_HEIGHT = 0.62, 0.09  # of a panel: the room that the name of a reference level takes
 
 
 @styled
@@ -63,6 +65,7 @@ def learning_curves(
         axes.set_title(dataset)
         axes.set_ylabel(label if number % 2 == 0 else "")
         axes.set_xlabel(x_label if number >= len(datasets) - min(2, len(datasets)) else "")
+        set_ticks_to_last(axes, frame["step"])
         if chance is not None:
             level = 100 * chance if percent else chance
             reference_line(axes, level, "chance", place="right", below=True)
@@ -96,24 +99,51 @@ def free_energy_curves(frame: pd.DataFrame, *, plateau: float | None = -4.0, n_w
     else:
         figure = PrintFigure(figsize=(TWO_COLUMNS, 2.1 * len(datasets)), layout="constrained")
         rows = figure.subplots(len(datasets), len(streams), squeeze=False, sharey="row").tolist()
+    levels = [] if plateau is None else [(plateau, f"{PAPER}: about {plateau:g}".replace("-", "−"), True)]
+    levels += [(-math.log(n_way), f"uniform posterior, −log {n_way}", False)] if n_way else []
     for dataset, row in zip(datasets, rows, strict=True):
+        part = frame[frame["dataset"] == dataset]
         for stream, axes in zip(streams, row, strict=True):
-            part = frame[frame["dataset"] == dataset]
-            part = part[part["stream"] == stream] if stream else part
-            ends = _draw_lines(axes, part, hue="series", value="value", looks_of=looks_of)
+            own = part[part["stream"] == stream] if stream else part
+            ends = _draw_lines(axes, own, hue="series", value="value", looks_of=looks_of)
             axes.set_title(dataset if not stream else f"{dataset}: {looks([stream])[stream].label}")
             if axes is row[0]:
                 axes.set_ylabel("free energy F (nats)")
             if row is rows[-1] or not stream:
                 axes.set_xlabel("training step")
-            if plateau is not None:
-                reference_line(axes, plateau, f"{PAPER}: about {plateau:g}".replace("-", "−"), dashed=True, below=True)
-            if n_way:
-                reference_line(axes, -math.log(n_way), f"uniform posterior, −log {n_way}")
-            make_room(axes, [plateau] if plateau is not None else [])
-            if axes is row[-1]:
-                label_ends(axes, ends, looks_of)
+            set_ticks_to_last(axes, part["step"], most=3)
+        # Once all panels are drawn: limits that are set end the search for limits in every panel that shares them.
+        make_room(row[0], [level for level, _, _ in levels], share=1.3 * NAME_HEIGHT)
+        for axes in row:
+            for level, name, dashed in levels:
+                place, below = _emptiest(axes, level, below=dashed)
+                reference_line(axes, level, name, dashed=dashed, place=place, below=below)
+        label_ends(row[-1], ends, looks_of)
     return figure
+
+
+def _emptiest(axes: Axes, level: float, *, below: bool) -> tuple[str, bool]:
+    """Where the name of a level hides the fewest points of the lines: the end, and whether below; ties: left, as asked.
+
+    Names stay inside the panel.
+    """
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    width, height = NAME_WIDTH * (right - left), NAME_HEIGHT * (high - low)
+    points = np.concatenate([_dense(line.get_xydata()) for line in axes.lines if len(line.get_xydata()) > 2])
+    hidden = {}
+    for place, side in (("left", below), ("right", below), ("left", not below), ("right", not below)):
+        start, bottom = (left if place == "left" else right - width), (level - height if side else level)
+        inside = (points[:, 0] >= start) & (points[:, 0] <= start + width)
+        inside &= (points[:, 1] >= bottom) & (points[:, 1] <= bottom + height)
+        if low <= bottom and bottom + height <= high:
+            hidden[place, side] = int(inside.sum())
+    return min(hidden, key=hidden.get) if hidden else ("left", below)
+
+
+def _dense(points: np.ndarray) -> np.ndarray:
+    """A polygon's points and those between them, as steep lines have few."""
+    share = np.linspace(0, 1, 10, endpoint=False)[:, None, None]
+    return np.concatenate([((1 - share) * points[:-1] + share * points[1:]).reshape(-1, 2), points[-1:]])
 
 
 @styled
@@ -142,7 +172,7 @@ def pretraining_curves(history: pd.DataFrame) -> Figure:
         axes.set_xlabel("epoch")
         axes.set_ylim(bottom=0)
         axes.set_xlim(0.5, long["step"].max() + 0.5)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        set_ticks_to_last(axes, long["step"], most=9)
     return figure
 
 

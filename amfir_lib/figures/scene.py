@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from amfir_lib.figures.style import looks
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -25,6 +27,10 @@ class Scene:
         weight: modality -> (N,) fusion weights.
         backbone: modality -> name of what turns its clips into features.
         head: name of what turns features into video vectors.
+        rule: by which episode and queries were chosen, to stand after "one of each class, such that"; empty where no
+            episode fits a rule and the first queries are shown.
+        n_episodes: test episodes that were looked through.
+        accuracy: share of all their queries that are decided rightly.
     """
 
     class_names: tuple[str, ...]
@@ -38,6 +44,29 @@ class Scene:
     weight: dict[str, np.ndarray]
     backbone: dict[str, str]
     head: str
+    rule: str
+    n_episodes: int
+    accuracy: float
+
+
+def architecture_caption(scene: Scene) -> str:
+    """How the queries were chosen, which are decided wrongly, and what groups and weights follow."""
+    names = {m: looks([m])[m].label for m in scene.weight}
+    wrong = [str(k + 1) for k, p in enumerate(scene.posteriors["fused"]) if int(p.argmax()) != k]
+    apart = [
+        f"query {number} is dominated by {names[one]} and weighs {names[other]} more"
+        for number, one in enumerate(scene.dominant, start=1)
+        for other in names
+        if one and other != one and scene.weight[other][number - 1] > scene.weight[one][number - 1]
+    ]
+    chosen = f"the first, one of each class, such that {scene.rule}" if scene.rule else "the first of each class"
+    errors = f"query {' and '.join(wrong)}" if wrong else "none"
+    return (
+        f"Queries: {chosen}, among {scene.n_episodes} test episodes, {100 * scene.accuracy:.0f} % of whose queries are "
+        f"decided rightly; wrong here: {errors}. Groups follow free energy F (Eq. 1, 3): the modality of the lower F "
+        "dominates a query and teaches it in training. The weights α at test follow certainty, max p (Eq. 5, 8), and "
+        f"not F: {'; '.join(apart) or 'on these queries both agree'}."
+    )
 
 
 def part_name(part: Callable) -> str:

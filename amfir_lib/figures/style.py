@@ -16,6 +16,7 @@ import matplotlib.style
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from amfir_lib.errors import BadParameter, ShapeError
 
@@ -69,7 +70,6 @@ LOOKS: dict[str, Look] = {
     "protonet_ea": Look("ProtoNet-EA", "#882255", "X"),
     "no_distillation": Look("no distillation", "#56B4E9", "v", "--"),
     "certainty_groups": Look("certainty groups", "#E69F00", "^", "-."),
-    "equal_weights": Look("equal weights", "#CC79A7", "P", ":"),
     "bidirectional": Look("bidirectional", "#009E73", "D"),
     "t_rgb": Look("T-RGB", "#D55E00", "o"),
     "t_depth": Look("T-depth", "#D55E00", "o"),
@@ -173,15 +173,15 @@ def reference_line(
         label, (0 if place == "left" else 1, level), xycoords=("axes fraction", "data"),
         xytext=(-3 if place == "right" else 3, {"center": 0, "top": -2, "bottom": 2}[vertical]),
         textcoords="offset points", ha="right" if place == "right" else "left", va=vertical, color="#6B6B6B",
-        fontsize=6.5, zorder=1, annotation_clip=False,
+        fontsize=6.5, zorder=4, annotation_clip=False, path_effects=[withStroke(linewidth=1.5, foreground="white")],
     )  # fmt: skip
 
 
-def make_room(axes: Axes, levels: Iterable[float]) -> None:
-    """Widen the y axis so that reference levels and their names lie inside."""
+def make_room(axes: Axes, levels: Iterable[float], *, share: float = 0.06) -> None:
+    """Widen the y axis so that reference levels lie inside, and their names, which take a share of its height."""
     low, high = axes.get_ylim()
     low, high = min([low, *levels]), max([high, *levels])
-    pad = 0.06 * (high - low)
+    pad = share * (high - low)
     axes.set_ylim(low - pad, high + pad)
 
 

@@ -23,6 +23,7 @@ from amfir_lib.figures.style import (
 X_LABELS = {"n_shot": "shots (supports per class)", "n_way": "ways (classes per episode)"}
 FIXED = {"n_shot": ("n_way", "way"), "n_way": ("n_shot", "shot")}
 DODGE = 0.07  # between two methods at one point, so that intervals do not hide each other
+ACCURACY_TICK = 20  # percent between two ticks
 
 
 @styled
@@ -36,7 +37,7 @@ def sweep_accuracies(frame: pd.DataFrame, *, swept: str, paper: pd.DataFrame | N
         paper: columns ``dataset, n_way, n_shot, key, value, bound`` in [0, 1], drawn hollow; an upper bound ("all
             other methods below") is a bar with an arrow.
     Returns:
-        The figure, 3.4 in wide for one panel, else 7 in.
+        The figure, 3.4 in wide for one panel, else 7 in; its panels share the y axis.
     Raises:
         ShapeError: no rows, or a column is missing. BadParameter: shares beyond 1.
     """
@@ -47,9 +48,9 @@ def sweep_accuracies(frame: pd.DataFrame, *, swept: str, paper: pd.DataFrame | N
     looks_of = _titled(frame)
     parts = _panels(frame, swept)
     figure, panels = grid_of_panels(len(parts), height=2.7)
-    drawn = set()
+    drawn, ends = set(), []
     for number, ((title, part), axes) in enumerate(zip(parts.items(), panels, strict=True)):
-        ends = _lines(axes, part, looks_of, swept=swept, value="accuracy")
+        ends.append(_lines(axes, part, looks_of, swept=swept, value="accuracy"))
         ticks = np.array(sorted(part[swept].unique()))
         chance = 100 / (ticks if swept == "n_way" else np.full(len(ticks), part["n_way"].iloc[0]))
         axes.plot(ticks, chance, color=GREY, linewidth=0.8, zorder=1)
@@ -60,7 +61,13 @@ def sweep_accuracies(frame: pd.DataFrame, *, swept: str, paper: pd.DataFrame | N
         drawn |= _draw_published(axes, own, looks_of, swept)
         _axes(axes, title, ticks, swept, "accuracy (%)" if number % 2 == 0 else "")
         make_room(axes, [*chance, *(100 * own["value"])])
-        label_ends(axes, ends, looks_of)
+    low, high = min(axes.get_ylim()[0] for axes in panels), max(axes.get_ylim()[1] for axes in panels)
+    ticks = np.arange(0, 101, ACCURACY_TICK)
+    top = ticks[np.searchsorted(ticks, min(high, 100))]
+    for axes, own in zip(panels, ends, strict=True):
+        axes.set_yticks(ticks[(ticks >= low) & (ticks <= top)])
+        axes.set_ylim(max(low, 0), max(high, top))
+        label_ends(axes, own, looks_of)
     if drawn:
         handles = [
             panels[0].plot([], [], marker, color=GREY, markerfacecolor="white")[0] for marker, _ in sorted(drawn)
@@ -97,7 +104,7 @@ def sweep_leads(frame: pd.DataFrame, *, swept: str) -> Figure:
     for number, ((title, part), axes) in enumerate(zip(parts.items(), panels, strict=True)):
         axes.axhline(0, color=GREY, linewidth=0.8, zorder=1)
         _lines(axes, part, looks_of, swept=swept, value="difference", hollow=True)
-        _axes(axes, title, sorted(part[swept].unique()), swept, "lead (points)" if number % 2 == 0 else "")
+        _axes(axes, title, sorted(part[swept].unique()), swept, "AMFIR's lead (points)" if number % 2 == 0 else "")
         limits.append(axes.get_ylim())
     for axes, (_, part) in zip(panels, parts.items(), strict=True):
         axes.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MultipleLocator
 
 from amfir_lib.figures.style import (
     GREY,
@@ -20,6 +20,7 @@ from amfir_lib.figures.style import (
     check_columns,
     styled,
 )
+from amfir_lib.figures.ticks import set_ticks_to_last
 
 SHOT_MARKERS = ("o", "s", "^", "D", "v", "P")
 ROW = 0.175  # inches
@@ -61,12 +62,12 @@ def accuracy_dots(frame: pd.DataFrame, *, chance: float | None = 0.2, highlight:
             for row in own[own["n_shot"] == shot].itertuples():
                 colour = HIGHLIGHT if row.label.startswith(highlight) else colours[row.heading]
                 y = places[row.label] + shift
-                axes.errorbar(
-                    row.accuracy, y, xerr=np.nan_to_num(row.half_width), fmt=marker, color=colour, markersize=3.2,
-                    elinewidth=0.9, zorder=3,
-                )  # fmt: skip
+                half = np.nan_to_num(row.half_width)
+                axes.plot([row.accuracy - half, row.accuracy + half], [y, y], color=colour, linewidth=0.9, zorder=3)
+                whole = {"markersize": 3.2, "clip_on": False}  # a marker at 100 % is not cut in half
+                axes.plot(row.accuracy, y, marker, color=colour, zorder=3, **whole)
                 if np.isfinite(row.paper):
-                    axes.plot(row.paper, y, marker, color=GREY, markerfacecolor="white", markersize=3.2, zorder=2)
+                    axes.plot(row.paper, y, marker, color=GREY, markerfacecolor="white", zorder=2, **whole)
         axes.set_title(dataset)
         axes.grid(visible=True, axis="x")
         axes.grid(visible=False, axis="y")
@@ -78,7 +79,8 @@ def accuracy_dots(frame: pd.DataFrame, *, chance: float | None = 0.2, highlight:
     _name_rows(panels[0], places, headings)
     panels[0].set_ylim(height, -0.8)
     low, high = panels[0].get_xlim()
-    panels[0].set_xlim(max(0, low), min(100, high))
+    panels[0].set_xlim(max(0, low), 100 if high > 95 else high)
+    panels[0].xaxis.set_major_locator(MultipleLocator(25))
     figure.supxlabel("accuracy (%)", fontsize=8)
     handles = [
         panels[0].plot([], [], marker, color="black", linestyle="", markersize=3.2, label=f"{shot}-shot")[0]
@@ -156,7 +158,7 @@ def learning_grid(frame: pd.DataFrame, selected: pd.DataFrame, *, chance: float 
         axes.set_title(name, pad=2)
         if chance is not None:
             axes.axhline(100 * chance, color=GREY, linewidth=0.8, zorder=1, label="chance")
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
+        set_ticks_to_last(axes, frame["step"], most=3)
         axes.tick_params(labelbottom=number >= len(names) - columns)
     figure.supxlabel("training step", fontsize=8)
     figure.supylabel("validation accuracy (%)", fontsize=8)

@@ -18,7 +18,7 @@ FOLDER = Path(__file__).parent
 # what our benchmarks, and folders of the real ones, are called -> the paper's column
 COLUMNS = {"kinetics": "Kinetics", "ssv2": "SSv2", "hmdb": "HMDB51", "ucf": "UCF101"}
 # verdicts of the notes that leave a printed number standing
-SOUND = ("agrees", "as printed", "consistent with memory", "plausible")
+SOUND = ("agrees", "as printed", "recalled alike", "plausible")
 
 
 def published(name: str) -> pd.DataFrame:

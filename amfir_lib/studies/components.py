@@ -150,6 +150,18 @@ def distillation_strategies(
     return [Series(name, "amfir", own | options) for name, options in chosen.items() if control or name != CONTROL]
 
 
+def strategies_in_table2(strategies: Sequence[Series], configurations: Sequence[Configuration]) -> str:
+    """Which strategies of Figure 4 are rows of Table 2 under another name: those with the same options; or nothing.
+
+    Args:
+        strategies: from ``distillation_strategies``.
+        configurations: from ``table2_configurations``, with the same weight and score.
+    """
+    named = [(s.name, c.name) for s in strategies for c in configurations if dict(s.options) == dict(c.options)]
+    pairs = [f"{one} is {other}" for one, other in named]
+    return f"The same trainings stand in Table 2: {', '.join(pairs)}." if pairs else ""
+
+
 def published_ablation(dataset: str, n_shot: int, marks: Mapping[str, bool]) -> float:
     """The accuracy that the paper's Table 2 prints for these check marks, in [0, 1]; NaN where it has none."""
     table = published("table2")

@@ -80,18 +80,20 @@ def shown(frame: pd.DataFrame, *, caption: str) -> Table:
         {
             "data set": frame["dataset"],
             "series": frame["series"],
-            "stream": frame["stream"],
-            "start": [f"{v:.2f}" for v in frame["start"]],
-            "settled": [
-                f"{v:.2f} ± {s:.2f}" if np.isfinite(s) else f"{v:.2f}"
-                for v, s in zip(frame["settled"], frame["settled_sd"], strict=True)
-            ],
-            "fluctuation, first quarter": [f"{v:.3f}" for v in frame["early_fluctuation"]],
-            "last quarter": [f"{v:.3f}" for v in frame["late_fluctuation"]],
-            "gap, settled": [f"{v:.2f}" if np.isfinite(v) else "–" for v in frame["gap_settled"]],
+            "stream": frame["stream"].replace({TOTAL: "mean of both", "rgb": "RGB"}),
+            "at the start": [_nats(v) for v in frame["start"]],
+            "settled": [_nats(v, s) for v, s in zip(frame["settled"], frame["settled_sd"], strict=True)],
+            "change per validation, first quarter": [f"{v:.3f}" for v in frame["early_fluctuation"]],
+            "change per validation, last quarter": [f"{v:.3f}" for v in frame["late_fluctuation"]],
+            "gap between the streams": [f"{v:.2f}" if np.isfinite(v) else "–" for v in frame["gap_settled"]],
         }
     )
     return Table(frame, text, caption)
+
+
+def _nats(value: float, spread: float = np.nan) -> str:
+    text = f"{value:.2f}".replace("-", "−")
+    return f"{text} ± {spread:.2f}" if np.isfinite(spread) else text
 
 
 def sentences(frame: pd.DataFrame, *, plateau: float) -> str:

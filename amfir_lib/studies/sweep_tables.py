@@ -15,6 +15,7 @@ from amfir_lib.statistics import class_jackknife
 from amfir_lib.studies.leave_out import Point, points
 from amfir_lib.tables import accuracy_table, paired_table, percent
 from amfir_lib.tables.grouping import Namer
+from amfir_lib.tables.shown import JACKKNIFE
 
 NEXT_BEST = "next best"
 SWEPT = {"n_shot": "shot", "n_way": "way"}
@@ -125,8 +126,29 @@ def sweep_caption(accuracy: pd.DataFrame, paper: pd.DataFrame, *, swept: str, ki
 
     return (
         f"Test accuracy in % ({kind}), {numbers(fixed)}-{SWEPT[fixed]}, {numbers('n_episodes')} episodes a point, "
-        f"{numbers('n_seeds')} training seed(s); bars and ±: 95 % class-jackknife interval, {numbers('n_classes')} "
+        f"{numbers('n_seeds')} training seed(s); bars and ±: {JACKKNIFE}, {numbers('n_classes')} "
         f"test classes{'; hollow: paper (as printed, real data)' if len(paper) else ''}."
+    )
+
+
+def lead_caption(lead: pd.DataFrame, *, swept: str) -> str:
+    """What the figure of leads shows, and which method is the next best at which points.
+
+    Args:
+        lead: from ``sweep_frames``.
+        swept: "n_shot" or "n_way".
+    """
+    fixed = next(name for name in SWEPT if name != swept)
+    told = []
+    for (dataset, other), part in lead[lead["other"] == NEXT_BEST].groupby(["dataset", fixed], sort=False):
+        names = part.sort_values(swept).groupby("next_best", sort=False)[swept].agg(list)
+        names.index = [name.partition(" (")[0] for name in names.index]  # without the remark in brackets
+        points = [f"{name} at {' and '.join(map(str, own))} {SWEPT[swept]}s" for name, own in names.items()]
+        where = f"{dataset}, {other}-{SWEPT[fixed]}"
+        told.append(f"{where}: {', '.join(points) if len(names) > 1 else f'{names.index[0]} at every point'}")
+    return (
+        f"AMFIR minus other method, percentage points; bars: paired {JACKKNIFE}; hollow: it reaches 0. Next best: the "
+        f"best other method of each point ({'; '.join(told)})."
     )
 
 

@@ -12,12 +12,13 @@ from amfir_lib.tables.cost import cost_table, shown_costs
 from amfir_lib.tables.group import ALL, UNDEGRADED, Group
 from amfir_lib.tables.grouping import grouped, method_title
 from amfir_lib.tables.pooled import PooledDifference, pooled_difference
-from amfir_lib.tables.reliability import calibration_table, selection_table
+from amfir_lib.tables.reliability import calibration_table, selection_table, shown_calibration, shown_selection
 from amfir_lib.tables.rows import by_method, labels, ordered_methods
-from amfir_lib.tables.shown import percent, shown_accuracies, shown_differences
+from amfir_lib.tables.shown import interval_note, percent, shown_accuracies, shown_differences
 from amfir_lib.tables.table1 import (
     caption_of_paired,
     caption_of_table1,
+    doubts_table,
     shown_table1,
     shown_table1_paired,
     table1_frame,
@@ -26,10 +27,10 @@ from amfir_lib.tables.table1 import (
 from amfir_lib.tables.training import budget, curve_frame, cut_off_sentence, kept_states, run_facts
 
 __all__ = [
-    "ALL", "FUSED", "Group", "PooledDifference", "UNDEGRADED", "accuracy_table", "bases_table", "budget",
-    "by_method", "calibration_table", "caption_of_paired", "caption_of_table1", "cost_table", "curve_frame",
-    "cut_off_sentence", "grouped", "kept_states", "labels", "method_title", "ordered_methods", "paired_table",
-    "percent", "pooled_difference", "run_facts", "selection_table", "shown_accuracies", "shown_costs",
-    "shown_differences", "shown_table1", "shown_table1_paired", "stream_table", "table1_frame", "table1_paired",
-    "verdict",
+    "ALL", "FUSED", "Group", "PooledDifference", "UNDEGRADED", "accuracy_table", "bases_table", "budget", "by_method",
+    "calibration_table", "caption_of_paired", "caption_of_table1", "cost_table", "curve_frame", "cut_off_sentence",
+    "doubts_table", "grouped", "interval_note", "kept_states", "labels", "method_title", "ordered_methods",
+    "paired_table", "percent", "pooled_difference", "run_facts", "selection_table", "shown_accuracies",
+    "shown_calibration", "shown_costs", "shown_differences", "shown_selection", "shown_table1", "shown_table1_paired",
+    "stream_table", "table1_frame", "table1_paired", "verdict",
 ]  # fmt: skip

@@ -12,11 +12,11 @@ from amfir_lib.studies.copies import original
 from amfir_lib.tables.accuracy import accuracy_table
 from amfir_lib.tables.group import ALL, UNDEGRADED
 from amfir_lib.tables.rows import by_method, labels
-from amfir_lib.tables.shown import percent
+from amfir_lib.tables.shown import interval_note, percent
 
 COPIES = "degradation-free copies"
 CAPTION = (
-    "Test accuracy in %; ± is the 95 % class-jackknife interval. Undegraded queries: those whose own clip is not "
+    "Test accuracy in %; {covers}. Undegraded queries: those whose own clip is not "
     "degraded, with the supports as they are. Degradation-free copies: the same clips rendered without any "
     "degradation; training, validation and test on them."
 )
@@ -53,4 +53,4 @@ def bases_table(results: Sequence[RunResult], copies: Sequence[RunResult] = (), 
                 for basis in (ALL, UNDEGRADED, COPIES):
                     row[f"{shot}-shot, {basis}"] = texts.get((dataset, shot, method, basis), "–")
             rows.append(row)
-    return Table(data, pd.DataFrame(rows), CAPTION)
+    return Table(data, pd.DataFrame(rows), CAPTION.format(covers=interval_note(data)))

@@ -9,7 +9,9 @@ import pandas as pd
 
 from amfir_lib.evaluation import QueryResults, selection_quality
 from amfir_lib.experiments import RunResult
+from amfir_lib.exports import Table
 from amfir_lib.tables.grouping import Namer, grouped, method_title
+from amfir_lib.tables.shown import percent
 
 N_CALIBRATION_BINS = 10
 
@@ -64,3 +66,50 @@ def _calibration(test: QueryResults, stream: str) -> dict[str, float]:
         "calibration_error": float(error),
         "free_energy": float(test.free_energy[stream].mean()),
     }
+
+
+def shown_selection(frame: pd.DataFrame) -> Table:
+    """``selection_table`` as it is to be read: in percent, free energy beside certainty."""
+    shown = _places(frame)
+    shown["exactly one right"] = frame["decidable_share"].map(percent)
+    shown["in the first group"] = frame["first_group_share"].map(percent)
+    heads = {"hit_rate": "right modality picked", "auroc": "AUROC, right", "degraded_auroc": "AUROC, degraded stream"}
+    for measure, head in heads.items():
+        for score, name in (("free_energy", "by F"), ("certainty", "by certainty")):
+            if f"{measure}_{score}" in frame and frame[f"{measure}_{score}"].notna().any():
+                shown[f"{head}: {name}"] = frame[f"{measure}_{score}"].map(percent)
+    caption = (
+        "All numbers in %, seeds averaged. Exactly one right: share of the queries that one modality alone gets right; "
+        "picked: how often the lower F, or the higher certainty, is that of the modality that is right (chance is 50). "
+        "AUROC: does the difference of the two scores tell which modality is right, or which stream is degraded "
+        "(50 = no). First group: queries on which the appearance stream has the lower F."
+    )
+    if not any(head.startswith(heads["degraded_auroc"]) for head in shown):
+        caption = caption.replace(", or which stream is degraded", "")
+    return Table(frame, shown, caption)
+
+
+def shown_calibration(frame: pd.DataFrame) -> Table:
+    """``calibration_table`` as it is to be read: shares in percent, free energy in nats."""
+    shown = _places(frame)
+    shown["stream"] = frame["stream"].replace("rgb", "RGB")
+    shown["accuracy (%)"] = frame["accuracy"].map(percent)
+    shown["certainty (%)"] = frame["certainty"].map(percent)
+    shown["overconfidence (points)"] = [percent(value, signed=True) for value in frame["overconfidence"]]
+    shown["calibration error (%)"] = frame["calibration_error"].map(percent)
+    shown["F (nats)"] = [f"{value:.2f}".replace("-", "−") for value in frame["free_energy"]]
+    return Table(
+        frame,
+        shown,
+        "Certainty: mean probability of the announced class. Overconfidence: certainty minus accuracy, negative where "
+        f"a stream is right more often than it says. Calibration error: expected, {N_CALIBRATION_BINS} bins. F: mean "
+        "free energy, comparable between streams only if both are calibrated alike. Test queries, seeds averaged.",
+    )
+
+
+def _places(frame: pd.DataFrame) -> pd.DataFrame:
+    """The columns that say where a row belongs; ways only where they differ."""
+    names = {"dataset": "data set", "n_way": "ways", "n_shot": "shots", "method": "method"}
+    if frame["n_way"].nunique() == 1:
+        del names["n_way"]
+    return frame[list(names)].rename(columns=names)

@@ -18,6 +18,27 @@ def percent(share: float, half_width: float | None = None, *, signed: bool = Fal
     return f"{text} ± {100 * half_width:.1f}" if half_width is not None and np.isfinite(half_width) else text
 
 
+JACKKNIFE = "95 % class-jackknife interval"
+
+
+def interval_note(frame: pd.DataFrame, text: str = f"± is the {JACKKNIFE}") -> str:
+    """What the ± of a table covers, or why it has none.
+
+    Args:
+        frame: with the column ``half_width``, NaN where the test classes do not suffice for an interval.
+        text: what to say where there are intervals.
+    """
+    known = np.isfinite(frame["half_width"].astype(float))
+    if known.all():
+        return text
+    if known.any():
+        return f"{text}, left out where there are fewer than two test classes more than an episode has"
+    return (
+        "no intervals, and so no verdicts: there are fewer than two test classes more than an episode has, and the "
+        "class jackknife needs them"
+    )
+
+
 def shown_accuracies(frame: pd.DataFrame, *, caption: str, row: str = "method") -> Table:
     """Accuracies as they are to be read: one row per method, one column per data set and number of shots."""
     cells = frame.assign(cell=[percent(a, h) for a, h in zip(frame["accuracy"], frame["half_width"], strict=True)])

@@ -15,9 +15,10 @@ from amfir_lib.tables.accuracy import accuracy_table, paired_table
 from amfir_lib.tables.group import ALL, UNDEGRADED
 from amfir_lib.tables.grouping import grouped
 from amfir_lib.tables.rows import by_method, heading, labels, ordered_methods, papers_name, wide
-from amfir_lib.tables.shown import percent
+from amfir_lib.tables.shown import JACKKNIFE, interval_note, percent
 
 REFERENCE = "amfir"
+DOUBTS = "table1_doubts"  # name of the exported table of printed numbers that look wrong
 PUBLISHED_WAY, PUBLISHED_SHOTS = 5, (1, 5)
 
 
@@ -94,7 +95,7 @@ def shown_table1(frame: pd.DataFrame, *, caption: str) -> Table:
 
 
 def caption_of_table1(frame: pd.DataFrame, *, kind: str, budget: str = "") -> str:
-    """What Table 1 shows, what its ± covers, when a cell is bold, and which printed numbers look wrong.
+    """What Table 1 shows, what its ± covers, when a cell is bold, and where the doubts about printed numbers stand.
 
     Args:
         frame: from ``table1_frame``.
@@ -102,28 +103,44 @@ def caption_of_table1(frame: pd.DataFrame, *, kind: str, budget: str = "") -> st
         budget: one sentence on the training, or empty.
     """
     one_of = {column: _spread(frame[column]) for column in ("n_way", "n_episodes", "n_queries", "n_seeds", "n_classes")}
+    covers = interval_note(
+        frame, f"± is the {JACKKNIFE} ({one_of['n_classes']} test classes): another draw of test classes, not of seeds"
+    )
     text = (
         f"Test accuracy in % ({kind}), {one_of['n_way']}-way, {one_of['n_episodes']} episodes of "
-        f"{one_of['n_queries']} queries per cell, {one_of['n_seeds']} training seed(s) averaged. ± is the 95 % "
-        f"class-jackknife interval ({one_of['n_classes']} test classes): it covers another draw of test classes and "
-        "clips, not of training seeds (their spread is in the CSV). Bold: the highest of its column, if the paired "
-        "difference between AMFIR and it (for AMFIR: the best other row) excludes 0 after Holm's correction over all "
-        f"comparisons with AMFIR in that column. {budget}"
+        f"{one_of['n_queries']} queries per cell, mean of {one_of['n_seeds']} training seed(s); {covers}. Bold: the "
+        "highest of its column, if it differs from AMFIR (AMFIR: from the next) after Holm's correction over the "
+        f"column. {budget}"
     ).strip()
     if frame["paper"].notna().any():
         named = {name: published_name(name) for name in dict.fromkeys(frame["dataset"])}
         pairs = ", ".join(f"{column} beside {name}" for name, column in named.items() if column)
-        text += (
-            f' Small, after "paper": the paper\'s Table 1 as printed, measured on real data ({pairs}); for orientation '
-            "only, these are no reference values of the columns in which they stand."
-        )
+        text += f' After "paper": its Table 1 as printed, on other, real data ({pairs}).'
+    return (
+        f"{text} † doubtful as printed; the reasons stand in {DOUBTS}." if (frame["paper_doubt"] != "").any() else text
+    )
+
+
+def doubts_table(frame: pd.DataFrame) -> Table:
+    """The printed numbers that look wrong, with the reason; no rows where none is shown.
+
+    Args:
+        frame: from ``table1_frame``.
+    """
     doubtful = frame[frame["paper_doubt"] != ""]
-    notes = [
-        f"{papers_name(row.method)}, {published_name(row.dataset)} {row.n_shot}-shot, {percent(row.paper)} "
-        f"({row.paper_doubt})"
-        for row in doubtful.itertuples()
-    ]
-    return f"{text} † doubtful as printed: {'; '.join(notes)}." if notes else text
+    reasons = doubtful["paper_doubt"].str.partition(": ")
+    shown = pd.DataFrame(
+        {
+            "method": doubtful["method"].map(papers_name),
+            "data set": doubtful["dataset"].map(published_name),
+            "shots": doubtful["n_shot"],
+            "printed (%)": doubtful["paper"].map(percent),
+            "looks": reasons[0],
+            "because": reasons[2],
+        }
+    ).reset_index(drop=True)
+    data = doubtful[["dataset", "n_way", "n_shot", "method", "paper", "paper_doubt"]].reset_index(drop=True)
+    return Table(data, shown, "Cells of the paper's Table 1 that are marked † beside ours. They are shown as printed.")
 
 
 def table1_paired(results: Sequence[RunResult]) -> pd.DataFrame:
@@ -162,10 +179,11 @@ def shown_table1_paired(frame: pd.DataFrame, *, caption: str) -> Table:
 def caption_of_paired(frame: pd.DataFrame) -> str:
     """What the table of differences shows."""
     family = frame.groupby(["dataset", "n_shot", "basis"]).size().max()
+    covers = interval_note(frame[frame["basis"] == ALL], f"± is the paired {JACKKNIFE}, not corrected")
     return (
-        "AMFIR minus the row, on identical test episodes, percentage points; positive: AMFIR is more accurate. ± is "
-        f"the paired 95 % class-jackknife interval, not corrected. Bold: excludes 0 after Holm's correction over the "
-        f"{family} comparisons of its column. The CSV has the same on undegraded queries, where they are known."
+        "AMFIR minus the row, on identical test episodes, percentage points; positive: AMFIR is more accurate; "
+        f"{covers}. Bold: excludes 0 after Holm's correction over the {family} comparisons of its column. The CSV has "
+        "the same on undegraded queries, where they are known."
     )
 
 

@@ -10,11 +10,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from amfir_lib.report.prose import inline, to_page, to_text
 
 FOLDER = Path(__file__).parent
+INCLUDED = ("head.html", "style.html")  # in all pages
 
 
 def source_of_template(template: str) -> str:
-    """Text of a template and of the style that all of them include, to tell when a page was made by an older one."""
-    return "".join((FOLDER / name).read_text(encoding="utf-8") for name in (template, "style.html"))
+    """Text of a template and of what all of them include, to tell when a page was made by an older one."""
+    return "".join((FOLDER / name).read_text(encoding="utf-8") for name in (template, *INCLUDED))
 
 
 def render(template: str, **values: Any) -> str:
