@@ -138,12 +138,6 @@ def flow_of(config: Config, dataset: Dataset, *, backbone: str = AUTO) -> dict[s
     return {key: options.get(key) or value for key, value in (flow | {"flow_size": max(112, size)}).items()}
 
 
-def notes_of(material: Material) -> list[str]:
-    """Sentences about the features that belong under every table made from them: leakage, or random weights."""
-    notes = [note for store in material.stores.values() for note in store.metadata.get("backbone", {}).get("notes", ())]
-    return list(dict.fromkeys(notes))
-
-
 def prepare(config: Config, name: str, *, backbone: str = "auto", **options: Any) -> Material:
     """One data set with its features, computed where the cache lacks them; flow as ``flow_of`` says.
 

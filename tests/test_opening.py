@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
 from toy_clips import toy_dataset, write_class_folders
 from toy_weights import public_i3d_state
 
-from amfir_lib import materials
+from amfir_lib import materials, tables
 from amfir_lib.backbones import weights_files
 from amfir_lib.backbones.adaptation import AdaptedBackbone
 from amfir_lib.backbones.compact import CompactNet
@@ -148,13 +149,13 @@ def test_backbones_with_weights_of_their_own_take_no_random_ones(clips, tmp_path
         opened(config_of(clips, tmp_path, weights="none"), clips, tmp_path, backbone="resnet18")
 
 
-def test_notes_of_the_backbones_reach_the_tables_and_bad_features_are_warned_about(
+def test_notes_of_the_backbones_reach_the_captions_and_bad_features_are_warned_about(
     clips, tmp_path, capsys, monkeypatch
 ):
     config = config_of(clips, tmp_path, weights="random", input_size=32, n_patches=1)
     material = materials.prepare(config, "folder", backbone="resnet18")
-    notes = materials.notes_of(material)
-    assert len(notes) == 2 and all("random (untrained)" in note for note in notes)
+    results = [SimpleNamespace(run=SimpleNamespace(material=material))] * 2
+    assert tables.with_notes("Accuracy.", results).count("random (untrained)") == 2  # one for each stream
     assert material.stores["flow"].metadata["flow"]["size"] == 112
     capsys.readouterr()
     monkeypatch.setattr("amfir_lib.backbones.probe.LOWEST_VARIATION", 5.0)
@@ -168,9 +169,10 @@ def test_an_unknown_backbone_is_refused_before_clips_are_read(clips, tmp_path, m
         materials.prepare(config_of(clips, tmp_path), "folder", backbone="resnet8")
 
 
-def test_notes_of_a_store_without_any_are_empty(tmp_path):
+def test_a_caption_without_notes_stays_as_it_is(tmp_path):
     dataset = toy_dataset(tmp_path / "toy")
-    assert materials.notes_of(materials.Material(dataset, {})) == []
+    results = [SimpleNamespace(run=SimpleNamespace(material=materials.Material(dataset, {})))]
+    assert tables.with_notes("Accuracy.", results) == "Accuracy."
 
 
 @pytest.mark.parametrize("name", ["compact", "compact_blurred", "compact_adapted", "efficientnet_adapted"])

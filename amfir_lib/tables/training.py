@@ -94,6 +94,13 @@ def budget(results: Iterable[RunResult], *, series: Namer = method_title) -> str
     return f"{text}."
 
 
+def with_notes(caption: str, results: Iterable[RunResult]) -> str:
+    """A caption, and after it what must be said of the features: leakage, random weights, adaptation to classes."""
+    stores = [store for result in results for store in result.run.material.stores.values()]
+    notes = [note for store in stores for note in store.metadata.get("backbone", {}).get("notes", ())]
+    return " ".join([caption, *dict.fromkeys(notes)])
+
+
 def run_facts(results: Iterable[RunResult], *, series: Namer = method_title) -> list[dict[str, object]]:
     """What a reviewer asks of each run: its key, seed, tests, parameters, validation accuracy, best step, seconds."""
     return [
