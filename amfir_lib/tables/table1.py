@@ -128,15 +128,15 @@ def doubts_table(frame: pd.DataFrame) -> Table:
         frame: from ``table1_frame``.
     """
     doubtful = frame[frame["paper_doubt"] != ""]
-    reasons = doubtful["paper_doubt"].str.partition(": ")
+    reasons = [text.partition(": ") for text in doubtful["paper_doubt"]]
     shown = pd.DataFrame(
         {
             "method": doubtful["method"].map(papers_name),
             "data set": doubtful["dataset"].map(published_name),
             "shots": doubtful["n_shot"],
             "printed (%)": doubtful["paper"].map(percent),
-            "looks": reasons[0],
-            "because": reasons[2],
+            "looks": [looks for looks, _, _ in reasons],
+            "because": [because for _, _, because in reasons],
         }
     ).reset_index(drop=True)
     data = doubtful[["dataset", "n_way", "n_shot", "method", "paper", "paper_doubt"]].reset_index(drop=True)
