@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -167,6 +168,15 @@ def test_an_unknown_backbone_is_refused_before_clips_are_read(clips, tmp_path, m
     monkeypatch.setattr(materials, "open_dataset", lambda *_, **__: pytest.fail("clips were read"))
     with pytest.raises(UnknownName, match='did you mean "resnet18"'):
         materials.prepare(config_of(clips, tmp_path), "folder", backbone="resnet8")
+
+
+def test_a_caption_says_that_a_split_is_not_the_published_one(tmp_path):
+    caption = "Kinetics-100 (CMN split), 24 of 10,000 videos; not the published split: drawn with seed 0"
+    dataset = replace(toy_dataset(tmp_path / "toy"), caption=caption)
+    results = [SimpleNamespace(run=SimpleNamespace(material=materials.Material(dataset, {})))] * 2
+    assert tables.with_notes("Accuracy.", results) == f"Accuracy. {caption}."
+    rendered = [SimpleNamespace(run=SimpleNamespace(material=materials.Material(replace(dataset, synthetic=True), {})))]
+    assert tables.with_notes("Accuracy.", rendered) == "Accuracy."
 
 
 def test_a_caption_without_notes_stays_as_it_is(tmp_path):

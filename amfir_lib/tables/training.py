@@ -95,10 +95,16 @@ def budget(results: Iterable[RunResult], *, series: Namer = method_title) -> str
 
 
 def with_notes(caption: str, results: Iterable[RunResult]) -> str:
-    """A caption, and after it what must be said of the features: leakage, random weights, adaptation to classes."""
-    stores = [store for result in results for store in result.run.material.stores.values()]
+    """A caption, and after it what must be said of real data and of features.
+
+    Of real data: how many of the published videos were used, and whether the split is not the published one; of
+    features: leakage, random weights, adaptation to classes.
+    """
+    materials = [result.run.material for result in results]
+    data = [f"{one.dataset.caption}." for one in materials if not one.dataset.synthetic and one.dataset.caption]
+    stores = [store for one in materials for store in one.stores.values()]
     notes = [note for store in stores for note in store.metadata.get("backbone", {}).get("notes", ())]
-    return " ".join([caption, *dict.fromkeys(notes)])
+    return " ".join([caption, *dict.fromkeys([*data, *notes])])
 
 
 def run_facts(results: Iterable[RunResult], *, series: Namer = method_title) -> list[dict[str, object]]:
