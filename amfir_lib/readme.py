@@ -17,6 +17,7 @@ from amfir_lib import paths
 from amfir_lib.claims import FAILS, HOLDS, NOT_TESTABLE, NOT_TESTED, ONLY_DEGRADED, UNDECIDED, Statement, statements
 from amfir_lib.methods import METHODS, OUR_READING
 from amfir_lib.running.display import format_bytes
+from amfir_lib.running.ledger import cost_of
 from amfir_lib.running.listing import title_of
 from amfir_lib.running.notebooks import find_notebooks, read_notebook
 from amfir_lib.storage import atomic_write, read_json
@@ -82,13 +83,13 @@ def _notebooks(results: Path) -> str | None:
         return None
     rows = []
     for name, path in find_notebooks(paths.NOTEBOOKS).items():
-        time = f"{records[name]['seconds'] / 60:.1f} min" if name in records else "not run yet"
+        time = f"{cost_of(records[name])['seconds'] / 60:.1f} min" if name in records else "not run yet"
         link = f"[{name}](notebooks/{name}.ipynb)"
         rows.append({"notebook": link, "what it is about": title_of(read_notebook(path)), "time": time})
     table = pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True, colalign=("left", "left", "right"))
     machine = next(iter(records.values()))["environment"]
-    minutes = sum(record["seconds"] for record in records.values()) / 60
-    memory = format_bytes(max(record["peak_memory_bytes"] for record in records.values()))
+    minutes = sum(cost_of(record)["seconds"] for record in records.values()) / 60
+    memory = format_bytes(max(cost_of(record)["peak_memory_bytes"] for record in records.values()))
     return (
         f"{table}\n\nMeasured on {machine['cores']} CPU cores ({machine['device']}), each with whatever the cache did "
         f"not hold at the time: {minutes:.0f} minutes in all, set-up not counted, and at most {memory} of memory."

@@ -20,9 +20,10 @@ import psutil
 import pytest
 from small_notebooks import QUICK_FINISH, write_notebook
 
-from amfir_lib import paths
+from amfir_lib import paths, storage
 from amfir_lib.errors import BadParameter, CacheLocked, DataNotFound, UnknownName, UnknownParameter
 from amfir_lib.running import ledger, runner, supervise
+from amfir_lib.running.ledger import cost_of
 from amfir_lib.running.lock import folder_lock
 from amfir_lib.running.notebooks import read_notebook
 
@@ -200,6 +201,17 @@ def test_a_second_run_computes_nothing_and_says_so(study):
     status, text = study.run()
     assert status == 0
     assert "Nothing to compute: all 1 notebooks are up to date" in text
+
+
+def test_a_record_keeps_what_it_took_to_compute_its_runs_when_they_are_found_later(tmp_path):
+    record = tmp_path / "records" / "01_first.json"
+    for n_seeds, seconds, memory, longest in ((3, 60.0, 5, 60.0), (3, 4.0, 2, 60.0), (1, 20.0, 3, 20.0)):
+        storage.write_json(record, {"notebook": "01_first", "seeds": list(range(n_seeds)), "seconds": seconds})
+        ledger.note_cost(record, tmp_path / "cache", seconds=seconds, peak_memory_bytes=memory)
+        found = storage.read_json(record)
+        assert found["seconds"] == seconds and cost_of(found)["seconds"] == longest
+    storage.write_json(record, {"seconds": 9.0})
+    assert cost_of(storage.read_json(record))["seconds"] == 9.0
 
 
 def test_each_cause_of_staleness_is_named(study, monkeypatch):

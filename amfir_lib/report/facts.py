@@ -9,6 +9,7 @@ from typing import Any
 
 from amfir_lib.config import SYNTHETIC_BENCHMARKS
 from amfir_lib.running.display import format_bytes, format_seconds
+from amfir_lib.running.ledger import cost_of
 from amfir_lib.storage import read_json
 
 Record = Mapping[str, Any]
@@ -31,8 +32,8 @@ def is_synthetic(records: Sequence[Record]) -> bool:
 def timing(record: Record) -> dict[str, str]:
     """Time, memory, device and seeds of one notebook, in words."""
     return {
-        "time": format_seconds(record["seconds"]),
-        "memory": format_bytes(record["peak_memory_bytes"]),
+        "time": format_seconds(cost_of(record)["seconds"]),
+        "memory": format_bytes(cost_of(record)["peak_memory_bytes"]),
         "device": record["environment"]["device"],
         "seeds": ", ".join(map(str, record["seeds"])),
     }
@@ -40,7 +41,7 @@ def timing(record: Record) -> dict[str, str]:
 
 def total_time(records: Sequence[Record]) -> str:
     """Sum of the notebooks' times."""
-    return format_seconds(sum(record["seconds"] for record in records))
+    return format_seconds(sum(cost_of(record)["seconds"] for record in records))
 
 
 def code_versions(records: Sequence[Record]) -> list[tuple[str, list[str]]]:

@@ -17,6 +17,7 @@ from amfir_lib.claims import NOT_TESTABLE, NOT_TESTED, OnBasis, statements
 from amfir_lib.report.guide_ablations import LEAD, MAIN_SERIES, ablation_row
 from amfir_lib.report.reruns import ablations, available
 from amfir_lib.running.display import format_seconds
+from amfir_lib.running.ledger import cost_of
 from amfir_lib.running.listing import title_of
 from amfir_lib.running.notebooks import Notebook, find_notebooks, read_notebook
 from amfir_lib.storage import atomic_write, read_json
@@ -73,7 +74,7 @@ def _markdown(rows: list[dict[str, str]]) -> str:
 
 
 def _time(records: Mapping[str, Any], notebook: str) -> str:
-    seconds = records.get(notebook, {}).get("seconds")
+    seconds = cost_of(records.get(notebook, {})).get("seconds")
     return format_seconds(seconds) if seconds is not None else "not run yet"
 
 

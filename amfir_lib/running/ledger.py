@@ -25,6 +25,33 @@ PLUMBING = (
 SHOWN_FILES = 3
 
 
+def note_cost(record_path: Path, cache_dir: Path, *, seconds: float, peak_memory_bytes: int) -> None:
+    """Put into a record, as ``costliest``, its longest execution with this cache: the one that computed its runs.
+
+    Args:
+        record_path: of the notebook that was executed.
+        cache_dir: which remembers the costs of earlier executions with the same parameters.
+        seconds, peak_memory_bytes: of this execution, all its processes together.
+    """
+    record = read_json(record_path)
+    asked = [record.get(name) for name in ("notebook", "study", "variant", "profile", "options", "seeds")]
+    path = cache_dir / "ledger" / "costs" / f"{digest_of(asked)}.json"
+    own = {"seconds": round(seconds, 1), "peak_memory_bytes": peak_memory_bytes}
+    before = read_json(path) if path.exists() else own
+    longest = max(before, own, key=lambda cost: cost["seconds"])
+    write_json(path, longest)
+    write_json(record_path, record | {"costliest": longest})
+
+
+def cost_of(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """``seconds`` and ``peak_memory_bytes`` of a notebook when it computed what it shows, rather than found it.
+
+    The runner, which sees all processes, notes them as ``costliest``; without it they are those of the execution, and
+    memory is that of its largest process.
+    """
+    return record.get("costliest", record)
+
+
 def entry_path(cache_dir: Path, output_dir: Path, notebook: str) -> Path:
     """The ledger's file for one notebook of one results folder."""
     return cache_dir / "ledger" / digest_of(str(output_dir.resolve())) / f"{notebook}.json"

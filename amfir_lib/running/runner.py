@@ -164,6 +164,7 @@ def _run_one(task: Task, request: Request, before: Mapping[str, Line], display: 
             notebook.name, "failed", outcome.seconds, f"see {paths.for_display(log_path(output_dir, notebook.name))}"
         )
     record = record_path(output_dir, notebook.name)
+    ledger.note_cost(record, task.config.cache_dir, seconds=outcome.seconds, peak_memory_bytes=outcome.peak_bytes)
     exports = [*read_json(record)["exports"], f"records/{record.name}", f"notebooks/{notebook.name}.ipynb"]
     ledger.write_entry(_entry_path(task, notebook.name), current, output_dir, exports, outcome.seconds)
     peak = format_bytes(outcome.peak_bytes)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from amfir_lib.running.ledger import cost_of
 from amfir_lib.storage import read_json
 
 
@@ -25,8 +26,8 @@ def stage_seconds(results_dir: Path) -> pd.DataFrame:
     table = pd.DataFrame(
         {
             "notebook": record["notebook"],
-            "seconds": record["seconds"],
-            "peak memory (MB)": round(record["peak_memory_bytes"] / 2**20),
+            "seconds": cost_of(record)["seconds"],
+            "peak memory (MB)": round(cost_of(record)["peak_memory_bytes"] / 2**20),
         }
         for record in records
     )
