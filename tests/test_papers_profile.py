@@ -18,11 +18,11 @@ from amfir_lib.storage import read_json
 
 COUNTS = (2, 2, 4)  # classes; an interval wants two test classes more than ways
 MAKERS = {
-    "kinetics100": lambda root: miniatures.kinetics(root, COUNTS, clips=7),
-    "ssv2_small": lambda root: miniatures.ssv2(root, COUNTS, clips=7),
-    "ssv2_full": lambda root: _with_lists(root, miniatures.ssv2(root, COUNTS, clips=7)),
-    "hmdb51": lambda root: miniatures.hmdb51(root, COUNTS, films=7),
-    "ucf101": lambda root: miniatures.ucf101(root, COUNTS, groups=7),
+    "kinetics100": lambda root: miniatures.kinetics(root, COUNTS, clips=8),
+    "ssv2_small": lambda root: miniatures.ssv2(root, COUNTS, clips=8),
+    "ssv2_full": lambda root: _with_lists(root, miniatures.ssv2(root, COUNTS, clips=8)),
+    "hmdb51": lambda root: miniatures.hmdb51(root, COUNTS, films=8),
+    "ucf101": lambda root: miniatures.ucf101(root, COUNTS, groups=8),
 }
 SMALL = {
     "class_counts": "2/2/4", "n_way": 2, "backbone": "resnet18+i3d", "weights": "random", "input_size": 32,
