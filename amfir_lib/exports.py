@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
+from PIL import Image
 
 from amfir_lib import markup
 from amfir_lib.storage import atomic_write
@@ -14,7 +16,7 @@ from amfir_lib.storage import atomic_write
 DPI = 200
 PICTURE_DPI = 130  # frames of clips have few pixels, and lines of text stay sharp
 # matplotlib writes dates and its own version into files; without them equal figures are equal bytes.
-METADATA = {".png": {"Software": None}, ".pdf": {"CreationDate": None, "Creator": None, "Producer": None}}
+PDF_METADATA = {"CreationDate": None, "Creator": None, "Producer": None}
 
 
 @dataclass(frozen=True)
@@ -39,14 +41,33 @@ def write_figure(figure: Figure, stem: Path) -> list[Path]:
     Returns:
         The two paths.
     """
-    written = []
-    dpi = PICTURE_DPI if any(axes.images for axes in figure.axes) else DPI
-    for suffix, metadata in METADATA.items():
-        path = stem.with_name(stem.name + suffix)
-        with atomic_write(path) as temporary:
-            figure.savefig(temporary, dpi=dpi, metadata=metadata)
-        written.append(path)
-    return written
+    dpi = PICTURE_DPI if holds_pictures(figure) else DPI
+    png, pdf = (stem.with_name(stem.name + suffix) for suffix in (".png", ".pdf"))
+    with atomic_write(png) as temporary:
+        temporary.write_bytes(png_of(figure, dpi=dpi))
+    with atomic_write(pdf) as temporary:
+        figure.savefig(temporary, format="pdf", dpi=dpi, metadata=PDF_METADATA)
+    return [png, pdf]
+
+
+def holds_pictures(figure: Figure) -> bool:
+    """Whether a panel shows frames of clips, flow colours or a map."""
+    return any(axes.images for axes in figure.axes)
+
+
+def png_of(figure: Figure, *, dpi: float) -> bytes:
+    """A figure as PNG, the same bytes for the same figure.
+
+    Lines and letters have few colours: a palette of 256 halves their file, and no eye tells the difference.
+    """
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    if holds_pictures(figure):
+        return buffer.getvalue()
+    palette = Image.open(buffer).convert("RGB").quantize(256, method=Image.Quantize.MAXCOVERAGE)
+    smaller = BytesIO()
+    palette.save(smaller, "PNG", optimize=True)
+    return smaller.getvalue()
 
 
 def write_table(table: Table | pd.DataFrame, stem: Path) -> list[Path]:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 from dataclasses import replace
+from io import BytesIO
 
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 
 from amfir_lib import records
 from amfir_lib.config import Config
-from amfir_lib.exports import Table, write_figure, write_table
+from amfir_lib.exports import Table, png_of, write_figure, write_table
 from amfir_lib.storage import digest_of_file
 
 
@@ -118,3 +120,12 @@ def test_only_changes_of_code_make_a_version_dirty(tmp_path):
     assert len(clean["commit"]) == 40 and clean["dirty"] is False
     (tmp_path / "amfir_lib" / "a.py").write_text("changed = True")
     assert records.code_version(tmp_path)["dirty"] is True
+
+
+def test_a_smaller_picture_of_a_plot_looks_the_same():
+    figure = a_figure()
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=100)
+    small = png_of(figure, dpi=100)
+    first, second = (np.asarray(Image.open(one).convert("RGB"), int) for one in (buffer, BytesIO(small)))
+    assert np.abs(first - second).max() <= 16 and len(small) < len(buffer.getvalue())  # of 255

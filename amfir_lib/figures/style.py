@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import wraps
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from amfir_lib.errors import BadParameter, ShapeError
+from amfir_lib.exports import png_of
 
 STYLE = Path(__file__).with_name("amfir.mplstyle")
 ONE_COLUMN, TWO_COLUMNS = 3.4, 7.0  # inches
@@ -48,9 +48,7 @@ class PrintFigure(Figure):
     """A figure that a notebook shows when it is the value of a cell, without pyplot."""
 
     def _repr_png_(self) -> bytes:
-        buffer = BytesIO()
-        self.savefig(buffer, format="png", dpi=SCREEN_DPI)
-        return buffer.getvalue()
+        return png_of(self, dpi=SCREEN_DPI)
 
 
 # Okabe and Ito's colours first; appearance is warm, motion is blue, what joins both is black, green or purple.
