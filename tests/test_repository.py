@@ -23,6 +23,7 @@ NOTEBOOKS = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
 LIBRARY = sorted(paths.LIBRARY.rglob("*.py"))
 MODULE_OF = {  # where the name to import is not the name to install
     "cv2": "opencv-python",
+    "PIL": "pillow",
     "yaml": "pyyaml",
     "IPython": "ipython",
     "efficientnet_lite_pytorch": "efficientnet-lite-pytorch",
