@@ -83,8 +83,13 @@ class CacheLocked(AmfirError, RuntimeError):
     """Another process is writing the same results."""
 
 
+MOST_LISTED = 20  # names in a sentence
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str], *, error: type[AmfirError] = UnknownName) -> AmfirError:
     """Build the error for a name that does not exist, suggesting the nearest one that does.
+
+    Of many names only those that resemble it are listed.
 
     Args:
         kind: what the name stands for, in the singular: "method", "data set".
@@ -97,4 +102,8 @@ def unknown_name(kind: str, name: str, known: Iterable[str], *, error: type[Amfi
     known = sorted(known)
     nearest = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
     hint = f' (did you mean "{nearest[0]}"?)' if nearest else ""
-    return error(f'"{name}" is not a known {kind}{hint}. Known: {", ".join(known)}.')
+    listed = known
+    if nearest and len(known) > MOST_LISTED:
+        listed = sorted(difflib.get_close_matches(str(name), known, n=MOST_LISTED // 2, cutoff=0.0))
+    more = f" and {len(known) - len(listed)} more" if len(listed) < len(known) else ""
+    return error(f'"{name}" is not a known {kind}{hint}. Known: {", ".join(listed)}{more}.')
