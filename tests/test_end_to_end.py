@@ -17,6 +17,7 @@ import pytest
 import torch
 from toy_end_to_end import TRAINING, compact_backbones, moving_dataset, small_resnets
 
+from amfir_lib.backbones.blurred import BlurredBackbone
 from amfir_lib.backbones.trainable import freeze_batch_norm
 from amfir_lib.config import Config
 from amfir_lib.data.augmentation import random_view
@@ -262,6 +263,9 @@ def test_what_cannot_be_trained_is_refused(place):
 
     with pytest.raises(BackboneUnavailable, match="only-frozen is only used frozen"):
         build_job(run, dict.fromkeys(backbones, OnlyFrozen()), None, settings)
+    blurred = {m: BlurredBackbone(m, one.net.state_dict()) for m, one in backbones.items()}
+    with pytest.raises(BackboneUnavailable, match="compact_blurred is only used frozen"):
+        build_job(run, blurred, None, settings)
     with pytest.raises(UnknownName, match='did you mean "float16"'):
         EndToEnd(precision="float61")
     with pytest.raises(BadParameter, match="clips_per_pass is 0"):

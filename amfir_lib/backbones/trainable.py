@@ -36,7 +36,7 @@ def trainable_stream(backbone: Any) -> nn.Module:
     Raises:
         BackboneUnavailable: this backbone is only used frozen.
     """
-    if isinstance(backbone, CompactBackbone):
+    if type(backbone) is CompactBackbone:  # those made of it do more than its net, which training would leave out
         return CompactStream(copy.deepcopy(backbone.net), backbone.modality).requires_grad_(True)
     if not hasattr(backbone, "trainable"):
         raise BackboneUnavailable(
