@@ -187,6 +187,7 @@ def test_the_guide_becomes_a_page_whose_links_lead_to_the_exhibits(tmp_path):
     page = check_page(folder / "GUIDE.html")
     assert "index.html#figures-curve" in page.links and "figures-curve" in check_page(folder / "index.html").anchors
     text = (folder / "GUIDE.html").read_text(encoding="utf-8")
+    assert 'aria-label="table"><table>' in text
     assert "a<br>b" in text and "&lt;i&gt;" in text and ">gone<" in text.replace('scope="row"', "")
     assert "GUIDE.html" in check_page(folder / "index.html").links
 

@@ -42,7 +42,8 @@ def to_html(markdown: str) -> Markup:
 def to_page(markdown: str) -> Markup:
     """The same, each table in a box that scrolls sideways where the screen is narrow."""
     box = '<div class="scroll" tabindex="0" role="region" aria-label="table">'
-    return Markup(to_html(markdown).replace("<table>", f"{box}<table>").replace("</table>", "</table></div>"))
+    text = str(to_html(markdown))  # Markup would escape what it is given to put in
+    return Markup(text.replace("<table>", f"{box}<table>").replace("</table>", "</table></div>"))
 
 
 def inline(markdown: str) -> Markup:
