@@ -12,6 +12,16 @@ from torch import Tensor, nn
 from amfir_lib.backbones.compact import DIM, FLOW_SCALE, IMAGENET_MEAN, IMAGENET_STD, CompactBackbone, CompactNet
 from amfir_lib.errors import BackboneUnavailable
 
+TRAINABLE = ("compact", "resnet18", "resnet50", "i3d")
+
+
+def only_frozen(name: str) -> BackboneUnavailable:
+    """The refusal of a backbone that cannot be trained, ready to be raised."""
+    return BackboneUnavailable(
+        f"{name} is only used frozen. Train end to end with {', '.join(TRAINABLE)}, or two of them as "
+        "appearance+motion: -p backbone=resnet18."
+    )
+
 
 class CompactStream(nn.Module):
     """``CompactNet`` on raw clips: uint8 (B, T, S, S, 3), or float flow (B, T, S, S, 2), to (B, T, 16, 96)."""
@@ -39,9 +49,7 @@ def trainable_stream(backbone: Any) -> nn.Module:
     if type(backbone) is CompactBackbone:  # those made of it do more than its net, which training would leave out
         return CompactStream(copy.deepcopy(backbone.net), backbone.modality).requires_grad_(True)
     if not hasattr(backbone, "trainable"):
-        raise BackboneUnavailable(
-            f"{backbone.name} is only used frozen. Train end to end with compact, resnet18, resnet50 or i3d."
-        )
+        raise only_frozen(backbone.name)
     return backbone.trainable()
 
 

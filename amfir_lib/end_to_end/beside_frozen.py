@@ -6,19 +6,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
+from amfir_lib.backbones.trainable import TRAINABLE, only_frozen
 from amfir_lib.config import Config, resolve_device
 from amfir_lib.data.manifest import Dataset
 from amfir_lib.end_to_end.devices import check_devices
 from amfir_lib.end_to_end.job import EndToEnd
 from amfir_lib.end_to_end.runs import run_end_to_end
-from amfir_lib.errors import BackboneUnavailable, BadParameter, UnknownParameter, unknown_name
+from amfir_lib.errors import BadParameter, UnknownParameter, unknown_name
 from amfir_lib.experiments import RunResult, Series, TestCell, name_of
 from amfir_lib.materials import open_backbones, stream_names
 from amfir_lib.runs import Material
 from amfir_lib.training import Training
 
 SUFFIX = ", end to end"
-TRAINABLE = ("compact", "resnet18", "resnet50", "i3d")
 
 
 def check_end_to_end(config: Config, datasets: Iterable[Dataset], *, backbone: str) -> None:
@@ -36,10 +36,7 @@ def check_end_to_end(config: Config, datasets: Iterable[Dataset], *, backbone: s
     check_devices(config.devices, device=device, episodes_per_step=config.profile.episodes_per_step)
     for name in (one for dataset in datasets for one in stream_names(config, dataset, backbone=backbone)):
         if name not in TRAINABLE:
-            raise BackboneUnavailable(
-                f"{name} is only used frozen. Train end to end with {', '.join(TRAINABLE)}, or two of them as "
-                "appearance+motion: -p backbone=resnet18."
-            )
+            raise only_frozen(name)
 
 
 def end_to_end_options(given: Mapping[str, Any]) -> EndToEnd:
