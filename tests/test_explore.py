@@ -13,18 +13,15 @@ from types import SimpleNamespace
 
 import cv2
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from matplotlib.text import Text
-from toy_clips import ToyBackbone, moving_frames
+from toy_clips import ToyBackbone, eight_classes, moving_frames
 
 from amfir_lib import distillation, explore, figures, inference
 from amfir_lib.data.clip_inputs import clip_inputs
 from amfir_lib.data.features import extract_stores
 from amfir_lib.data.flow import flow_to_colour
-from amfir_lib.data.manifest import COLUMNS, Dataset
-from amfir_lib.data.video import write_video
 from amfir_lib.errors import BadParameter, UnknownName
 from amfir_lib.evaluation import evaluate
 from amfir_lib.experiments import Material, Run, TestCell, run_all
@@ -36,7 +33,6 @@ from amfir_lib.training import Training
 
 CELL = TestCell(n_way=3, n_shot=2, n_query=2, n_episodes=6)
 QUICK = Training(n_way=2, shots=(1,), n_query=1, steps=2, episodes_per_step=1, validate_every=2, n_val_episodes=4)
-SPLITS = {"a": "train", "b": "train", "c": "train", "d": "val", "e": "val", "f": "test", "g": "test", "h": "test"}
 
 
 @pytest.fixture(scope="module")
@@ -46,16 +42,8 @@ def backbones():
 
 @pytest.fixture(scope="module")
 def material(tmp_path_factory, backbones):
-    """Eight classes of five small clips, some of them marked as degraded."""
-    root, rng, rows = tmp_path_factory.mktemp("clips"), np.random.default_rng(3), []
-    for label, split in SPLITS.items():
-        for take in range(5):
-            name = f"{label}{take}"
-            write_video(root / f"{name}.avi", moving_frames(rng, step=1 + take % 3))
-            kind = "shake" if take == 4 else "none"
-            rows.append((name, f"{name}.avi", f"class_{label}", split, name, 10, 12.0, 48, 48, kind))
-    manifest = pd.DataFrame(rows, columns=[*COLUMNS, "kind"])
-    dataset = Dataset("toy", root, manifest, synthetic=True, caption="toy clips")
+    root = tmp_path_factory.mktemp("clips")
+    dataset = eight_classes(root, degraded_take=4)
     return Material(dataset, extract_stores(dataset, backbones, cache_dir=root / "cache", flow_size=48))
 
 

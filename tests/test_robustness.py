@@ -10,16 +10,14 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
-from toy_clips import ToyBackbone, moving_frames
+from toy_clips import ToyBackbone, eight_classes, moving_frames
 from toy_tables import QUICK, toy_material
 
 from amfir_lib.data.clip_inputs import centre_square, clip_inputs
 from amfir_lib.data.dense_inputs import read_dense_streams
 from amfir_lib.data.features import extract_stores
-from amfir_lib.data.manifest import COLUMNS, Dataset
 from amfir_lib.data.memory_inputs import streams_of_frames
 from amfir_lib.data.spoiling import SPOILINGS, spoil_clip, spoiling_rng
 from amfir_lib.data.video import read_frames, write_video
@@ -36,7 +34,6 @@ from amfir_lib.training import Training
 
 CELL = TestCell(n_way=3, n_shot=2, n_query=2, n_episodes=8)
 BRIEF = Training(n_way=2, shots=(1,), n_query=1, steps=2, episodes_per_step=1, validate_every=2, n_val_episodes=4)
-SPLITS = {"a": "train", "b": "train", "c": "train", "d": "val", "e": "val", "f": "test", "g": "test", "h": "test"}
 HOW = {"n_segments": 8, "flow_size": 48, "flow_algorithm": "dis", "flow_bound": 20.0}
 
 
@@ -47,14 +44,8 @@ def backbones():
 
 @pytest.fixture(scope="module")
 def material(tmp_path_factory, backbones):
-    """Eight classes of five small clips, each by a person of its own."""
-    root, rng, rows = tmp_path_factory.mktemp("clips"), np.random.default_rng(3), []
-    for label, split in SPLITS.items():
-        for take in range(5):
-            name = f"{label}{take}"
-            write_video(root / f"{name}.avi", moving_frames(rng, step=1 + take % 3))
-            rows.append((name, f"{name}.avi", f"class_{label}", split, name, 10, 12.0, 48, 48))
-    dataset = Dataset("toy", root, pd.DataFrame(rows, columns=[*COLUMNS]), synthetic=True)
+    root = tmp_path_factory.mktemp("clips")
+    dataset = eight_classes(root)
     return Material(dataset, extract_stores(dataset, backbones, cache_dir=root / "cache", flow_size=48))
 
 

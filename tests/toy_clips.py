@@ -44,6 +44,26 @@ def toy_dataset(root: Path, *, n_clips: int = 10, n_frames: int = 10) -> Dataset
     return Dataset("toy", root, pd.DataFrame(rows, columns=list(COLUMNS)))
 
 
+SPLITS = {"a": "train", "b": "train", "c": "train", "d": "val", "e": "val", "f": "test", "g": "test", "h": "test"}
+
+
+def eight_classes(root: Path, *, degraded_take: int | None = None) -> Dataset:
+    """Eight classes of five small clips, each by a person of its own, written to ``root``.
+
+    With ``degraded_take`` the manifest has a column ``kind``, which calls that take of each class shaken.
+    """
+    rng, rows = np.random.default_rng(3), []
+    for label, split in SPLITS.items():
+        for take in range(5):
+            name = f"{label}{take}"
+            write_video(root / f"{name}.avi", moving_frames(rng, step=1 + take % 3))
+            rows.append((name, f"{name}.avi", f"class_{label}", split, name, 10, 12.0, 48, 48))
+    manifest = pd.DataFrame(rows, columns=list(COLUMNS))
+    if degraded_take is not None:
+        manifest["kind"] = ["shake" if name.endswith(str(degraded_take)) else "none" for name in manifest.iloc[:, 0]]
+    return Dataset("toy", root, manifest, synthetic=True, caption="toy clips")
+
+
 class ToyBackbone:
     """Mean colour or flow of 2 x 2 patches; no learning, quick, and pickled by reference to this module."""
 
