@@ -54,6 +54,7 @@ class NotebookRun:
         figures: Mapping[str, Figure] | None = None,
         tables: Mapping[str, Table | pd.DataFrame] | None = None,
         numbers: Mapping[str, Any] | None = None,
+        notes: str = "",
     ) -> None:
         """Write the exports and then the record; the last cell of the notebook, always.
 
@@ -61,14 +62,17 @@ class NotebookRun:
             figures: name -> figure; written to figures/NAME.png and .pdf.
             tables: name -> table; written to tables/NAME.csv, .md and .tex.
             numbers: what the text quotes; anything that JSON can hold, NumPy scalars and arrays included.
+            notes: what must stand under every table and figure, see :func:`amfir_lib.tables.notes_of`; put after
+                each caption that does not have it.
         """
+        tables = {name: _with_caption(table, notes) for name, table in (tables or {}).items()}
         written: list[Path] = []
         for name, figure in (figures or {}).items():
             written += write_figure(figure, self.output_dir / "figures" / name)
-        for name, table in (tables or {}).items():
+        for name, table in tables.items():
             written += write_table(table, self.output_dir / "tables" / name)
         exports = {path.relative_to(self.output_dir).as_posix(): digest_of_file(path) for path in written}
-        captions = {f"figures/{name}": figure.get_label() for name, figure in (figures or {}).items()}
+        captions = {f"figures/{name}": _ended(figure.get_label(), notes) for name, figure in (figures or {}).items()}
         record = self.describe() | {"numbers": plain(numbers or {}), "exports": exports, "status": "done"}
         record["captions"] = {name: caption for name, caption in captions.items() if caption}
         write_json(self.output_dir / "records" / f"{self.notebook}.json", record)
@@ -95,6 +99,17 @@ class NotebookRun:
             "seconds": round(time.monotonic() - self._started, 1),
             "peak_memory_bytes": peak_memory(),
         }
+
+
+def _ended(caption: str, notes: str) -> str:
+    """The caption with the notes at its end, once."""
+    return caption if notes in caption else f"{caption} {notes}".lstrip()
+
+
+def _with_caption(table: Table | pd.DataFrame, notes: str) -> Table:
+    """The table with the notes at the end of its caption, once."""
+    table = table if isinstance(table, Table) else Table(table)
+    return replace(table, caption=_ended(table.caption, notes))
 
 
 def start(notebook: str, config: Config) -> NotebookRun:

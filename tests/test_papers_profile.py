@@ -71,6 +71,9 @@ def test_each_benchmark_goes_from_its_files_to_table_1_in_the_paper_profile(name
     assert record["status"] == "done" and record["profile"]["name"] == "paper"
     table = pd.read_csv(results / name / "tables" / "table1.csv")
     assert {"amfir", "protonet_lf"} <= set(table["method"]) and set(table["n_shot"]) == {1, 5}
-    caption = (results / name / "tables" / "table1.md").read_text(encoding="utf-8")
-    assert "random" in caption
-    assert "not the published split" in caption  # but some of its classes
+    made = [export for export in record["exports"] if export.endswith(".md")]
+    captions = [(results / name / export).read_text(encoding="utf-8") for export in made]
+    captions += [record["captions"][figure] for figure in ("figures/table1", "figures/table1_learning")]
+    assert len(captions) >= 5
+    assert all("random" in caption for caption in captions)
+    assert all("not the published split" in caption for caption in captions)  # but some of its classes

@@ -74,6 +74,18 @@ def test_the_record_names_every_export_with_its_digest_and_says_done(config):
         assert digest_of_file(config.output_dir / name) == digest
 
 
+def test_what_must_be_said_stands_once_under_every_table_and_figure(config):
+    run, note = records.start("30_margin_sweep", config), "RGB by a net with random weights."
+    figures = {"curve": a_figure(), "other": a_figure()}
+    figures["curve"].set_label(f"Accuracy. {note}")
+    data = pd.DataFrame({"f": [-4.0]})
+    run.finish(figures, {"bare": data, "plateau": Table(data, caption=f"In nats. {note}")}, notes=note)
+    captions = json.loads((config.output_dir / "records" / "30_margin_sweep.json").read_text())["captions"]
+    assert captions == {"figures/curve": f"Accuracy. {note}", "figures/other": note}
+    for name in ("bare", "plateau"):
+        assert (config.output_dir / "tables" / f"{name}.md").read_text().count(note) == 1
+
+
 def test_a_failing_export_leaves_no_record(config):
     run = records.start("30_margin_sweep", config)
     with pytest.raises(AttributeError):

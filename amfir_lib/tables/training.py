@@ -94,8 +94,8 @@ def budget(results: Iterable[RunResult], *, series: Namer = method_title) -> str
     return f"{text}."
 
 
-def with_notes(caption: str, results: Iterable[RunResult]) -> str:
-    """A caption, and after it what must be said of real data and of features.
+def notes_of(results: Iterable[RunResult]) -> str:
+    """What must be said under every table of these runs; "" where nothing must.
 
     Of real data: how many of the published videos were used, and whether the split is not the published one; of
     features: leakage, random weights, adaptation to classes.
@@ -104,7 +104,12 @@ def with_notes(caption: str, results: Iterable[RunResult]) -> str:
     data = [f"{one.dataset.caption}." for one in materials if not one.dataset.synthetic and one.dataset.caption]
     stores = [store for one in materials for store in one.stores.values()]
     notes = [note for store in stores for note in store.metadata.get("backbone", {}).get("notes", ())]
-    return " ".join([caption, *dict.fromkeys([*data, *notes])])
+    return " ".join(dict.fromkeys([*data, *notes]))
+
+
+def with_notes(caption: str, results: Iterable[RunResult]) -> str:
+    """A caption, and after it the :func:`notes_of` these runs."""
+    return f"{caption} {notes_of(results)}".rstrip()
 
 
 def run_facts(results: Iterable[RunResult], *, series: Namer = method_title) -> list[dict[str, object]]:
