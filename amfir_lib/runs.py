@@ -35,6 +35,7 @@ from amfir_lib.episodes import Episodes
 from amfir_lib.feature_table import MAX_WIDTH, FeatureTable, Whitening, layout, load_table
 from amfir_lib.methods import METHODS, enhancers, head, options_of_part, resolve_options, streams, tuned, uses_patches
 from amfir_lib.methods import base as methods_base
+from amfir_lib.running.parallel import single_thread
 from amfir_lib.storage import digest_of, digest_of_source, source_of
 from amfir_lib.training import Training
 
@@ -80,8 +81,12 @@ class Material:
         return replace(table, features=self.whitening()(table.features)) if self.whiten else table
 
     def whitening(self) -> Whitening:
-        """The map from raw features to what methods read."""
-        return Whitening.fit(load_table(self.dataset, self.stores))
+        """The map from raw features to what methods read, the same wherever it is fitted.
+
+        The sign of an eigenvector may depend on the number of threads, and a trained method knows only one of both.
+        """
+        with single_thread():
+            return Whitening.fit(load_table(self.dataset, self.stores))
 
     def layout(self) -> FeatureTable:
         """Labels, groups and splits without the features: all that episodes are drawn from."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -385,6 +386,23 @@ def test_whitening_makes_base_frames_white_but_for_their_weak_directions(materia
         expected = (frames - frames.mean(0)) @ directions / np.sqrt(variances + variances.mean())
         got = table.features[modality][base].mean(2).flatten(0, 1).numpy()
         np.testing.assert_allclose(np.abs(got), np.abs(expected), atol=1e-3)  # a direction has no sign
+
+
+def test_whitening_does_not_depend_on_the_number_of_threads(material):
+    base = material.layout().rows("train")
+    half = np.random.default_rng(0).normal(size=(2 * len(base), 64))  # every variance occurs twice: any basis will do
+    both = np.kron(np.eye(2), np.concatenate([half, -half]))
+    features = np.zeros((len(material.dataset), 8, 1, 128), np.float32)
+    features[base] = both.reshape(len(base), 8, 1, 128)
+    material = replace(material, stores={"rgb": SimpleNamespace(features=features)})
+    fitted, before = [], torch.get_num_threads()
+    for n_threads in (1, 2):
+        torch.set_num_threads(n_threads)
+        try:
+            fitted.append(material.whitening().directions["rgb"])
+        finally:
+            torch.set_num_threads(before)
+    assert torch.equal(*fitted)
 
 
 def test_whitening_reads_base_classes_alone_and_maps_patches_as_it_maps_their_mean(material):
