@@ -91,8 +91,8 @@ def _notebooks(results: Path) -> str | None:
     minutes = sum(cost_of(record)["seconds"] for record in records.values()) / 60
     memory = format_bytes(max(cost_of(record)["peak_memory_bytes"] for record in records.values()))
     return (
-        f"{table}\n\nMeasured on {machine['cores']} CPU cores ({machine['device']}), each with whatever the cache did "
-        f"not hold at the time: {minutes:.0f} minutes in all, set-up not counted, and at most {memory} of memory."
+        f"{table}\n\nMeasured on {machine['cores']} cores ({machine['device']}), each after those above it, whose work "
+        f"it reuses: {minutes:.0f} minutes in all, set-up not counted, and at most {memory} of memory."
     )
 
 
