@@ -14,9 +14,10 @@ from amfir_lib.data.catalogue import load_dataset
 from amfir_lib.data.clip_names import group_of
 from amfir_lib.data.layouts import FoundClip, look_into
 from amfir_lib.data.manifest import SPLITS
+from amfir_lib.data.recognition import recognise
 from amfir_lib.data.selection import from_list
 from amfir_lib.data.video_lists import name_classes, parse_video_list
-from amfir_lib.errors import DataNotFound, ManifestError
+from amfir_lib.errors import BadParameter, DataNotFound, ManifestError
 
 MAKERS = {
     "kinetics": lambda root: miniatures.kinetics(root, (1, 1, 1), clips=2),
@@ -291,3 +292,19 @@ def test_a_class_that_is_absent_is_left_out_while_the_others_are_still_looked_at
     assert len(load("ucf101", root, class_counts="1/1/1", min_found=0.01)) == 6
     with pytest.raises(Exception, match="3 of 3 classes .* fewer than 90%"):
         load("ucf101", root, class_counts="1/1/1", min_found=0.9)
+
+
+# ---------------------------------------------------------------------------------------------- which benchmark it is
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [("kinetics", "kinetics100"), ("kinetics_flat", "kinetics100"), ("hmdb51", "hmdb51"), ("ssv2", "ssv2_small")],
+)
+def test_the_names_of_the_files_say_which_benchmark_it_is(pristine, key, name):
+    assert recognise(pristine[key][0]) == name
+
+
+def test_with_a_list_something_something_may_be_either(copy_of):
+    with pytest.raises(BadParameter, match="may hold ssv2_small or ssv2_full"):
+        recognise(copy_of("ssv2"), video_list="list.txt")
