@@ -208,7 +208,7 @@ def _request(options: argparse.Namespace, environment: dict[str, str]) -> Reques
     }
     baseline = {name: value for name, value in baseline.items() if value}
     baseline |= {name: overrides.pop(name) for name in ("profile", "dataset") if name in overrides}
-    if "dataset" not in baseline:
+    if not baseline.get("dataset"):
         baseline |= _dataset_without_a_name(options, str(baseline.get("profile", "")))
     if options.seeds is not None:
         overrides["n_seeds"] = str(options.seeds)
@@ -236,7 +236,7 @@ def _dataset_without_a_name(options: argparse.Namespace, profile: str) -> dict[s
     if options.data_root:
         from amfir_lib.data.recognition import recognise
 
-        name = recognise(Path(options.data_root).expanduser().resolve(), video_list=options.video_list)
+        name = recognise(Path(os.path.abspath(os.path.expanduser(options.data_root))), video_list=options.video_list)
         print(f"The files in {options.data_root} are named as those of {name}: --dataset {name}.")
         return {"dataset": name}
     if profile == "paper":

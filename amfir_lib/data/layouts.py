@@ -82,9 +82,10 @@ def _walk(folder: Path, above: tuple[str, ...] = (), *, of_flow: bool = False) -
     parent, folders = above[-1] if above else "", [name for name, own in is_folder.items() if own]
     flow = _flow_parts(folders)
     for name in is_folder.keys() - set(folders):
-        stem, suffix = PurePosixPath(name).stem, PurePosixPath(name).suffix.lower()
-        if suffix in VIDEO_SUFFIXES or (suffix in TEXT_SUFFIXES and len(above) <= TEXT_DEPTH):
-            yield FoundClip("/".join((*above, name)), stem, parent, suffix)
+        stem, suffix = os.path.splitext(name)
+        kind = suffix.lower()
+        if kind in VIDEO_SUFFIXES or (kind in TEXT_SUFFIXES and len(above) <= TEXT_DEPTH):
+            yield FoundClip("/".join((*above, name)), stem, parent, kind)
     for name in folders:
         kind = FLOW if of_flow or name in flow else FRAMES
         deeper = len(above) < MAX_DEPTH
@@ -98,7 +99,8 @@ def _walk(folder: Path, above: tuple[str, ...] = (), *, of_flow: bool = False) -
 
 def look_into(root: Path) -> Scan:
     """Every video file, folder of frames and label file under a data root; hidden ones are left out."""
-    found = sorted(_walk(root), key=lambda clip: clip.path)
+    of_flow = root.name in FLOW_PAIR and bool(FLOW_PART.fullmatch(root.parent.name))
+    found = sorted(_walk(root, of_flow=of_flow), key=lambda clip: clip.path)
     others = (FLOW, *TEXT_SUFFIXES)
     return Scan(
         clips=tuple(clip for clip in found if clip.kind not in others),

@@ -9,9 +9,15 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
-from amfir_lib.data.layouts import look_into
+from amfir_lib.data.layouts import FoundClip, look_into
 from amfir_lib.data.video import VIDEO_SUFFIXES
 from amfir_lib.errors import BadParameter, DataNotFound, ManifestError
+
+
+def _is_in_class_folder(clip: FoundClip) -> bool:
+    last = PurePosixPath(clip.path).name
+    places = (f"{clip.folder}/{last}", f"{clip.folder}/{clip.name}/{last}")  # itself, or the frames in it
+    return bool(clip.folder) and clip.path in places
 
 
 def find_clips(root: Path) -> pd.DataFrame:
@@ -28,7 +34,7 @@ def find_clips(root: Path) -> pd.DataFrame:
     if not root.is_dir():
         raise DataNotFound(f"There is no folder {root}. Give the folder that holds one folder per class (--data-root).")
     scan = look_into(root)
-    paths = [clip.path for clip in scan.clips if clip.folder and clip.path.startswith(f"{clip.folder}/")]
+    paths = [clip.path for clip in scan.clips if _is_in_class_folder(clip)]
     if scan.flow:
         print(f"{scan.flow_sentence}: flow is computed from the frames.")
     if not paths:

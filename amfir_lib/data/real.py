@@ -135,7 +135,7 @@ def _prepare(
     }  # fmt: skip
     write_report(folder, report, classes)
     print("\n".join(report_text(report)))
-    folders = {clip.folder for clip in scan.clips if clip.folder}
+    folders = set() if label_files else {clip.folder for clip in scan.clips if clip.folder}
     nearest = {label: nearest_names(label, folders) for label in classes.loc[classes["found"] == 0, "label"]}
     check_shares(classes, min_found=min_found, report=report, nearest=nearest)
     usable = there[~there["path"].isin([*unreadable, *too_short]) & ~there["label"].isin(left_out)]
