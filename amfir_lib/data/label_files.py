@@ -13,10 +13,10 @@ from amfir_lib.data.class_names import class_key
 from amfir_lib.data.clip_names import KINETICS_NAME
 from amfir_lib.errors import ManifestError
 
-_SSV2 = "the label files (train.json, validation.json, or the something-something-v2-*.json)"
+_SSV2 = "the label files (train.json and validation.json)"
 LABEL_FILES = {
     "ssv2_small_CMN": _SSV2, "ssv2_full_OTAM": _SSV2,
-    "kinetics100_CMN": "the CSV files (train.csv and the like, with the columns label,youtube_id)",
+    "kinetics100_CMN": "the CSV files (with the columns label,youtube_id)",
 }  # fmt: skip
 LABEL_FOLDERS = ("labels", "annotations")  # as Something-Something and Kinetics are unpacked
 

@@ -41,8 +41,8 @@ def _refuse_strangers(
     hint = f"the first is {scan.clips[0].path}"
     if needed := LABEL_FILES.get(benchmark.class_list):
         hint += f"; {', '.join(label_files)} labels none of them" if label_files else ""
-        hint += f"; videos without class folders need {needed}, in the data root, in a folder in it, or in "
-        hint += f"{' or '.join(LABEL_FOLDERS)} beside it"
+        hint += f"; videos without class folders need {needed} in the data root, or in {' or '.join(LABEL_FOLDERS)} "
+        hint += "in it or beside it"
     raise DataNotFound(
         f"{none} ({hint}). Get it from {benchmark.source}, and give the folder that it was unpacked to (--data-root)."
     )
