@@ -74,7 +74,8 @@ def test_flat_kinetics_without_csv_files_says_which_are_needed_and_where(copy_of
         DataNotFound, match=r"need the CSV files .*label,youtube_id.* in labels or annotations in it or beside it"
     ):
         load("kinetics100", root)
-    (root / "train.csv").write_text("label,youtube_id\nbusking,AAAAAAAAAAA\n")
+    (root / "train.csv").write_text("label,youtube_id\n,BBBBBBBBBBB\nbusking,AAAAAAAAAAA\n")
+    (root / "clips.csv").write_text("path,label\na,b\n")
     with pytest.raises(DataNotFound, match="; train.csv labels none of them; "):
         load("kinetics100", root)
 

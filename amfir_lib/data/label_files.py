@@ -6,7 +6,7 @@ import csv
 import json
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from amfir_lib.data.class_names import class_key
@@ -36,9 +36,10 @@ def _kinetics(path: Path) -> Iterator[tuple[str, str]]:
     """Name of the video file and label of lines ``label,youtube_id,time_start,time_end,split``."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as handle:
-            for row in csv.DictReader(handle):
-                if not row.get("label") or not row.get("youtube_id"):
-                    return
+            reader = csv.DictReader(handle)
+            if not {"label", "youtube_id"} <= set(reader.fieldnames or ()):
+                return
+            for row in filter(lambda row: row["label"] and row["youtube_id"], reader):
                 times = (row.get("time_start"), row.get("time_end"))
                 seconds = [f"{int(time):06d}" for time in times if time and time.isdecimal()]
                 yield "_".join([row["youtube_id"], *(seconds if len(seconds) == 2 else [])]), row["label"]
@@ -49,7 +50,8 @@ def _kinetics(path: Path) -> Iterator[tuple[str, str]]:
 def read_labels(class_list: str, root: Path, texts: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     """The label of each video, where the benchmark comes with label files.
 
-    They are looked for in the data root and the folders in it, then in ``labels`` and ``annotations`` beside it.
+    They are looked for in the data root and the folders in it; if there are none, beside the data root and in
+    ``labels`` and ``annotations`` beside it.
 
     Args:
         class_list: name of the benchmark's class list.
@@ -63,25 +65,32 @@ def read_labels(class_list: str, root: Path, texts: Sequence[str]) -> tuple[dict
     if class_list not in LABEL_FILES:
         return {}, []
     suffix, read = (".csv", _kinetics) if class_list.startswith("kinetics") else (".json", _templates)
-    beside = [root.parent, *(root.parent / folder for folder in LABEL_FOLDERS)]
-    labels: dict[str, str] = {}
-    used: list[str] = []
-    for files in ([root / text for text in texts], (file for folder in beside for file in sorted(folder.glob("*")))):
-        for path in files:
-            if path.suffix.lower() != suffix or not path.is_file():
-                continue
-            n_before = len(labels)
-            for video, label in read(path):
-                if class_key(labels.setdefault(video, label)) != class_key(label):
-                    raise ManifestError(
-                        f'{path} labels the video {video} "{label}", but another file says "{labels[video]}". '
-                        "Keep the label files of one release only."
-                    )
-            if len(labels) > n_before:
-                used.append(Path(os.path.relpath(path, root)).as_posix())
-        if labels:
+    inside = [root / text for text in texts]
+    beside = [file for folder in ("", *LABEL_FOLDERS) for file in sorted((root.parent / folder).glob("*"))]
+    for files in (inside, beside):
+        labels, used = _merge([file for file in files if file.suffix.lower() == suffix and file.is_file()], read)
+        if used:
             break
-    return labels | _by_youtube_id(labels), used
+    return labels | _by_youtube_id(labels), [Path(os.path.relpath(file, root)).as_posix() for file in used]
+
+
+def _merge(
+    files: Sequence[Path], read: Callable[[Path], Iterator[tuple[str, str]]]
+) -> tuple[dict[str, str], list[Path]]:
+    """The labels of all files, and the files that hold some."""
+    labels: dict[str, str] = {}
+    used = []
+    for file in files:
+        n_before = len(labels)
+        for video, label in read(file):
+            if class_key(labels.setdefault(video, label)) != class_key(label):
+                raise ManifestError(
+                    f'{file} labels the video {video} "{label}", but another file says "{labels[video]}". '
+                    "Keep the label files of one release only."
+                )
+        if len(labels) > n_before:
+            used.append(file)
+    return labels, used
 
 
 def _by_youtube_id(labels: dict[str, str]) -> dict[str, str]:
