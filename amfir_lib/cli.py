@@ -208,6 +208,8 @@ def _request(options: argparse.Namespace, environment: dict[str, str]) -> Reques
     }
     baseline = {name: value for name, value in baseline.items() if value}
     baseline |= {name: overrides.pop(name) for name in ("profile", "dataset") if name in overrides}
+    if not baseline.get("dataset"):
+        baseline |= _dataset_without_a_name(options, str(baseline.get("profile", "")))
     if options.seeds is not None:
         overrides["n_seeds"] = str(options.seeds)
     return Request(
@@ -221,6 +223,28 @@ def _request(options: argparse.Namespace, environment: dict[str, str]) -> Reques
         timeout_s=options.timeout,
         notebooks=Path(options.notebooks_dir),
     )
+
+
+def _dataset_without_a_name(options: argparse.Namespace, profile: str) -> dict[str, str]:
+    """The data set that the files under ``--data-root`` are of; or a word on what the profile ``paper`` runs without.
+
+    Raises:
+        BadParameter, DataNotFound: the files do not say which data set they are of; lists the names.
+    """
+    from amfir_lib.profiles import PROFILES
+
+    if options.data_root:
+        from amfir_lib.data.recognition import recognise
+
+        name = recognise(Path(os.path.abspath(os.path.expanduser(options.data_root))), video_list=options.video_list)
+        print(f"The files in {options.data_root} are named as those of {name}: --dataset {name}.")
+        return {"dataset": name}
+    if profile == "paper":
+        print(
+            f"The profile paper without --data-root runs the synthetic benchmarks, {PROFILES[profile].train_steps:,} "
+            "steps for each model; add --data-root DIR for a real one."
+        )
+    return {}
 
 
 def _from_repository(folder: str) -> str:

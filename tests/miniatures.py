@@ -67,6 +67,22 @@ def kinetics(root: Path, counts: tuple[int, int, int] = (2, 2, 2), clips: int = 
     return lines
 
 
+def kinetics_flat(root: Path, counts: tuple[int, int, int] = (1, 1, 1), clips: int = 4) -> None:
+    """``train/id_000001_000011.mp4`` and ``val/``, all classes together, with their ``annotations/train.csv``."""
+    rows, number = {"train": [], "val": []}, 0
+    for labels in some_classes("kinetics100", counts).values():
+        for label in labels:
+            for _ in range(clips):
+                number += 1
+                part = "val" if number % 2 == 0 else "train"
+                write_clip(root / part / f"{youtube_id(number)}_{number:06d}_{number + 10:06d}.mp4", number)
+                rows[part].append(f"{label},{youtube_id(number)},{number},{number + 10},{part}")
+    (root / "annotations").mkdir()
+    for part, lines in rows.items():
+        text = "\n".join(["label,youtube_id,time_start,time_end,split", *lines])
+        (root / "annotations" / f"{part}.csv").write_text(text)
+
+
 def ssv2(root: Path, counts: tuple[int, int, int] = (2, 2, 2), clips: int = 4) -> dict[str, list[str]]:
     """Flat ``id.webm`` with label files whose templates have brackets; returns split -> lines of a numbered list."""
     entries, lines, number = [], {}, 70_000

@@ -89,6 +89,27 @@ def test_a_relative_data_root_is_found_from_where_the_user_stands(requests, tmp_
     assert (paths.REPOSITORY / data_root).resolve() == tmp_path.resolve() / "clips"
 
 
+def test_a_data_root_says_which_benchmark_it_holds(requests, tmp_path, capsys):
+    for name in ("v_Archery_g01_c01.avi", "v_Archery_g01_c02.avi", "cover.avi"):
+        (tmp_path / name).write_bytes(b"")
+    assert cli.main(["--profile", "paper", "--data-root", str(tmp_path), "--set", "class_counts=4/3/3"]) == 0
+    assert requests[0].baseline["dataset"] == "ucf101" and requests[0].facts == {"class_counts": "4/3/3"}
+    assert f"The files in {tmp_path} are named as those of ucf101: --dataset ucf101." in capsys.readouterr().out
+    (tmp_path / "v_Archery_g01_c01.avi").rename(tmp_path / "archery.avi")
+    words = "do not tell which data set it holds. Add --dataset folder for your own clips, or one of kinetics100, ssv2_"
+    assert words in refused(capsys, "--data-root", str(tmp_path))
+    (tmp_path / "A_eat_f_cm_np1_fr_med_0.avi").write_bytes(b"")
+    assert "may hold ucf101 or hmdb51. Say which" in refused(capsys, "--data-root", str(tmp_path))
+
+
+def test_the_paper_profile_without_data_says_what_it_runs(requests, capsys):
+    assert cli.main(["--profile", "paper"]) == 0
+    assert "runs the synthetic benchmarks, 10,000 steps for each model; add --data-root" in capsys.readouterr().out
+    cli.main(["--profile", "paper", "--dataset", "synth-ssv2"])
+    cli.main(["--profile", "study"])
+    assert capsys.readouterr().out == "" and [r.baseline.get("dataset") for r in requests] == [None, "synth-ssv2", None]
+
+
 def test_list_says_what_a_notebook_makes_takes_and_needs_in_time(capsys, tmp_path):
     other = "profile: str = 'smoke'\nn_way: int = 5  # classes per episode\nmargin: float = 0.1  # to dominate"
     write_notebook(tmp_path, "03_free_energy")

@@ -57,6 +57,16 @@ def test_the_kinetics_file_goes_before_the_suspected_charades_file(published, tm
     assert I3D("flow", weights_dir=tmp_path, input_size=32).path.name == "flow_charades.pt"
     (tmp_path / "flow_imagenet.pt").write_bytes((published / "flow_imagenet.pt").read_bytes())
     assert I3D("flow", weights_dir=tmp_path, input_size=32).path.name == "flow_imagenet.pt"
+    chosen = I3D("flow", weights="charades", weights_dir=tmp_path, input_size=32)
+    assert chosen.path.name == "flow_charades.pt" and "Charades" in chosen.leakage
+    with pytest.raises(BackboneUnavailable, match=r"put rgb_charades\.pt"):
+        I3D("rgb", weights="charades", weights_dir=tmp_path)
+
+
+def test_a_state_dict_of_several_gpus_is_accepted():
+    state = public_i3d_state()
+    fitted, corpus = check_state({f"module.{name}": value for name, value in state.items()}, "flow", "a.pt")
+    assert corpus == "Kinetics-400" and torch.equal(fitted["Mixed_5c.b0.bn.bias"], state["Mixed_5c.b0.bn.bias"])
 
 
 def changed(name, value=None):

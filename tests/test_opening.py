@@ -141,6 +141,9 @@ def test_the_paper_profile_opens_the_papers_backbones_from_the_weights_folder(cl
     torch.save(public_i3d_state(), folder / "flow_imagenet.pt")
     flow = opened(config_of(clips, tmp_path, environ), clips, tmp_path, backbone="efficientnet_lite0+i3d")["flow"]
     assert flow.path == folder / "flow_imagenet.pt" and "Kinetics-400" in flow.leakage
+    torch.save(public_i3d_state(n_classes=157), folder / "flow_charades.pt")
+    chosen = "efficientnet_lite0+i3d_charades"
+    assert opened(config_of(clips, tmp_path, environ), clips, tmp_path, backbone=chosen)["flow"].path != flow.path
 
 
 def test_backbones_with_weights_of_their_own_take_no_random_ones(clips, tmp_path):

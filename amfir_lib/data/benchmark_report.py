@@ -68,10 +68,10 @@ def report_text(report: Mapping[str, Any]) -> list[str]:
             f"{row['too_short']:,} shorter than {report['min_frames']} frames; lowest class {row['lowest_share']:.0%}"
         )
     if report["left_out"]:
-        names = ", ".join(report["left_out"][:SHOWN])
-        more = f" and {len(report['left_out']) - SHOWN} more" if len(report["left_out"]) > SHOWN else ""
         few = f"{len(report['left_out'])} classes have fewer than 2 usable videos and are left out"
-        lines.append(f"{few}: {names}{more}.")
+        lines.append(f"{few}: {_first(report['left_out'])}.")
+    if report["surplus"]:
+        lines.append(f"{len(report['surplus'])} classes have more videos than published: {_first(report['surplus'])}.")
     lines.append(f"Every missing, unreadable and short video: {report['file']}")
     return lines
 
@@ -94,37 +94,42 @@ def check_shares(
         report: the rest of the report, for the message.
         nearest: class that was not found at all -> the folders that look most like it.
     Raises:
-        DataNotFound: classes without any video; names the folders that look most like them.
-        TooFewVideos: classes below ``min_found``; names the command that accepts them.
+        DataNotFound: classes without any video; names the folders that look most like them, and the option that leaves
+            them out and goes on to look at the shares of the others.
+        TooFewVideos: classes below ``min_found``; names the option that accepts them.
     """
     shares = classes["used"] / classes["expected"].clip(lower=1)
     low = classes[shares < min_found]
     if low.empty:
         return
-    worst = float(shares.min())
-    command = (
-        f"./run_all.sh --dataset {report['name']} --data-root {report['root']} --min-found {int(100 * worst) / 100:g}"
-    )
     absent = sorted((label for label in low["label"] if label in nearest), key=lambda label: not nearest[label])
     if absent:  # those with a similar folder first: most likely it has to be renamed
-        phrases = [f'"{label}" (nearest folders: {_quoted(nearest[label])})' for label in absent[:SHOWN]]
-        more = f" and {len(absent) - SHOWN} more" if len(absent) > SHOWN else ""
+        phrases = [f'"{label}" (nearest folders: {_quoted(nearest[label])})' for label in absent]
+        there = classes.loc[classes["found"] > 0, "split"].value_counts()
+        counts = "/".join(str(there.get(split, 0)) for split in SPLITS)
+        without = f"; or go on without these classes: add --set class_counts={counts} to the same command"
+        remedy = f"listed in {report['file']}{without if len(there) == len(SPLITS) else ''}."
         raise DataNotFound(
             f"{len(absent)} of {len(classes)} classes of {report['title']} have no video under {report['root']}: "
-            f"{', '.join(phrases)}{more}. Rename the folders or add the videos, listed in {report['file']}; or go on "
-            f"without these classes: {command}"
+            f"{_first(phrases)}. Rename the folders or add the videos, {remedy}"
         )
     first = low.iloc[int((low["used"] / low["expected"].clip(lower=1)).to_numpy().argmin())]
+    lowest = int(100 * float(shares.min())) / 100
     raise TooFewVideos(
         f"{len(low)} of {len(classes)} classes of {report['title']} have fewer than {min_found:.0%} of their videos, "
         f'the least "{first["label"]}" with {first["used"]} of {first["expected"]}. Get the missing ones, listed in '
-        f"{report['file']}, or accept what is there: {command}"
+        f"{report['file']}, or accept what is there: add --min-found {lowest:g} to the same command."
     )
 
 
 def report_summary(report: Mapping[str, Any]) -> dict[str, Any]:
     """What a record keeps of the report: no path of this machine, and no list of thousands of videos."""
     return {key: report[key] for key in ("selection", "note", "layout", "groups", "splits", "left_out")}
+
+
+def _first(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
 
 
 def _quoted(names: Sequence[str]) -> str:

@@ -9,19 +9,22 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
-from amfir_lib.data.frame_folders import is_frame_folder
+from amfir_lib.data.layouts import FoundClip, look_into
 from amfir_lib.data.video import VIDEO_SUFFIXES
 from amfir_lib.errors import BadParameter, DataNotFound, ManifestError
 
 
-def _is_video(file: Path) -> bool:
-    return file.suffix.lower() in VIDEO_SUFFIXES
+def _is_in_class_folder(clip: FoundClip) -> bool:
+    last = PurePosixPath(clip.path).name
+    places = (f"{clip.folder}/{last}", f"{clip.folder}/{clip.name}/{last}")  # itself, or the frames in it
+    return bool(clip.folder) and clip.path in places
 
 
 def find_clips(root: Path) -> pd.DataFrame:
     """List the video files ``class_name/clip.ext`` of a folder, sorted by path; hidden files are left out.
 
-    A folder of numbered images, ``class_name/clip/00001.jpg``, is a clip, too.
+    A folder of numbered images, ``class_name/clip/00001.jpg`` or ``class_name/clip/img/00001.jpg``, is a clip, too.
+    Folders of flow pictures are left out, which is printed.
 
     Returns:
         Columns ``path`` (with forward slashes), ``label``.
@@ -30,13 +33,10 @@ def find_clips(root: Path) -> pd.DataFrame:
     """
     if not root.is_dir():
         raise DataNotFound(f"There is no folder {root}. Give the folder that holds one folder per class (--data-root).")
-    paths = sorted(
-        file.relative_to(root).as_posix()
-        for folder in root.iterdir()
-        if folder.is_dir() and not folder.name.startswith(".")
-        for file in folder.iterdir()
-        if not file.name.startswith(".") and (is_frame_folder(file) if file.is_dir() else _is_video(file))
-    )
+    scan = look_into(root)
+    paths = [clip.path for clip in scan.clips if _is_in_class_folder(clip)]
+    if scan.flow:
+        print(f"{scan.flow_sentence}: flow is computed from the frames.")
     if not paths:
         raise DataNotFound(
             f"{root} holds no video as class_name/clip.ext ({', '.join(VIDEO_SUFFIXES)}). "

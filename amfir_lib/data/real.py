@@ -11,17 +11,11 @@ import pandas as pd
 
 from amfir_lib.data.benchmark_report import check_shares, class_table, report_text, split_table, write_report
 from amfir_lib.data.benchmarks import BENCHMARKS, Benchmark, published_videos, where_to_get_lists
-from amfir_lib.data.class_names import class_key, nearest_names
+from amfir_lib.data.class_names import nearest_names
+from amfir_lib.data.clip_names import group_of
 from amfir_lib.data.folder import MIN_CLIPS, manifest_of_clips
-from amfir_lib.data.layouts import (
-    HMDB_NAME,
-    KINETICS_NAME,
-    UCF_NAME,
-    FoundClip,
-    describe_layout,
-    read_templates,
-    scan_clips,
-)
+from amfir_lib.data.label_files import LABEL_FILES, LABEL_FOLDERS, read_labels
+from amfir_lib.data.layouts import Scan, describe_layout, scan_clips
 from amfir_lib.data.manifest import SPLITS, Dataset, write_manifest
 from amfir_lib.data.preparation import preparation_folder, probe_clips
 from amfir_lib.data.selection import Selection, cut_down, from_classes, from_list
@@ -31,37 +25,26 @@ from amfir_lib.errors import BadParameter, DataNotFound, TooFewVideos, unknown_n
 MIN_FOUND = 0.9
 
 
-def group_of(benchmark: str, label: str, name: str) -> str:
-    """The source that a clip shares with others: film, source video or YouTube id; the clip itself where none is known.
-
-    Args:
-        benchmark: its name.
-        label: class of the clip.
-        name: of the clip, without folder and suffix.
-    """
-    if benchmark == "ucf101" and (match := UCF_NAME.match(name)):
-        return f"{label}_g{match['group']}"  # g01 of one class is not g01 of another
-    if benchmark == "kinetics100" and (match := KINETICS_NAME.match(name)):
-        return match["id"]
-    if benchmark == "hmdb51" and (match := HMDB_NAME.match(name)):
-        words = match["source_and_label"].split("_")
-        n_words = label.count("_") + 1
-        ends_in_label = len(words) > n_words and class_key("".join(words[-n_words:])) == class_key(label)
-        return "_".join(words[:-n_words] if ends_in_label else words)
-    return name
-
-
-def _refuse_strangers(benchmark: Benchmark, root: Path, selection: Selection, clips: Sequence[FoundClip]) -> None:
-    """Refuse a data root in which nothing belongs to the benchmark; say what is missing where labels are."""
+def _refuse_strangers(
+    benchmark: Benchmark, root: Path, selection: Selection, scan: Scan, label_files: Sequence[str], *, listed: bool
+) -> None:
+    """Refuse a data root in which nothing belongs to the benchmark; say what is missing where labels or names are."""
     if (selection.wanted["path"] != "").any():
         return
-    hint = f"the first is {clips[0].path}"
-    if benchmark.class_list.startswith("ssv2"):
-        hint += "; flat Something-Something videos need its label files (train.json, validation.json, or the "
-        hint += "something-something-v2-*.json) beside or in a folder beside them"
+    none = f"None of the {len(scan.clips)} clips under {root} belongs to {benchmark.title}"
+    if listed:
+        video = selection.wanted.iloc[0]
+        raise DataNotFound(
+            f'{none}: the first listed video is "{video["label"]}/{video["name"]}", the first clip is '
+            f'"{scan.clips[0].path}". Give the list of these videos (--video-list), or the folder of the listed ones.'
+        )
+    hint = f"the first is {scan.clips[0].path}"
+    if needed := LABEL_FILES.get(benchmark.class_list):
+        hint += f"; {', '.join(label_files)} labels none of them" if label_files else ""
+        hint += f"; videos without class folders need {needed} in the data root, or in {' or '.join(LABEL_FOLDERS)} "
+        hint += "in it or beside it"
     raise DataNotFound(
-        f"None of the {len(clips)} clips under {root} belongs to {benchmark.title} ({hint}). "
-        f"Get it from {benchmark.source}, and give the folder that it was unpacked to (--data-root)."
+        f"{none} ({hint}). Get it from {benchmark.source}, and give the folder that it was unpacked to (--data-root)."
     )
 
 
@@ -107,21 +90,21 @@ def load_benchmark(
             f"{benchmark.title} cannot be prepared without its published video list: its class list has numbers only. "
             f"Get it from {where_to_get_lists(name)} and put it into {root / 'video_list'}, or give --video-list."
         )
-    clips = scan_clips(root)
-    templates, label_files = read_templates(root) if benchmark.class_list.startswith("ssv2") else ({}, [])
+    scan = scan_clips(root)
+    labels, label_files = read_labels(benchmark.class_list, root, scan.texts)
     if source is not None:
-        selection = from_list(benchmark, clips, templates, source)
+        selection = from_list(benchmark, scan.clips, labels, source)
     else:
-        selection = from_classes(benchmark, clips, templates, seed=seed)
-    _refuse_strangers(benchmark, root, selection, clips)
+        selection = from_classes(benchmark, scan.clips, labels, seed=seed)
+    _refuse_strangers(benchmark, root, selection, scan, label_files, listed=source is not None)
     if class_counts:
         selection = cut_down(selection, class_counts)
-    return _prepare(benchmark, root, selection, clips, label_files, min_found=min_found, n_segments=n_segments,
+    return _prepare(benchmark, root, selection, scan, label_files, min_found=min_found, n_segments=n_segments,
                     n_jobs=n_jobs, cache_dir=cache_dir)  # fmt: skip
 
 
 def _prepare(
-    benchmark: Benchmark, root: Path, selection: Selection, clips: Sequence[FoundClip], label_files: Sequence[str], *,
+    benchmark: Benchmark, root: Path, selection: Selection, scan: Scan, label_files: Sequence[str], *,
     min_found: float, n_segments: int, n_jobs: int, cache_dir: Path | str,
 ) -> Dataset:  # fmt: skip
     """Look into the chosen videos, report, and make the data set of what can be used."""
@@ -139,8 +122,12 @@ def _prepare(
     report: dict[str, Any] = {
         "name": benchmark.name, "title": benchmark.title, "root": str(root), "selection": selection.how,
         "note": selection.note, "groups": benchmark.groups, "min_frames": min_frames,
-        "layout": describe_layout([clip for clip in clips if clip.path in chosen], selection.split_of, label_files),
+        "layout": describe_layout(
+            [clip for clip in scan.clips if clip.path in chosen], selection.split_of, label_files, scan.flow_sentence
+        ),
         "splits": split_table(classes, published_videos(benchmark.name)).to_dict("records"), "left_out": left_out,
+        "surplus": [f"{row.label} ({row.found}, not {row.expected})"
+                    for row in classes[classes["found"] > classes["expected"]].itertuples()],
         "missing": _missing(wanted, classes),
         "unreadable": [error.replace(f"{root}{os.sep}", "") for _, error in errors],
         "too_short": [f"{path} ({found[path]['n_frames']})" for path in too_short],
@@ -148,7 +135,7 @@ def _prepare(
     }  # fmt: skip
     write_report(folder, report, classes)
     print("\n".join(report_text(report)))
-    folders = {clip.folder for clip in clips if clip.folder}
+    folders = set() if label_files else {clip.folder for clip in scan.clips if clip.folder}
     nearest = {label: nearest_names(label, folders) for label in classes.loc[classes["found"] == 0, "label"]}
     check_shares(classes, min_found=min_found, report=report, nearest=nearest)
     usable = there[~there["path"].isin([*unreadable, *too_short]) & ~there["label"].isin(left_out)]

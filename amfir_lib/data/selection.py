@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,8 @@ import pandas as pd
 from amfir_lib.data.benchmarks import Benchmark, published_class_sizes, published_videos, where_to_get_lists
 from amfir_lib.data.class_names import class_key, keys_of
 from amfir_lib.data.class_split import parse_counts
-from amfir_lib.data.layouts import KINETICS_NAME, FoundClip, label_in_name
+from amfir_lib.data.clip_names import KINETICS_NAME, is_of_another, label_in_name
+from amfir_lib.data.layouts import FoundClip
 from amfir_lib.data.manifest import SPLITS
 from amfir_lib.data.video_lists import ListedVideo, name_classes, read_video_lists
 from amfir_lib.errors import BadParameter
@@ -61,34 +62,55 @@ def _match_listed(videos: Sequence[ListedVideo], clips: Sequence[FoundClip]) -> 
 
 
 def from_list(
-    benchmark: Benchmark, clips: Sequence[FoundClip], templates: Mapping[str, str], source: Path
+    benchmark: Benchmark, clips: Sequence[FoundClip], video_labels: Mapping[str, str], source: Path
 ) -> Selection:
-    """The videos of the published list."""
-    videos, split_of = name_classes(read_video_lists(source), benchmark.split, dict(templates), str(source))
+    """The videos of the published list, or of another one, which is said."""
+    videos, split_of = name_classes(read_video_lists(source), benchmark.split, dict(video_labels), str(source))
     wanted = pd.DataFrame({
         "label": [video.label for video in videos], "split": [video.split for video in videos],
         "name": [video.name for video in videos], "path": _match_listed(videos, clips),
     })  # fmt: skip
-    sizes = wanted.groupby("split").size()
-    published = published_videos(benchmark.name)
-    same = all(sizes.get(split, 0) == published[split] for split in SPLITS)
-    listed = "/".join(str(sizes.get(split, 0)) for split in SPLITS)
-    how = f"the video list {source.name} ({listed} train/val/test videos"
-    how += ", as published)" if same else f"; published: {'/'.join(map(str, published.values()))})"
-    note = "" if same else f"{NOT_PUBLISHED}: its video list has {listed} videos"
+    difference = _difference(benchmark, wanted, split_of)
+    listed, published = wanted["split"].value_counts(), published_videos(benchmark.name)
+    how = f"the video list {source.name} ({_joined(listed)} train/val/test videos"
+    how += f"; published: {_joined(published)})" if difference else ", as published)"
+    note = f"{NOT_PUBLISHED}: its video list has {difference}" if difference else ""
     return Selection(wanted, {str(k): int(v) for k, v in wanted.groupby("label").size().items()}, split_of, how, note)
 
 
+def _joined(counts: Mapping[str, int]) -> str:
+    return "/".join(str(counts.get(split, 0)) for split in SPLITS)
+
+
+def _difference(benchmark: Benchmark, wanted: pd.DataFrame, split_of: Mapping[str, str]) -> str:
+    """The first number of videos or classes in which a list differs from the published one; empty if none does."""
+    for what, own, published in (
+        ("videos", wanted["split"].value_counts(), published_videos(benchmark.name)),
+        ("classes", Counter(split_of.values()), Counter(benchmark.split.split_of.values())),
+    ):
+        if _joined(own) != _joined(published):
+            return f"{_joined(own)} {what}"
+    sizes = published_class_sizes(benchmark.name)
+    for label, own in wanted["label"].value_counts().items():
+        published = sizes.get(label, benchmark.per_class)  # 0 where only the list itself knows
+        if published and own != published:
+            return f"{own} videos of {label}, not {published}"
+    return ""
+
+
 def from_classes(
-    benchmark: Benchmark, clips: Sequence[FoundClip], templates: Mapping[str, str], *, seed: int
+    benchmark: Benchmark, clips: Sequence[FoundClip], video_labels: Mapping[str, str], *, seed: int
 ) -> Selection:
     """All videos of the classes, or a drawn choice of as many as the published list has."""
     split_of = benchmark.split.split_of
     labels = keys_of(split_of)
     of_class: dict[str, dict[str, str]] = {label: {} for label in split_of}
     for clip in clips:
-        label = labels.get(class_key(templates.get(clip.name, ""))) or labels.get(class_key(clip.folder))
-        label = label or label_in_name(clip.name, labels)
+        if is_of_another(benchmark.name, clip.name):
+            continue
+        youtube = KINETICS_NAME.match(clip.name)
+        told = video_labels.get(clip.name) or video_labels.get(youtube["id"] if youtube else "", "")
+        label = labels.get(class_key(told)) or labels.get(class_key(clip.folder)) or label_in_name(clip.name, labels)
         if label:
             of_class[label].setdefault(clip.name, clip.path)  # a second copy of a video is not a second video
     rows = []

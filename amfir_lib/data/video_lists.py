@@ -1,13 +1,15 @@
 """The video lists of published few-shot splits, in both formats in which they go round.
 
 ``class/video`` (the CMN and TRX repositories): "baking cookies/-514AQUrSow_000058_000068", and "val2/188509" where the
-classes have numbers only.  ``<split><id>//path`` (the HyRSM and MoLo repositories): "test0//videos/cartwheel/a.avi".
+classes have numbers only.  ``<split><id>//path`` (the HyRSM and MoLo repositories): "test0//videos/cartwheel/a.avi", or
+"test0//20bn-something-something-v2/78687.webm" where the folder is none of a class.  Numbers behind a blank, such as
+those of the label and of the frames, are left out: no published name has a blank.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -19,6 +21,7 @@ from amfir_lib.errors import DataNotFound, ManifestError
 
 NUMBERED = re.compile(r"^(?P<id>(?P<split>train|val|test)\d+)//?(?P<path>[^/].*)$")
 FILE_OF_SPLIT = re.compile(r"^(?P<split>train|val|test)(?:list\d+|_few_shot|_?list)?\.(?:txt|list)$")
+TRAILING_NUMBERS = re.compile(r"(?:\s+\d+){1,2}$")
 LIST_FOLDER = "video_list"
 
 
@@ -28,15 +31,15 @@ class ListedVideo:
 
     Args:
         name: of the video, without folder and suffix.
-        label: class name, or its number ("train8") where the list has no more.
+        label: class name, or what else the folder is called; the number where the list has no more.
         split: "train", "val" or "test"; None if neither the line nor the file says.
-        numbered: whether ``label`` is a number.
+        number: of the class ("train8"), or "".
     """
 
     name: str
     label: str
     split: str | None
-    numbered: bool = False
+    number: str = ""
 
 
 def parse_video_list(text: str, source: str, *, split: str | None = None) -> list[ListedVideo]:
@@ -51,7 +54,7 @@ def parse_video_list(text: str, source: str, *, split: str | None = None) -> lis
     """
     videos = []
     for number, line in enumerate(text.splitlines(), start=1):
-        line = line.strip()
+        line = TRAILING_NUMBERS.sub("", line.strip())
         if not line or line.startswith("#"):
             continue
         match = NUMBERED.match(line)
@@ -65,20 +68,21 @@ def parse_video_list(text: str, source: str, *, split: str | None = None) -> lis
         if own and split and own != split:
             raise ManifestError(f'{source}, line {number}: "{line}" is a {own} video in a {split} file. Move the line.')
         name = path.stem if path.suffix.lower() in VIDEO_SUFFIXES else path.name
-        numbered = match is not None and not folder
-        videos.append(ListedVideo(name, match["id"] if numbered else folder, own or split, numbered))
+        class_number = match["id"] if match else ""
+        videos.append(ListedVideo(name, folder or class_number, own or split, class_number))
     return videos
 
 
 def find_video_lists(root: Path) -> Path | None:
     """The video lists that lie in a data root: a folder ``video_list``, or ``train..``, ``val..`` and ``test..`` files.
 
-    Files are found under their published names (``trainlist03.txt``, ``train_few_shot.txt``), and only if all three
-    are there: the lists of UCF101's own train/test partition have no validation file.
+    Files are found under their published names (``trainlist03.txt``, ``train_few_shot.txt``, ``train.list``), and only
+    if all three are there: the lists of UCF101's own train/test partition have no validation file.
     """
     if (root / LIST_FOLDER).is_dir():
         return root / LIST_FOLDER
-    found = {match["split"] for path in root.glob("*.txt") if (match := FILE_OF_SPLIT.match(path.name))}
+    files = [*root.glob("*.txt"), *root.glob("*.list")]
+    found = {match["split"] for path in files if (match := FILE_OF_SPLIT.match(path.name))}
     return root if found == set(SPLITS) else None
 
 
@@ -116,17 +120,18 @@ def read_video_lists(path: Path) -> list[ListedVideo]:
 
 
 def name_classes(
-    videos: list[ListedVideo], published: ClassSplit, templates: dict[str, str], source: str
+    videos: list[ListedVideo], published: ClassSplit, video_labels: dict[str, str], source: str
 ) -> tuple[list[ListedVideo], dict[str, str]]:
     """Give the listed videos the published class names and splits, and see that the list is one of this benchmark.
 
-    A numbered class is called by the template of Something-Something that its videos have, where the label files are
-    there and two classes do not get the same one; else by its number.
+    A class goes by its number where its folder has no name of a class: because it has none, because classes share the
+    folder, or because the published classes have numbers only.  It is called by the label that its videos have in the
+    label files, if these are there and two classes do not get the same one; else by its number.
 
     Args:
         videos: of ``read_video_lists``.
         published: the class split of the benchmark.
-        templates: video id -> template; may be empty.
+        video_labels: video -> label; may be empty.
         source: of the list, for messages.
     Returns:
         The videos with their final labels and splits, and label -> split.
@@ -134,9 +139,19 @@ def name_classes(
         ManifestError: a class that the benchmark does not have, or has in another split.
     """
     known = keys_of(published.split_of)
-    names: dict[str, str] = {}  # number -> the template of its videos
-    for number in sorted({video.label for video in videos if video.numbered}):
-        seen = Counter(templates[v.name] for v in videos if v.label == number and v.name in templates)
+    numbers_in: dict[str, set[str]] = defaultdict(set)  # folder -> the classes in it
+    for video in videos:
+        numbers_in[video.label].add(video.number)
+
+    def goes_by_number(video: ListedVideo) -> bool:
+        if not video.number or video.label == video.number or class_key(video.label) in known:
+            return video.label == video.number
+        return video.number in published.split_of or len(numbers_in[video.label]) > 1
+
+    numbered = {video: goes_by_number(video) for video in videos}
+    names: dict[str, str] = {}  # number -> the label of its videos
+    for number in sorted({video.number for video in videos if numbered[video]}):
+        seen = Counter(video_labels[v.name] for v in videos if v.number == number and v.name in video_labels)
         if seen:
             plain = seen.most_common(1)[0][0].replace("[", "").replace("]", "")
             names[number] = known.get(class_key(plain), plain)
@@ -144,17 +159,20 @@ def name_classes(
     names = {number: name for number, name in names.items() if name not in repeated}
     final, split_of = [], {}
     for video in videos:
-        label = names.get(video.label, video.label) if video.numbered else known.get(class_key(video.label), "")
-        if video.numbered and video.label not in published.split_of and label not in published.split_of:
-            expected = None if video.label in names else video.split  # without label files there is nothing to compare
+        if numbered[video]:
+            label = names.get(video.number, video.number)
+            expected = published.split_of.get(video.number) or published.split_of.get(label)
+            if expected is None and video.number not in names:
+                expected = video.split  # without label files there is nothing to compare
         else:
-            expected = published.split_of.get(video.label if video.numbered else label) or published.split_of.get(label)
+            label = known.get(class_key(video.label), video.label)
+            expected = published.split_of.get(label)
         split = video.split or expected
         if split is None or split != expected:
             there = f"where it is in {expected}" if expected else "which has no such class"
             raise ManifestError(
-                f'{source} has the class "{names.get(video.label, video.label)}" in {video.split or "no split"}, but '
-                f"is read for {published.source}, {there}. Give the video list of this benchmark."
+                f'{source} has the class "{label}" in {video.split or "no split"}, but is read for {published.source}, '
+                f"{there}. Give the video list of this benchmark."
             )
         split_of[label] = split
         final.append(ListedVideo(video.name, label, split))

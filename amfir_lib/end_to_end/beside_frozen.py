@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
+from amfir_lib.backbones.opening import I3D_WEIGHTS
 from amfir_lib.backbones.trainable import TRAINABLE, only_frozen
 from amfir_lib.config import Config, resolve_device
 from amfir_lib.data.manifest import Dataset
@@ -35,7 +36,7 @@ def check_end_to_end(config: Config, datasets: Iterable[Dataset], *, backbone: s
     device = resolve_device(config.device)
     check_devices(config.devices, device=device, episodes_per_step=config.profile.episodes_per_step)
     for name in (one for dataset in datasets for one in stream_names(config, dataset, backbone=backbone)):
-        if name not in TRAINABLE:
+        if name not in TRAINABLE and name not in I3D_WEIGHTS:
             raise only_frozen(name)
 
 
