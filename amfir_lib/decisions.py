@@ -105,7 +105,7 @@ DECISIONS: tuple[Decision, ...] = (
     Decision("B6", "Sec. 4.1", "the public Charades flow weights of I3D are suspected to be broken: users see nearly "
              "the same output for every clip (pytorch-i3d, issue 46)",
              "", "flow_imagenet.pt (Kinetics) where it is found, else flow_charades.pt",
-             ("flow_charades.pt alone in --weights-dir",), "a table made from dead features looks like any other; "
+             ("backbone=resnet50+i3d_charades",), "a table made from dead features looks like any other; "
              "whatever the weights, features that hardly vary from clip to clip are warned about"),
     Decision("B7", "Sec. 4.1", "public I3D weights have seen novel classes of the Kinetics benchmarks: those of "
              "Charades, too, were trained from Kinetics-400 weights",
