@@ -32,11 +32,23 @@ from amfir_lib.storage import atomic_write, digest_of, digest_of_source, read_js
 STATE, RECORD, CHECKPOINT = "state.safetensors", "record.json", "checkpoint.pt"
 
 
-def sources_of(run: Run, backbones: Mapping[str, Any], *, n_segments: int = 8) -> dict[str, Source]:
+def sources_of(backbones: Mapping[str, Any], *, n_segments: int = 8) -> dict[str, Source]:
     """Modality -> where its clips come from: what each backbone wants to see."""
     return {
-        m: Source(backbones[m].modality, dense_frames(backbones[m]) or n_segments, backbones[m].input_size)
-        for m in run.material.stores
+        m: Source(backbone.modality, dense_frames(backbone) or n_segments, backbone.input_size)
+        for m, backbone in backbones.items()
+    }
+
+
+def stored_streams(backbones: Mapping[str, Any], options: EndToEnd) -> dict[str, Stored]:
+    """Stream -> how the frame cache stores it for these backbones.
+
+    Stored squares are larger than crops by ``MARGIN``, and instants are ``frames_per_instant`` times those that a
+    network sees.
+    """
+    return {
+        source.stream: Stored(source.n_instants * options.frames_per_instant, round(source.crop * MARGIN))
+        for source in sources_of(backbones).values()
     }
 
 
@@ -45,24 +57,24 @@ def open_frames(
 ) -> FrameCache:
     """The frame cache that the run's clips are cut from, with the flow settings of its frozen features.
 
-    Stored squares are larger than crops by ``MARGIN``, and so is the square on which flow is computed: a crop then
-    holds displacements in the pixels that the backbone knows.
+    The square on which flow is computed is larger by ``MARGIN`` too: a crop then holds displacements in the pixels that
+    the backbone knows.
     """
-    stored = {
-        source.stream: Stored(source.n_instants * options.frames_per_instant, round(source.crop * MARGIN))
-        for source in sources_of(run, backbones).values()
-    }
     flow = next((f for store in run.material.stores.values() if (f := store.metadata.get("flow"))), {})
     settings = {f"flow_{name}": flow[name] for name in ("algorithm", "bound") if name in flow}
     return build_frame_cache(
         run.material.dataset,
-        stored,
+        stored_streams(_of_run(run, backbones), options),
         cache_dir=cache_dir,
         flow_size=round(flow.get("size", 112) * MARGIN),
         flow_type=options.flow_type,
         n_jobs=n_jobs,
         **settings,
     )
+
+
+def _of_run(run: Run, backbones: Mapping[str, Any]) -> dict[str, Any]:
+    return {m: backbones[m] for m in run.material.stores}
 
 
 def build_job(
@@ -78,7 +90,7 @@ def build_job(
     if parts := [part.method for part in run.parts()]:
         raise BadParameter(f'"{run.method}" is assembled from {", ".join(parts)}. Train those end to end.')
     facts = DataFacts(n_base_classes=len(layout.base_classes), n_patches=run.n_patches)
-    dims = {m: backbones[m].dim for m in run.material.stores}
+    dims = {m: backbone.dim for m, backbone in _of_run(run, backbones).items()}
     generator = torch.Generator().manual_seed(run.seed)
     method = build_method(run.method, dims=dims, options=dict(run.options), generator=generator, facts=facts)
     if not list(method.parameters()):
@@ -87,7 +99,7 @@ def build_job(
     return Job(
         method=method,
         streams={m: trainable_stream(backbone) for m, backbone in used.items()},
-        sources={m: source for m, source in sources_of(run, backbones).items() if m in used},
+        sources=sources_of(used),
         cache=cache,
         layout=layout,
         settings=run.training,
