@@ -26,7 +26,8 @@ from amfir_lib.data.flow_codec import decode_flow
 from amfir_lib.end_to_end import EndToEnd, beside_frozen, evaluate_end_to_end, train_end_to_end, train_on_devices
 from amfir_lib.end_to_end import loop as loop_module
 from amfir_lib.end_to_end.clips import clips_table, look, prefetched, rows_of
-from amfir_lib.end_to_end.runs import build_job, open_frames, run_end_to_end
+from amfir_lib.end_to_end.frames import open_frames
+from amfir_lib.end_to_end.runs import build_job, run_end_to_end
 from amfir_lib.errors import BackboneUnavailable, BadParameter, TrainingDiverged, UnknownName, UnknownParameter
 from amfir_lib.experiments import Material, Run, Series, TestCell, run_all
 from amfir_lib.tables import paired_table

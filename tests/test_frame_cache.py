@@ -16,7 +16,8 @@ from amfir_lib.data import frame_cache
 from amfir_lib.data.augmentation import CENTRE, View, look_at, random_view
 from amfir_lib.data.dense_inputs import read_dense_streams
 from amfir_lib.data.flow_codec import STORAGES, decode_flow, encode_flow, mirror_flow
-from amfir_lib.data.frame_cache import Stored, build_frame_cache, cache_bytes, verify_frame_cache
+from amfir_lib.data.frame_cache import build_frame_cache, verify_frame_cache
+from amfir_lib.data.frame_sizes import Stored, cache_bytes
 from amfir_lib.errors import BadParameter, StoreError, UnknownName
 from amfir_lib.storage import source_of
 
@@ -58,7 +59,7 @@ def test_the_size_is_known_before_and_shown_for_every_form_of_flow(dataset, tmp_
     assert expected == 5 * (8 * 40 * 40 * 3 + 9 * 48 * 48 * pixel)
     assert expected <= cache.n_bytes <= expected + 6 * 128  # a header for each file
     said = capsys.readouterr().out
-    assert f"toy take {expected / 1e9:.2g} GB in the cache, with flow stored as {flow_type}" in said
+    assert f"toy take {expected / 1e9:,.5g} GB in the cache, with flow stored as {flow_type}" in said
     assert all(f"GB as {name}" in said for name in STORAGES if name != flow_type)
 
 

@@ -25,7 +25,8 @@ from amfir_lib.data import video as video_module
 from amfir_lib.data.clip_inputs import decoder_version
 from amfir_lib.data.dense_inputs import read_dense_streams
 from amfir_lib.data.flow import check_flow_algorithm
-from amfir_lib.data.flow_codec import STORAGES, bytes_per_pixel, check_storage, encode_flow
+from amfir_lib.data.flow_codec import STORAGES, check_storage, encode_flow
+from amfir_lib.data.frame_sizes import Stored, cache_bytes, size_sentence
 from amfir_lib.data.manifest import Dataset, manifest_digest
 from amfir_lib.errors import BadParameter, StoreError, unknown_name
 from amfir_lib.running.disk import check_free_space
@@ -35,20 +36,6 @@ from amfir_lib.storage import atomic_write, digest_of, digest_of_file, digest_of
 SHARD_CLIPS = 16
 STREAMS = ("rgb", "flow")
 READY = "cache.json"
-GIGABYTE = 1e9
-
-
-@dataclass(frozen=True)
-class Stored:
-    """How one stream is stored.
-
-    Attributes:
-        n_instants: F, instants of a clip on disk, spread evenly over it.
-        side: S, of the squares on disk in px.
-    """
-
-    n_instants: int
-    side: int
 
 
 @dataclass(frozen=True)
@@ -84,12 +71,6 @@ class FrameCache:
     def n_bytes(self) -> int:
         """Size on disk."""
         return sum(path.stat().st_size for path in self.folder.glob("*.npy"))
-
-
-def cache_bytes(n_clips: int, streams: Mapping[str, Stored], *, flow_type: str = "uint8") -> int:
-    """Size on disk of a frame cache; the plan for a data set."""
-    pixel = {"rgb": 3, "flow": bytes_per_pixel(flow_type)}
-    return n_clips * sum(stored.n_instants * stored.side**2 * pixel[name] for name, stored in streams.items())
 
 
 def build_frame_cache(
@@ -142,7 +123,7 @@ def build_frame_cache(
     digest = digest_of(identity)
     folder = Path(cache_dir) / "frames" / f"{dataset.root.name}-{digest}"
     cache = FrameCache(folder, dict(streams), flow_type, flow_bound, digest)
-    print(_size_sentence(dataset, streams, flow_type))
+    print(size_sentence(dataset.name, len(dataset), streams, flow_type))
     numbers = range(-(-len(dataset) // SHARD_CLIPS))
     if (folder / READY).exists():
         _check_sizes(folder)
@@ -156,18 +137,6 @@ def build_frame_cache(
     sizes = {path.name: [path.stat().st_size, digest_of_file(path)] for path in files}
     write_json(folder / READY, {"identity": identity, "files": sizes})
     return cache
-
-
-def _size_sentence(dataset: Dataset, streams: Mapping[str, Stored], flow_type: str) -> str:
-    """What the frames take on the disk, as they are stored and with flow in the other forms."""
-    sizes = {name: f"{cache_bytes(len(dataset), streams, flow_type=name) / GIGABYTE:.2g} GB" for name in STORAGES}
-    if "flow" not in streams:
-        return f"The frames of {dataset.name} take {sizes[flow_type]} in the cache."
-    others = ", ".join(f"{size} as {name}" for name, size in sizes.items() if name != flow_type)
-    return (
-        f"The frames and flow of {dataset.name} take {sizes[flow_type]} in the cache, with flow stored as {flow_type}; "
-        f"{others} (flow_type)."
-    )
 
 
 def verify_frame_cache(cache: FrameCache) -> None:
