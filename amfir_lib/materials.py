@@ -18,11 +18,12 @@ from amfir_lib.backbones.opening import (
 )
 from amfir_lib.backbones.pretraining import Pretraining, pretrained_backbones
 from amfir_lib.backbones.probe import variation_warning
-from amfir_lib.config import REAL_BENCHMARKS, Config, resolve_device
+from amfir_lib.config import REAL_BENCHMARKS, Config
 from amfir_lib.data.catalogue import FOLDER, load_dataset
 from amfir_lib.data.features import extract_stores
 from amfir_lib.data.manifest import Dataset
 from amfir_lib.errors import BackboneUnavailable, BadParameter
+from amfir_lib.running.gpus import device_of_workers
 from amfir_lib.runs import Material, TestCell
 from amfir_lib.training import Training
 
@@ -99,7 +100,7 @@ def open_backbones(config: Config, dataset: Dataset, *, backbone: str = AUTO) ->
             opened[modality] = open_backbone(
                 name, stream, compact=compact, adapted=adapted, input_size=size, flow_size=flow["flow_size"],
                 weights=options.get("weights") or "pretrained", weights_dir=config.weights_dir,
-                n_patches=options.get("n_patches") or 0, device=resolve_device(config.device),
+                n_patches=options.get("n_patches") or 0, device=device_of_workers(config.device),
             )  # fmt: skip
         except BackboneUnavailable as error:
             if not automatic or backbone != OF_REAL_CLIPS:

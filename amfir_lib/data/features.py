@@ -20,7 +20,8 @@ from amfir_lib.data.shards import Clip, Shard, Target, assemble, dense_frames, e
 from amfir_lib.data.store import FeatureStore, open_store
 from amfir_lib.errors import BadParameter, DataNotFound, StoreError, unknown_name
 from amfir_lib.running.disk import check_free_space
-from amfir_lib.running.parallel import map_parallel
+from amfir_lib.running.gpus import workers_that_fit
+from amfir_lib.running.parallel import available_cores, map_parallel
 from amfir_lib.storage import digest_of, digest_of_source
 
 __all__ = [
@@ -101,7 +102,8 @@ def extract_stores(
         backbones: modality of the data set ("rgb", "depth", "flow") -> backbone; its own ``modality`` says whether it
             sees frames or flow, its ``dense_frames``, if it has one, how many of them per clip instead of T.
         cache_dir: the cache folder.
-        n_jobs: number of processes; -1 for all cores.
+        n_jobs: number of processes; -1 for all cores.  On GPUs fewer, if their memory holds fewer, see
+            :func:`amfir_lib.running.gpus.workers_that_fit`.
         n_segments, flow_size, flow_algorithm, flow_bound, flow_average: see
             :func:`amfir_lib.data.clip_inputs.clip_inputs`.
         shard_clips: clips per shard.
@@ -170,6 +172,7 @@ def _compute(
     if len(shards) < len(starts):
         print(f"{len(starts) - len(shards)} of {len(starts)} shards of features of {dataset.name} are there already.")
     names = " and ".join(target.modality for target in targets)
+    n_jobs = workers_that_fit(available_cores() if n_jobs == -1 else n_jobs, [target.backbone for target in targets])
     map_parallel(
         extract_shard, shards, n_jobs=n_jobs, description=f"{names} features of {dataset.name}",
         units_of=lambda shard: len(shard.clips),

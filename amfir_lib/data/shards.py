@@ -13,6 +13,7 @@ from amfir_lib.data.clip_inputs import read_streams
 from amfir_lib.data.dense_inputs import read_dense_streams
 from amfir_lib.data.store import FeatureStore, open_store, write_store
 from amfir_lib.errors import DataNotFound, NonFiniteFeatures, ShapeError, StoreError
+from amfir_lib.running.gpus import take_gpu
 from amfir_lib.storage import digest_of
 
 Clip = tuple[str, str, int]  # clip id, file (as text: a hundred thousand paths would be heavy), number of frames
@@ -89,6 +90,7 @@ def clips_per_batch(backbones: list[Any], *, n_segments: int) -> int:
 def extract_shard(shard: Shard) -> None:
     """Worker: decode the clips of a shard once, compute what is missing, and write it."""
     backbones = [target.backbone for target in shard.targets]
+    take_gpu(backbones)
     counts = {backbone.modality: dense_frames(backbone) for backbone in backbones}
     sizes = {backbone.modality: backbone.input_size for backbone in backbones}
     read = read_dense_streams if any(counts.values()) else read_streams
