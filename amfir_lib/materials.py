@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from amfir_lib.backbones.adaptation import adapt
 from amfir_lib.backbones.opening import (
     AUTO,
@@ -151,11 +153,18 @@ def prepare(config: Config, name: str, *, backbone: str = "auto", **options: Any
     dataset = open_dataset(config, name, **options)
     backbones = open_backbones(config, dataset, backbone=backbone)
     flow = flow_of(config, dataset, backbone=backbone)
-    stores = extract_stores(dataset, backbones, cache_dir=config.cache_dir, n_jobs=config.jobs, **flow)
-    for modality, store in stores.items():
-        name = store.metadata["backbone"]["name"]
-        if warning := variation_warning(store.features, f"The {modality} features of {dataset.name} from {name}"):
+    warned: set[str] = set()
+
+    def probe(modality: str, features: np.ndarray) -> None:
+        what = f"The {modality} features of {dataset.name} from {backbones[modality].name}"
+        if modality not in warned and (warning := variation_warning(features, what)):
             print(f"Warning: {warning}")
+            warned.add(modality)
+
+    place = {"cache_dir": config.cache_dir, "n_jobs": config.jobs}
+    stores = extract_stores(dataset, backbones, probe=probe, **place, **flow)  # hours later would be late for a warning
+    for modality, store in stores.items():
+        probe(modality, store.features)
     return Material(dataset, stores, whiten=config.options.get("whiten", True))
 
 

@@ -78,7 +78,7 @@ def test_of_many_shards_only_the_damaged_one_is_computed_again(tmp_path, no_deco
     content[-5] ^= 1
     files[6].write_bytes(content)
     done = []
-    monkeypatch.setattr("amfir_lib.data.features.extract_shard", lambda s: done.append(s.number) or extract_shard(s))
+    monkeypatch.setattr("amfir_lib.data.shards.extract_shard", lambda s: done.append(s.number) or extract_shard(s))
     extract_stores(dataset, {"rgb": backbone}, cache_dir=tmp_path / "cut", shard_clips=32)
     assert done == [6]
     repaired = store_path(dataset, "rgb", backbone, cache_dir=tmp_path / "cut")
