@@ -49,7 +49,7 @@ def no_decoding(monkeypatch):
     def picture(path, streams, **_):
         return {"rgb": np.full((8, 8, 8, 3), int(Path(path).stem[1:]) % 251, np.uint8)}
 
-    monkeypatch.setattr(shards, "read_streams", picture)
+    monkeypatch.setattr(shards, "read_dense_streams", picture)
 
 
 def peak_of(root, n_clips, cache):

@@ -19,9 +19,9 @@ from amfir_lib.data.benchmarks import BENCHMARKS, published_videos
 from amfir_lib.data.flow_codec import STORAGES
 from amfir_lib.data.frame_sizes import GIGABYTE, Stored, cache_bytes
 from amfir_lib.exports import Table
+from amfir_lib.running.gpus import WORKER_BYTES
 
 STAGES = ("decode", "flow", "features", "training")
-FULL_SIZE_FRAMES = 2 * 64  # that ``clip_inputs.read_streams`` holds: 8 instants of 7 averaged pairs, and a copy
 
 
 @dataclass(frozen=True)
@@ -94,16 +94,14 @@ def plan_table(frame: pd.DataFrame, *, algorithm: str, backbone: str, gpu_measur
         "frame cache (GB)": frame["frame_cache_gb"].map("{:.1f}".format),
         "memory of all workers (GB)": frame["memory_gb"].map("{:.0f}".format),
     })  # fmt: skip
-    where = "on the GPUs where there are any" if gpu_measured else "on the cores everywhere: no GPU was measured"
-    trained = "on one GPU, one run after another" if gpu_measured else "on the cores, one run a core"
-    held = FULL_SIZE_FRAMES * 1080 * 1920 * 3 / GIGABYTE
+    memory = f"{WORKER_BYTES / GIGABYTE:.0f} GB of a GPU's memory a worker"
+    where = f"on all GPUs of a machine, {memory}" if gpu_measured else "on the cores everywhere: no GPU was measured"
+    trained = "on one GPU, one run after another" if gpu_measured else "on the cores, one run a core (--device cpu)"
     caption = (
-        f"Planned, not run: clips × measured seconds a clip / cores. Flow: {algorithm}; backbone: {backbone}, {where}, "
-        "whose workers share the GPUs of a machine in turn. Wall time, one stage after another; one worker a core. "
-        f"Training: that of Table 1, {trained}; the frame cache (flow in 8 bits) is for end-to-end training, whose own "
-        "time is not in the table. Memory hardly depends on the size of the clips where the motion backbone is I3D: "
-        f"frames shrink as they are decoded. Other backbones hold whole frames, up to {held:.1f} GB more a worker for "
-        "clips of 1920 × 1080."
+        f"Planned, not run: clips × measured seconds a clip / cores. Flow: {algorithm}; backbone: {backbone}, {where}. "
+        f"Wall time, one stage after another; one worker a core. Training: that of Table 1, {trained}; the frame cache "
+        "(flow in 8 bits) is for end-to-end training, whose own time is not in the table. Memory hardly depends on the "
+        "size of the clips: frames shrink as they are decoded."
     )
     return Table(frame, shown, caption)
 

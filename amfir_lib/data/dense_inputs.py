@@ -87,7 +87,7 @@ def read_dense_streams(
     rgb: dict[int, np.ndarray] = {}
     fields: dict[tuple[int, int], np.ndarray] = {}
     before: tuple[int, np.ndarray] | None = None
-    for index, square in _central_squares(path, of_rgb | of_flow):
+    for index, square in central_squares(path, of_rgb | of_flow):
         if index in of_rgb:
             rgb[index] = np.ascontiguousarray(resize_square(square, sizes["rgb"]))
         if index in of_flow:
@@ -107,7 +107,7 @@ def read_dense_streams(
     return result
 
 
-def _central_squares(path: Path | str, wanted: set[int]) -> Iterator[tuple[int, np.ndarray]]:
+def central_squares(path: Path | str, wanted: set[int]) -> Iterator[tuple[int, np.ndarray]]:
     """The central squares of frames in their order, one at a time: otherwise as ``read_frames``, errors included."""
     size, n_found = None, 0
     for index, frame in _decode(Path(path), wanted):

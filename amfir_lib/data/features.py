@@ -70,6 +70,7 @@ def _expected(dataset: Dataset, modality: str, backbone: Any, settings: Mapping[
             "size": settings["flow_size"], "bound": settings["flow_bound"],
             "average": 1 if dense else settings["flow_average"],
         }  # fmt: skip
+    # of the T instants dense_inputs reads what clip_inputs does, to the last bit (tests/test_dense_inputs.py)
     modules = (video_module, frames_module, flow_module, inputs_module, *((dense_module,) if dense else ()))
     notes = {"notes": list(backbone.notes)} if getattr(backbone, "notes", ()) else {}
     return {

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from amfir_lib.data.clip_inputs import read_streams
 from amfir_lib.data.dense_inputs import read_dense_streams
 from amfir_lib.data.store import FeatureStore, open_store, write_store
 from amfir_lib.errors import DataNotFound, NonFiniteFeatures, ShapeError, StoreError
@@ -105,12 +104,11 @@ def extract_shard(shard: Shard) -> None:
     take_gpu(backbones)
     counts = {backbone.modality: dense_frames(backbone) for backbone in backbones}
     sizes = {backbone.modality: backbone.input_size for backbone in backbones}
-    read = read_dense_streams if any(counts.values()) else read_streams
     parts: dict[str, list[np.ndarray]] = {target.modality: [] for target in shard.targets}
     step = clips_per_batch(backbones, n_segments=shard.settings["n_segments"])
     for start in range(0, len(shard.clips), step):
         clips = shard.clips[start : start + step]
-        inputs = [read(path, counts, sizes=sizes, n_frames=n, **shard.settings) for _, path, n in clips]
+        inputs = [read_dense_streams(path, counts, sizes=sizes, n_frames=n, **shard.settings) for _, path, n in clips]
         for target in shard.targets:
             batch = np.stack([one[target.backbone.modality] for one in inputs])
             parts[target.modality].append(_check_batch(target, target.backbone.features(batch), clips))
