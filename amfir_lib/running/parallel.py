@@ -83,8 +83,10 @@ class _Failure:
         if isinstance(self.error, AmfirError):
             error: Exception = self.error
         else:
-            advice = f". {MEMORY_REMEDY.format(fewer=remedy)}" if self.out_of_memory else ""
-            error = WorkerFailed(f"{description} stopped at {self.name}: {self.summary}{advice}")
+            said = self.summary
+            if self.out_of_memory:
+                said = f"{said.rstrip('.')}. {MEMORY_REMEDY.format(fewer=remedy)}"
+            error = WorkerFailed(f"{description} stopped at {self.name}: {said}")
             error.__cause__ = self.error
         error.add_note(f"item: {self.name}\nin the worker:\n{self.text}")
         return error
