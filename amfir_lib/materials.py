@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from amfir_lib.backbones.adaptation import adapt
 from amfir_lib.backbones.opening import (
     AUTO,
@@ -18,11 +20,12 @@ from amfir_lib.backbones.opening import (
 )
 from amfir_lib.backbones.pretraining import Pretraining, pretrained_backbones
 from amfir_lib.backbones.probe import variation_warning
-from amfir_lib.config import REAL_BENCHMARKS, Config, resolve_device
+from amfir_lib.config import REAL_BENCHMARKS, Config
 from amfir_lib.data.catalogue import FOLDER, load_dataset
 from amfir_lib.data.features import extract_stores
 from amfir_lib.data.manifest import Dataset
 from amfir_lib.errors import BackboneUnavailable, BadParameter
+from amfir_lib.running.gpus import device_of_workers
 from amfir_lib.runs import Material, TestCell
 from amfir_lib.training import Training
 
@@ -99,7 +102,7 @@ def open_backbones(config: Config, dataset: Dataset, *, backbone: str = AUTO) ->
             opened[modality] = open_backbone(
                 name, stream, compact=compact, adapted=adapted, input_size=size, flow_size=flow["flow_size"],
                 weights=options.get("weights") or "pretrained", weights_dir=config.weights_dir,
-                n_patches=options.get("n_patches") or 0, device=resolve_device(config.device),
+                n_patches=options.get("n_patches") or 0, device=device_of_workers(config.device),
             )  # fmt: skip
         except BackboneUnavailable as error:
             if not automatic or backbone != OF_REAL_CLIPS:
@@ -150,11 +153,18 @@ def prepare(config: Config, name: str, *, backbone: str = "auto", **options: Any
     dataset = open_dataset(config, name, **options)
     backbones = open_backbones(config, dataset, backbone=backbone)
     flow = flow_of(config, dataset, backbone=backbone)
-    stores = extract_stores(dataset, backbones, cache_dir=config.cache_dir, n_jobs=config.jobs, **flow)
-    for modality, store in stores.items():
-        name = store.metadata["backbone"]["name"]
-        if warning := variation_warning(store.features, f"The {modality} features of {dataset.name} from {name}"):
+    warned: set[str] = set()
+
+    def probe(modality: str, features: np.ndarray) -> None:
+        what = f"The {modality} features of {dataset.name} from {backbones[modality].name}"
+        if modality not in warned and (warning := variation_warning(features, what)):
             print(f"Warning: {warning}")
+            warned.add(modality)
+
+    place = {"cache_dir": config.cache_dir, "n_jobs": config.jobs}
+    stores = extract_stores(dataset, backbones, probe=probe, **place, **flow)  # hours later would be late for a warning
+    for modality, store in stores.items():
+        probe(modality, store.features)
     return Material(dataset, stores, whiten=config.options.get("whiten", True))
 
 

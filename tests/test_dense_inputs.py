@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from toy_clips import ToyBackbone, toy_dataset
+from toy_clips import ToyBackbone, moving_frames, toy_dataset
 
-from amfir_lib.data.clip_inputs import read_streams
+from amfir_lib.costs.stage_costs import write_probe_clip
+from amfir_lib.data.clip_inputs import centre_square, read_streams, resize_square
 from amfir_lib.data.dense_inputs import dense_instants, read_dense_streams
 from amfir_lib.data.features import extract_stores
-from amfir_lib.data.flow import flow_at
+from amfir_lib.data.flow import dense_flow, flow_at, flow_windows
 from amfir_lib.data.shards import BATCH_BYTES, clips_per_batch
 from amfir_lib.data.video import read_frames, sample_instants
-from amfir_lib.errors import BadParameter
+from amfir_lib.errors import BadParameter, UnreadableVideo
 
 SETTINGS = {"n_segments": 8, "flow_size": 48, "flow_algorithm": "dis", "flow_bound": 20.0, "flow_average": 1}
 SIZES = {"rgb": 48, "flow": 48}
@@ -67,6 +71,63 @@ def test_a_short_clip_repeats_its_frames(dataset):
     frames = read_frames(dataset.clip_path(0))
     np.testing.assert_array_equal(found["rgb"], np.repeat(frames, 2, axis=0))
     np.testing.assert_array_equal(found["flow"], np.repeat(flow_at(frames, range(9)), 3, axis=0))
+
+
+def slow_streams(path, counts, *, sizes, flow_size, flow_bound, flow_average, **_):
+    """All frames at once and at their full size, as the textbook has it."""
+    frames = centre_square(read_frames(path))
+    found = {}
+    for stream, count in counts.items():
+        n = len(frames) - (stream == "flow" and count is not None)
+        instants = sample_instants(n, 8) if count is None else dense_instants(n, count)
+        if stream == "rgb":
+            found["rgb"] = np.stack([resize_square(frames[i], sizes["rgb"]) for i in instants])
+            continue
+        small = np.stack([resize_square(frame, flow_size) for frame in frames])
+        windows = flow_windows(instants, len(frames), average=flow_average if count is None else 1)
+        means = [
+            np.mean([np.clip(dense_flow(small[i], small[j]), -flow_bound, flow_bound) for i, j in window], axis=0)
+            for window in windows
+        ]
+        found["flow"] = np.stack([resize_square(mean, sizes["flow"]) for mean in means])
+    return found
+
+
+def write_changing_folder(root, n_frames):
+    """Numbered images, of which the later ones are larger than the first."""
+    root.mkdir()
+    for i, frame in enumerate(moving_frames(np.random.default_rng(2), n_frames=n_frames, size=96)):
+        wide = cv2.resize(frame, (128, 96) if i < 5 else (180, 120))
+        cv2.imwrite(str(root / f"{i:05d}.png"), wide)
+    return root
+
+
+@pytest.mark.parametrize("counts", [{"rgb": 6, "flow": 30}, {"rgb": None, "flow": 11}, {"rgb": None, "flow": None}])
+@pytest.mark.parametrize("sizes", [{"rgb": 40, "flow": 24}, {"rgb": 96, "flow": 64}])
+def test_reading_frame_by_frame_is_reading_them_all(tmp_path, counts, sizes):
+    settings = SETTINGS | {"sizes": sizes, "flow_average": 3, "flow_bound": 0.5}
+    write_probe_clip(tmp_path / "a.mp4", n_frames=17, height=96, width=128, rng=np.random.default_rng(1))
+    for path in (tmp_path / "a.mp4", write_changing_folder(tmp_path / "frames", 12)):
+        found, expected = read_dense_streams(path, counts, **settings), slow_streams(path, counts, **settings)
+        for stream in counts:
+            assert found[stream].dtype == expected[stream].dtype
+            np.testing.assert_array_equal(found[stream], expected[stream])
+
+
+def test_large_frames_take_no_memory_once_they_are_decoded(tmp_path):
+    write_probe_clip(tmp_path / "a.mp4", n_frames=40, height=360, width=480, rng=np.random.default_rng(1))
+    tracemalloc.start()
+    try:
+        read_dense_streams(tmp_path / "a.mp4", {"flow": 39}, sizes={"flow": 32}, **(SETTINGS | {"flow_size": 32}))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 * 360 * 480 * 3, f"{peak / 1e6:.1f} MB"  # of 40 frames
+
+
+def test_a_clip_shorter_than_its_manifest_says_is_named_as_everywhere(dataset):
+    with pytest.raises(UnreadableVideo, match=r"clip00\.avi has 10 frames that can be decoded, but frame 1[12] "):
+        read_dense_streams(dataset.clip_path(0), {"flow": 9}, sizes=SIZES, n_frames=13, **SETTINGS)
 
 
 def test_a_clip_that_is_too_short_is_named(dataset):

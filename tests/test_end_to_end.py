@@ -22,10 +22,12 @@ from amfir_lib.backbones.trainable import freeze_batch_norm
 from amfir_lib.config import Config
 from amfir_lib.data.augmentation import random_view
 from amfir_lib.data.features import extract_stores
+from amfir_lib.data.flow_codec import decode_flow
 from amfir_lib.end_to_end import EndToEnd, beside_frozen, evaluate_end_to_end, train_end_to_end, train_on_devices
 from amfir_lib.end_to_end import loop as loop_module
 from amfir_lib.end_to_end.clips import clips_table, look, prefetched, rows_of
-from amfir_lib.end_to_end.runs import build_job, open_frames, run_end_to_end
+from amfir_lib.end_to_end.frames import open_frames
+from amfir_lib.end_to_end.runs import build_job, run_end_to_end
 from amfir_lib.errors import BackboneUnavailable, BadParameter, TrainingDiverged, UnknownName, UnknownParameter
 from amfir_lib.experiments import Material, Run, Series, TestCell, run_all
 from amfir_lib.tables import paired_table
@@ -124,8 +126,7 @@ def test_the_gradient_of_a_step_is_that_of_the_mean_loss_of_its_episodes(place):
         features = {}
         for m, stream in job.streams.items():
             clips = torch.from_numpy(look(job, m, rows, views))
-            scale = job.cache.flow_scale if m == "flow" else 1.0
-            values = stream(clips.float() * scale).mean(2, keepdim=True)
+            values = stream(decode_flow(clips) if m == "flow" else clips).mean(2, keepdim=True)
             features[m] = {int(row): value for row, value in zip(rows, values, strict=True)}
 
         def gather(wanted, features=features):
@@ -151,6 +152,11 @@ def test_frozen_batch_norms_keep_statistics_scales_and_shifts(place):
         after = job.streams["rgb"].state_dict()
         statistics = [n for n in before if n.endswith("running_mean") or ".stem.1." in n]
         assert all(torch.equal(before[n], after[n]) == frozen for n in statistics if "batches" not in n)
+
+
+def test_a_network_sees_nearly_the_same_flow_however_it_is_stored(place):
+    losses = [gradients(job_of(place, flow_type=name))[0]["loss"] for name in ("float", "uint8", "colour")]
+    assert losses == pytest.approx([losses[0]] * 3, rel=0.02) and len(set(losses)) == 3
 
 
 @pytest.mark.parametrize("options", [{"precision": "bfloat16"}, {"channels_last": False}, {"clips_per_pass": 3}])
@@ -268,6 +274,8 @@ def test_what_cannot_be_trained_is_refused(place):
         build_job(run, blurred, None, settings)
     with pytest.raises(UnknownName, match='did you mean "float16"'):
         EndToEnd(precision="float61")
+    with pytest.raises(UnknownName, match='"int8" is not a known storage of flow'):
+        EndToEnd(flow_type="int8")
     with pytest.raises(BadParameter, match="clips_per_pass is 0"):
         EndToEnd(clips_per_pass=0)
     with pytest.raises(BadParameter, match='precision is "float16", but the device is cpu'):

@@ -12,6 +12,7 @@ import pytest
 import safetensors.numpy
 from toy_clips import InterruptedBackbone, NaNBackbone, ToyBackbone, moving_frames, toy_dataset
 
+from amfir_lib.data import shards
 from amfir_lib.data.features import clip_inputs, extract_features, extract_stores, open_store, store_path
 from amfir_lib.data.flow import flow_at
 from amfir_lib.data.manifest import Dataset
@@ -238,6 +239,47 @@ def test_an_interrupted_extraction_goes_on_where_it_stopped(dataset, tmp_path, c
     backbone = ToyBackbone("rgb")
     assert extract(dataset, tmp_path / "cut", {"rgb": backbone})["rgb"].path.read_bytes() == expected
     assert backbone.calls == 1 and "2 of 3 shards of features of toy are there already" in capsys.readouterr().out
+
+
+class DenseToy(InterruptedBackbone):
+    """As slow as a network that sees dense frames would be, as far as shards know."""
+
+    dense_frames = 8
+
+
+def test_an_interruption_costs_few_clips_where_each_of_them_takes_long(tmp_path):
+    dataset = toy_dataset(tmp_path / "clips", n_clips=36)
+    for kind, n_kept in ((InterruptedBackbone, 0), (DenseToy, 2)):  # none of 64 clips, two of 8
+        backbones, cache = {"rgb": ToyBackbone("rgb"), "flow": kind("flow", after=2)}, tmp_path / kind.__name__
+        with pytest.raises(KeyboardInterrupt):
+            extract_stores(dataset, backbones, cache_dir=cache, flow_size=32)
+        assert len(list(cache.rglob("shard-*"))) == n_kept * len(backbones)
+    store = extract_stores(dataset, {"flow": DenseToy("flow", after=9)}, cache_dir=cache, flow_size=32)["flow"]
+    whole = {"cache_dir": tmp_path / "64", "flow_size": 32}
+    assert extract_stores(dataset, {"flow": DenseToy("flow", after=9)}, shard_clips=64, **whole)["flow"] is not None
+    again = extract_stores(dataset, {"flow": DenseToy("flow", after=0)}, **whole)["flow"]  # computes nothing
+    assert again.path.read_bytes() == store.path.read_bytes()
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_a_probe_sees_the_first_features_before_the_others_are_computed(tmp_path, monkeypatch, n_jobs):
+    dataset = toy_dataset(tmp_path / "clips", n_clips=12)
+    monkeypatch.setattr(shards, "PROBE_CLIPS", 4)
+    backbone, seen = ToyBackbone("rgb"), []
+
+    def probe(modality, features):
+        seen.append((modality, backbone.calls, np.array(features)))
+
+    settings = {"flow_size": 32, "shard_clips": 2, "n_jobs": n_jobs}
+    store = extract_stores(dataset, {"rgb": backbone}, cache_dir=tmp_path, probe=probe, **settings)["rgb"]
+    ((modality, n_calls, features),) = seen
+    rows = [0, 1, 10, 11]  # two shards of two clips, the first one and the last one
+    np.testing.assert_array_equal(features, store.features[rows])
+    assert modality == "rgb" and (n_calls, backbone.calls) == ((2, 6) if n_jobs == 1 else (0, 0))  # nothing twice
+    again = extract_stores(dataset, {"rgb": backbone}, cache_dir=tmp_path / "plain", **settings)["rgb"]
+    assert again.path.read_bytes() == store.path.read_bytes()
+    extract_stores(dataset, {"rgb": backbone}, cache_dir=tmp_path, probe=probe, **settings)
+    assert len(seen) == 1  # what is in the cache was looked at when it was made
 
 
 def test_a_damaged_shard_is_computed_again(dataset, tmp_path):

@@ -5,18 +5,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from amfir_lib.data.flow import flow_to_colour
-from amfir_lib.data.flow_codec import STORAGES, decode_flow, encode_flow, flip_flow, flow_bytes
+from amfir_lib.data.flow_codec import STORAGES, bytes_per_pixel, decode_flow, encode_flow, mirror_flow
 from amfir_lib.errors import BadParameter, ShapeError, UnknownName
 
 FLOW = np.random.default_rng(0).uniform(-14, 14, (3, 16, 16, 2)).astype(np.float32)  # lengths up to 19.8 px
 
 
 def there_and_back(flow, storage, **options):
-    return decode_flow(encode_flow(flow, storage=storage, **options), storage=storage, **options)
+    stored = torch.from_numpy(encode_flow(flow, storage=storage, **options))
+    return decode_flow(stored, storage=storage, **options).numpy()
 
 
 @pytest.mark.parametrize(("storage", "largest_error"), [("float", 0), ("uint8", 10 / 127 + 1e-5), ("colour", 0.1)])
@@ -40,12 +42,21 @@ def test_no_motion_stays_none_and_no_component_leaves_the_bound(x, y):
         np.testing.assert_allclose(back[0, 1], 0, atol=1e-6)
 
 
-def test_mirroring_commutes_with_8_bit_storage_exactly_and_negates_x():
-    mirrored = flip_flow(FLOW)
+def test_mirroring_turns_columns_and_negates_x():
+    mirrored = mirror_flow(FLOW)
     np.testing.assert_array_equal(mirrored[..., 0], -FLOW[..., ::-1, 0])
     np.testing.assert_array_equal(mirrored[..., 1], FLOW[..., ::-1, 1])
-    np.testing.assert_array_equal(there_and_back(mirrored, "uint8"), flip_flow(there_and_back(FLOW, "uint8")))
-    np.testing.assert_array_equal(flip_flow(mirrored), FLOW)
+
+
+@pytest.mark.parametrize(("storage", "levels"), [("float", 0), ("uint8", 0), ("colour", 1)])
+def test_mirroring_what_is_stored_is_storing_the_mirror_image(storage, levels):
+    flow = np.concatenate([FLOW, np.zeros_like(FLOW), 3 * FLOW])  # none, short, and longer than the bound
+    stored = encode_flow(flow, storage=storage)
+    mirrored = mirror_flow(stored, storage=storage)
+    expected = encode_flow(mirror_flow(flow), storage=storage)
+    assert mirrored.dtype == stored.dtype
+    assert np.abs(mirrored.astype(float) - expected).max() <= levels  # colours are rounded one by one
+    np.testing.assert_array_equal(mirror_flow(mirrored, storage=storage), stored)
 
 
 def test_the_colour_form_is_the_picture_of_the_flow():
@@ -60,7 +71,8 @@ def test_vectors_beyond_the_bound_keep_their_direction_in_colour():
 @pytest.mark.parametrize("storage", STORAGES)
 def test_the_stated_size_is_the_size_of_the_array(storage):
     stored = encode_flow(np.zeros((8, 24, 24, 2), np.float32), storage=storage)
-    assert stored.nbytes == flow_bytes(storage, n_segments=8, size=24)
+    assert stored.nbytes == 8 * 24 * 24 * bytes_per_pixel(storage)
+    assert (stored.dtype, stored.shape[-1]) == STORAGES[storage]
 
 
 def test_a_wrong_storage_bound_or_shape_is_refused():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
-from toy_clips import write_class_folders
+from toy_clips import ToyBackbone, write_class_folders
 
 from amfir_lib import materials
 from amfir_lib.config import Config
+from amfir_lib.data import shards
 from amfir_lib.errors import BadParameter
 from amfir_lib.experiments import Material
 
@@ -66,6 +68,38 @@ def test_flow_of_a_folder_is_averaged_unless_the_notebook_says_otherwise(clips, 
     materials.prepare(config_of(clips, tmp_path), "folder")
     materials.prepare(config_of(clips, tmp_path, flow_algorithm="dis", flow_average=5), "folder")
     assert [(one["flow_algorithm"], one["flow_average"]) for one in asked] == [("farneback", 7), ("dis", 5)]
+
+
+class OneAnswer(ToyBackbone):
+    """Answers every clip alike, as broken weights do."""
+
+    def features(self, clips):
+        return np.ones_like(super().features(clips))
+
+
+def test_features_that_hardly_vary_are_warned_of_before_the_rest_is_computed_and_once(
+    clips, tmp_path, monkeypatch, capsys
+):
+    backbones = {"rgb": ToyBackbone("rgb"), "flow": OneAnswer("flow")}
+    monkeypatch.setattr(materials, "open_backbones", lambda *_, **__: backbones)
+    monkeypatch.setattr(shards, "PROBE_CLIPS", 6)
+    monkeypatch.setattr(shards, "SHARD_CLIPS", 3)
+    warned_after, write = [], shards.write_store
+
+    def write_and_note(path, parts, **options):
+        warned_after.append("hardly vary" in capsys.readouterr().out)
+        write(path, parts, **options)
+
+    monkeypatch.setattr(shards, "write_store", write_and_note)
+    config = config_of(clips, tmp_path)
+    materials.prepare(config, "folder")
+    shards_and_stores = 2 * 7 + 2  # 21 clips in shards of three, two modalities
+    assert len(warned_after) == shards_and_stores
+    assert [place for place, found in enumerate(warned_after) if found] == [4]  # after two shards of either modality
+    assert "hardly vary" not in capsys.readouterr().out
+    materials.prepare(config, "folder")
+    said = capsys.readouterr().out
+    assert said.count("The flow features of seven from toy hardly vary") == 1 and "rgb features" not in said
 
 
 def test_folds_of_a_folder_share_its_name_and_each_class_is_tested_once(clips, tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import cv2
 import pytest
-from toy_clips import die, refuse_file, refuse_three, square, threads_in_use
+from toy_clips import die, refuse_file, refuse_three, run_out_of_memory, square, threads_in_use
 
 from amfir_lib.errors import BadParameter, UnreadableVideo, WorkerFailed
 from amfir_lib.running.parallel import iterate_parallel, map_parallel, single_thread
@@ -49,8 +49,14 @@ def test_an_error_that_is_a_sentence_arrives_as_it_was(n_jobs):
 
 
 def test_a_killed_worker_is_reported_with_a_remedy():
-    with pytest.raises(WorkerFailed, match="a worker process was killed.*fewer workers"):
+    with pytest.raises(WorkerFailed, match="a worker process was killed.*fewer workers.*input_size"):
         map_parallel(die, range(2), n_jobs=2, description="dying")
+
+
+@pytest.mark.parametrize("kind", ["gpu", "torch", "numpy", "opencv"])
+def test_a_lack_of_memory_is_reported_with_a_remedy(kind):
+    with pytest.raises(WorkerFailed, match=rf"stopped at {kind}: .*fewer workers \(--jobs, now 1\).*input_size=112"):
+        map_parallel(run_out_of_memory, [kind], n_jobs=1, description="reading")
 
 
 def test_results_before_a_failure_are_handed_out():

@@ -136,3 +136,15 @@ def die(_: int) -> None:
     import os
 
     os._exit(1)
+
+
+def run_out_of_memory(kind: str) -> None:
+    """A task that finds no room: on a GPU, for PyTorch, for NumPy or for OpenCV."""
+    import torch
+
+    raise {
+        "gpu": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB."),
+        "torch": RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
+        "numpy": MemoryError("Unable to allocate 7.45 GiB for an array"),
+        "opencv": cv2.error("OpenCV: error: (-4:Insufficient memory) Failed to allocate 99 bytes in function OutOfMem"),
+    }[kind]

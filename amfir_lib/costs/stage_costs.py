@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 
 from amfir_lib.data.benchmarks import BENCHMARKS
-from amfir_lib.data.clip_inputs import centre_square, resize_square
-from amfir_lib.data.dense_inputs import dense_instants
+from amfir_lib.data.clip_inputs import resize_square
+from amfir_lib.data.dense_inputs import central_squares, dense_instants
 from amfir_lib.data.flow import dense_flow, flow_windows
 from amfir_lib.data.shards import dense_frames
-from amfir_lib.data.video import count_frames, read_frames, sample_instants
+from amfir_lib.data.video import count_frames, sample_instants
 from amfir_lib.exports import Table
 from amfir_lib.running.parallel import single_thread
 
@@ -86,9 +86,9 @@ def measure_stages(
         }  # fmt: skip
         windows = flow_windows(instants["flow"], n_frames, average=1 if wanted.get("flow") else flow_average)
         pairs = sorted({pair for window in windows for pair in window})
-        needed = sorted({int(i) for i in instants["rgb"]} | {i for pair in pairs for i in pair})
-        decode_s = _seconds(lambda: centre_square(read_frames(path, needed)), repeats)
-        frames = dict(zip(needed, centre_square(read_frames(path, needed)), strict=True))
+        needed = {int(i) for i in instants["rgb"]} | {i for pair in pairs for i in pair}
+        decode_s = _seconds(lambda: dict(central_squares(path, needed)), repeats)
+        frames = dict(central_squares(path, needed))
 
         def all_flow(algorithm: str) -> list[np.ndarray]:
             small = {i: resize_square(frames[i], flow_size) for pair in pairs for i in pair}

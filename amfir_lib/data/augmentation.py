@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from amfir_lib.data.flow_codec import mirror_flow
 from amfir_lib.data.video import sample_instants
 
 MARGIN = 8 / 7  # of the stored square over the crop, as 256 over 224
@@ -41,7 +42,9 @@ def random_view(rng: np.random.Generator, *, flip: bool) -> View:
     return View(top, left, bool(flip and side < 0.5), int(rng.integers(2**31)))
 
 
-def look_at(clip: np.ndarray, view: View, *, stream: str, n_instants: int, crop: int) -> np.ndarray:
+def look_at(
+    clip: np.ndarray, view: View, *, stream: str, n_instants: int, crop: int, flow_type: str = "uint8"
+) -> np.ndarray:
     """Cut a view out of a stored clip.
 
     Two streams with equal numbers of stored and wanted instants get the same instants.
@@ -52,6 +55,7 @@ def look_at(clip: np.ndarray, view: View, *, stream: str, n_instants: int, crop:
         stream: "rgb" or "flow".
         n_instants: T, or the number of dense frames.
         crop: side of the result in px, at most S.
+        flow_type: how flow is stored, see :mod:`amfir_lib.data.flow_codec`.
     Returns:
         [T, crop, crop, C] of the clip's type, a copy.
     """
@@ -60,8 +64,6 @@ def look_at(clip: np.ndarray, view: View, *, stream: str, n_instants: int, crop:
     room = clip.shape[1] - crop
     top, left = round(view.top * room), round(view.left * room)
     part = np.array(clip[instants, top : top + crop, left : left + crop])
-    if view.mirrored:
-        part = np.ascontiguousarray(part[:, :, ::-1])
-        if stream == "flow":
-            part[..., 0] = -part[..., 0]  # int8 holds -127 .. 127, so the sign can change
-    return part
+    if not view.mirrored:
+        return part
+    return mirror_flow(part, storage=flow_type) if stream == "flow" else np.ascontiguousarray(part[:, :, ::-1])

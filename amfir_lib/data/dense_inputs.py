@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from amfir_lib.data.clip_inputs import centre_square, resize_square
 from amfir_lib.data.flow import dense_flow, flow_windows
-from amfir_lib.data.video import count_frames, read_frames, sample_instants
+from amfir_lib.data.video import _decode, count_frames, read_frames, sample_instants
 from amfir_lib.errors import BadParameter
 
 
@@ -49,7 +50,8 @@ def read_dense_streams(
 
     Flow is always between neighbouring frames at native rate, in px of a ``flow_size`` square, so its size does not
     depend on how many instants are taken.  Dense flow is not averaged over neighbouring pairs: the network does that.
-    At most two frames per instant are held in memory, whatever the length of the clip.
+    Frames are cut and shrunk as they are decoded: one is held at its own size, whatever the size and length of the
+    clip.
 
     Args:
         path: the video file.
@@ -80,16 +82,37 @@ def read_dense_streams(
             instants[stream] = dense_instants(n_frames - (stream == "flow"), count)  # one pair less than frames
         if stream == "flow":
             windows = flow_windows(instants[stream], n_frames, average=flow_average if count is None else 1)
-    pairs = sorted({pair for window in windows for pair in window})
-    needed = sorted({int(i) for i in instants.get("rgb", ())} | {i for pair in pairs for i in pair})
-    frames = dict(zip(needed, centre_square(read_frames(path, needed)), strict=True))
+    pairs = {pair for window in windows for pair in window}
+    of_rgb, of_flow = {int(i) for i in instants.get("rgb", ())}, {i for pair in pairs for i in pair}
+    rgb: dict[int, np.ndarray] = {}
+    fields: dict[tuple[int, int], np.ndarray] = {}
+    before: tuple[int, np.ndarray] | None = None
+    for index, square in central_squares(path, of_rgb | of_flow):
+        if index in of_rgb:
+            rgb[index] = np.ascontiguousarray(resize_square(square, sizes["rgb"]))
+        if index in of_flow:
+            small = resize_square(square, flow_size)
+            if before is not None and (pair := (before[0], index)) in pairs:
+                field = dense_flow(before[1], small, algorithm=flow_algorithm)
+                fields[pair] = np.clip(field, -flow_bound, flow_bound)
+            before = index, small
     result: dict[str, np.ndarray] = {}
     if "rgb" in counts:
-        result["rgb"] = np.stack([resize_square(frames[int(i)], sizes["rgb"]) for i in instants["rgb"]])
+        result["rgb"] = np.stack([rgb[int(i)] for i in instants["rgb"]])
     if "flow" in counts:
-        small = {i: resize_square(frames[i], flow_size) for i in {i for pair in pairs for i in pair}}
-        fields = {pair: dense_flow(*(small[i] for i in pair), algorithm=flow_algorithm) for pair in pairs}
-        clipped = {pair: np.clip(field, -flow_bound, flow_bound) for pair, field in fields.items()}
-        means = [np.mean([clipped[pair] for pair in window], axis=0) for window in windows]
-        result["flow"] = np.stack([resize_square(mean, sizes["flow"]) for mean in means])
+        result["flow"] = np.empty((len(windows), sizes["flow"], sizes["flow"], 2), np.float32)
+        for place, window in enumerate(windows):
+            mean = np.mean([fields[pair] for pair in window], axis=0)
+            result["flow"][place] = resize_square(mean, sizes["flow"])
     return result
+
+
+def central_squares(path: Path | str, wanted: set[int]) -> Iterator[tuple[int, np.ndarray]]:
+    """The central squares of frames in their order, one at a time: otherwise as ``read_frames``, errors included."""
+    size, n_found = None, 0
+    for index, frame in _decode(Path(path), wanted):
+        if frame is not None:
+            size, n_found = size or frame.shape[1::-1], n_found + 1
+            yield index, centre_square(frame if frame.shape[1::-1] == size else cv2.resize(frame, size))
+    if n_found < len(wanted):
+        read_frames(path, sorted(wanted))  # raises, and says what is missing

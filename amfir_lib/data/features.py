@@ -16,18 +16,28 @@ from amfir_lib.data import video as video_module
 from amfir_lib.data.clip_inputs import STREAMS, ClipInputs, clip_inputs, decoder_version
 from amfir_lib.data.flow import check_flow_algorithm, flow_parameters
 from amfir_lib.data.manifest import Dataset, manifest_digest
-from amfir_lib.data.shards import Clip, Shard, Target, assemble, dense_frames, extract_shard, has_shard
+from amfir_lib.data.shards import (
+    Clip,
+    Probe,
+    Shard,
+    Target,
+    assemble,
+    clips_per_shard,
+    dense_frames,
+    extract_shards,
+    has_shard,
+)  # fmt: skip
 from amfir_lib.data.store import FeatureStore, open_store
 from amfir_lib.errors import BadParameter, DataNotFound, StoreError, unknown_name
 from amfir_lib.running.disk import check_free_space
-from amfir_lib.running.parallel import map_parallel
+from amfir_lib.running.gpus import workers_that_fit
+from amfir_lib.running.parallel import available_cores
 from amfir_lib.storage import digest_of, digest_of_source
 
 __all__ = [
     "ClipInputs", "FeatureStore", "clip_inputs", "extract_features", "extract_stores", "open_store", "store_path",
 ]  # fmt: skip
 
-SHARD_CLIPS = 64
 BYTES_PER_VALUE = 2
 
 
@@ -60,6 +70,7 @@ def _expected(dataset: Dataset, modality: str, backbone: Any, settings: Mapping[
             "size": settings["flow_size"], "bound": settings["flow_bound"],
             "average": 1 if dense else settings["flow_average"],
         }  # fmt: skip
+    # of the T instants dense_inputs reads what clip_inputs does, to the last bit (tests/test_dense_inputs.py)
     modules = (video_module, frames_module, flow_module, inputs_module, *((dense_module,) if dense else ()))
     notes = {"notes": list(backbone.notes)} if getattr(backbone, "notes", ()) else {}
     return {
@@ -89,7 +100,8 @@ def extract_stores(
     flow_algorithm: str = "dis",
     flow_bound: float = 20.0,
     flow_average: int = 1,
-    shard_clips: int = SHARD_CLIPS,
+    shard_clips: int = 0,
+    probe: Probe | None = None,
 ) -> dict[str, FeatureStore]:
     """Features of every clip of a data set, from the cache where they are whole and current, computed where not.
 
@@ -101,10 +113,13 @@ def extract_stores(
         backbones: modality of the data set ("rgb", "depth", "flow") -> backbone; its own ``modality`` says whether it
             sees frames or flow, its ``dense_frames``, if it has one, how many of them per clip instead of T.
         cache_dir: the cache folder.
-        n_jobs: number of processes; -1 for all cores.
+        n_jobs: number of processes; -1 for all cores.  On GPUs fewer, if their memory holds fewer, see
+            :func:`amfir_lib.running.gpus.workers_that_fit`.
         n_segments, flow_size, flow_algorithm, flow_bound, flow_average: see
             :func:`amfir_lib.data.clip_inputs.clip_inputs`.
-        shard_clips: clips per shard.
+        shard_clips: clips per shard; 0 for 64, and 8 where a backbone sees dense frames.
+        probe: called with the modality and features [n, T, P, D] of about 128 clips, evenly spread, of each modality
+            that has to be computed, as soon as they are there; the others follow.
     Returns:
         modality -> open store.  Says on stdout why a store that was there is computed again.
     Raises:
@@ -140,13 +155,15 @@ def extract_stores(
             print(f"Features are computed again: {error}")
             missing.append(target)
     if missing:
-        stores |= _compute(dataset, missing, settings, n_jobs=n_jobs, shard_clips=shard_clips)
+        size = shard_clips or clips_per_shard(backbones.values())
+        stores |= _compute(dataset, missing, settings, n_jobs=n_jobs, shard_clips=size, probe=probe)
     return {modality: stores[modality] for modality in backbones}
 
 
 def _compute(
-    dataset: Dataset, targets: list[Target], settings: dict[str, Any], *, n_jobs: int, shard_clips: int
-) -> dict[str, FeatureStore]:
+    dataset: Dataset, targets: list[Target], settings: dict[str, Any], *, n_jobs: int, shard_clips: int,
+    probe: Probe | None,
+) -> dict[str, FeatureStore]:  # fmt: skip
     """Compute the missing shards of the targets and assemble their stores."""
     short = dataset.manifest[dataset.manifest["n_frames"] < max(settings["n_segments"], 2)]
     if len(short):
@@ -170,9 +187,10 @@ def _compute(
     if len(shards) < len(starts):
         print(f"{len(starts) - len(shards)} of {len(starts)} shards of features of {dataset.name} are there already.")
     names = " and ".join(target.modality for target in targets)
-    map_parallel(
-        extract_shard, shards, n_jobs=n_jobs, description=f"{names} features of {dataset.name}",
-        units_of=lambda shard: len(shard.clips),
+    n_jobs = workers_that_fit(available_cores() if n_jobs == -1 else n_jobs, [target.backbone for target in targets])
+    extract_shards(
+        shards, targets, n_shards=len(starts), n_jobs=n_jobs, description=f"{names} features of {dataset.name}",
+        probe=probe,
     )  # fmt: skip
     return {target.modality: assemble(target, len(starts)) for target in targets}
 

@@ -8,24 +8,40 @@ uint8      uint8, (x, y)         2               clipped to -20 .. 20 px; at mos
 colour     uint8, (R, G, B)      3               lengths over 20 px; at most 0.1 px (hue is direction, see ``flow``)
 =========  ====================  ==============  =============================================================
 
-A clip of 8 fields of 224 px takes 3.2 MB, 0.8 MB and 1.2 MB.
+Clips are encoded as NumPy arrays, where they are decoded from video; what is stored is decoded as a tensor, on the
+device of the network that reads it.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from amfir_lib.data.flow import SATURATED_VALUE, flow_to_colour
 from amfir_lib.errors import BadParameter, ShapeError, unknown_name
 
-BYTES_PER_PIXEL = {"float": 8, "uint8": 2, "colour": 3}
-STORAGES = tuple(BYTES_PER_PIXEL)
+if TYPE_CHECKING:
+    from torch import Tensor
+
+STORAGES = {"float": (np.dtype(np.float32), 2), "uint8": (np.dtype(np.uint8), 2), "colour": (np.dtype(np.uint8), 3)}
 ZERO, STEPS = 128, 127  # zero flow is stored exactly, and so is a mirrored field
 
 
-def _check(storage: str, bound: float) -> None:
+def check_storage(storage: str) -> None:
+    """Refuse a storage that does not exist with an UnknownName."""
     if storage not in STORAGES:
         raise unknown_name("storage of flow", storage, STORAGES)
+
+
+def bytes_per_pixel(storage: str) -> int:
+    """Bytes of one stored flow vector."""
+    kind, channels = STORAGES[storage]
+    return kind.itemsize * channels
+
+
+def _check(storage: str, bound: float) -> None:
+    check_storage(storage)
     if not bound > 0:
         raise BadParameter(f"the bound of stored flow is {bound}; give a positive number of px.")
 
@@ -54,44 +70,54 @@ def encode_flow(flow: np.ndarray, *, storage: str = "uint8", bound: float = 20.0
     return flow_to_colour(flow, max_displacement=bound)
 
 
-def decode_flow(stored: np.ndarray, *, storage: str = "uint8", bound: float = 20.0) -> np.ndarray:
+def decode_flow(stored: Tensor, *, storage: str = "uint8", bound: float = 20.0) -> Tensor:
     """Flow back from how :func:`encode_flow` stored it, with the same ``storage`` and ``bound``.
 
+    Args:
+        stored: (..., H, W, 2 or 3), on any device.
     Returns:
-        float32 [..., H, W, 2] in px per frame.
+        float32 (..., H, W, 2) in px per frame, on the same device.
     """
     _check(storage, bound)
+    stored = stored.float()
     if storage == "float":
-        return np.asarray(stored, np.float32)
+        return stored
     if storage == "uint8":
-        return ((stored.astype(np.float32) - ZERO) * np.float32(bound / STEPS)).astype(np.float32)
-    colour = stored.astype(np.float64) / 255
-    brightest, darkest = colour.max(axis=-1), colour.min(axis=-1)
+        return (stored - ZERO) * (bound / STEPS)
+    import torch  # not above: workers that only write clips need no networks
+
+    colour = stored / 255
+    brightest, darkest = colour.amax(-1), colour.amin(-1)
     long = brightest <= (1 + SATURATED_VALUE) / 2  # cut at the bound: darker, and fully saturated
     chroma = brightest - darkest
-    length = np.where(long, 1.0, chroma)
-    red, green, blue = np.moveaxis(colour, -1, 0)
-    safe = np.where(chroma > 0, chroma, 1.0)
-    sector = np.select(
-        [brightest == red, brightest == green],
-        [(green - blue) / safe, 2.0 + (blue - red) / safe],
-        4.0 + (red - green) / safe,
+    length = torch.where(long, 1.0, chroma)
+    red, green, blue = colour.unbind(-1)
+    safe = torch.where(chroma > 0, chroma, 1.0)
+    sector = torch.where(
+        brightest == red,
+        (green - blue) / safe,
+        torch.where(brightest == green, 2.0 + (blue - red) / safe, 4.0 + (red - green) / safe),
     )
-    angle = sector * (np.pi / 3)
-    length = np.where(chroma > 0, length * bound, 0.0)
-    return np.stack([length * np.cos(angle), length * np.sin(angle)], axis=-1).astype(np.float32)
+    angle = sector * (torch.pi / 3)
+    length = torch.where(chroma > 0, length * bound, 0.0)
+    return torch.stack([length * angle.cos(), length * angle.sin()], dim=-1)
 
 
-def flip_flow(flow: np.ndarray) -> np.ndarray:
-    """The flow of the horizontally mirrored clip: columns change sides and x changes its sign.
+def mirror_flow(stored: np.ndarray, *, storage: str = "float") -> np.ndarray:
+    """Flow of the horizontally mirrored clip, as it is stored: columns change sides and x changes its sign.
+
+    In colours a direction and its mirror image add up to the brightest and the darkest channel, with green and blue
+    exchanged, so that no colour is decoded.
 
     Args:
-        flow: float [..., H, W, 2], (x, y) in px per frame.
+        stored: [..., H, W, 2 or 3] of ``encode_flow``; flow in px is its own "float" form.
+    Returns:
+        The same shape and type; mirrored twice it is ``stored`` again.
     """
-    return flow[..., ::-1, :] * np.array([-1, 1], flow.dtype)
-
-
-def flow_bytes(storage: str, *, n_segments: int, size: int) -> int:
-    """Bytes of the stored flow of one clip: ``n_segments`` fields of ``size`` x ``size`` px."""
-    _check(storage, 1.0)
-    return BYTES_PER_PIXEL[storage] * n_segments * size * size
+    check_storage(storage)
+    mirrored = stored[..., ::-1, :].copy()
+    if storage == "colour":
+        ends = mirrored.max(-1, keepdims=True) + mirrored.min(-1, keepdims=True).astype(np.int16)
+        return (ends - mirrored[..., [0, 2, 1]]).astype(stored.dtype)
+    mirrored[..., 0] = 2 * ZERO - mirrored[..., 0].astype(np.int16) if storage == "uint8" else -mirrored[..., 0]
+    return mirrored

@@ -1,13 +1,14 @@
 """Decoded frames and flow of every clip on disk, for training end to end: read by memory map, decoded once.
 
-Frames are uint8; flow is int8 in steps of bound / 127 (0.16 px at 20 px), or float16.  A clip has more instants than a
-network sees, so that training can take another one of each segment every time; and squares somewhat larger than what it
-sees, so that training can cut another part of them.
+Frames are uint8; flow is stored in one of the forms of :mod:`amfir_lib.data.flow_codec`, by default in 8 bits, in steps
+of 0.16 px.  A clip has more instants than a network sees, so that training can take another one of each segment every
+time; and squares somewhat larger than what it sees, so that training can cut another part of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -18,11 +19,14 @@ import numpy as np
 from amfir_lib.data import clip_inputs as inputs_module
 from amfir_lib.data import dense_inputs as dense_module
 from amfir_lib.data import flow as flow_module
-from amfir_lib.data import frame_cache
+from amfir_lib.data import flow_codec, frame_cache
+from amfir_lib.data import frame_folders as folders_module
 from amfir_lib.data import video as video_module
 from amfir_lib.data.clip_inputs import decoder_version
 from amfir_lib.data.dense_inputs import read_dense_streams
 from amfir_lib.data.flow import check_flow_algorithm
+from amfir_lib.data.flow_codec import STORAGES, check_storage, encode_flow
+from amfir_lib.data.frame_sizes import Stored, cache_bytes, size_sentence
 from amfir_lib.data.manifest import Dataset, manifest_digest
 from amfir_lib.errors import BadParameter, StoreError, unknown_name
 from amfir_lib.running.disk import check_free_space
@@ -30,23 +34,8 @@ from amfir_lib.running.parallel import map_parallel
 from amfir_lib.storage import atomic_write, digest_of, digest_of_file, digest_of_source, read_json, write_json
 
 SHARD_CLIPS = 16
-CHANNELS = {"rgb": 3, "flow": 2}
-FLOW_TYPES = {"int8": np.dtype(np.int8), "float16": np.dtype(np.float16)}
-STEPS = 127  # of int8 on each side of zero
+STREAMS = ("rgb", "flow")
 READY = "cache.json"
-
-
-@dataclass(frozen=True)
-class Stored:
-    """How one stream is stored.
-
-    Attributes:
-        n_instants: F, instants of a clip on disk, spread evenly over it.
-        side: S, of the squares on disk in px.
-    """
-
-    n_instants: int
-    side: int
 
 
 @dataclass(frozen=True)
@@ -56,8 +45,8 @@ class FrameCache:
     Attributes:
         folder: with one file per stream and shard.
         streams: stream ("rgb", "flow") -> how it is stored.
-        flow_type: "int8" or "float16".
-        flow_bound: px per frame at which flow was clipped; the scale of int8.
+        flow_type: how flow is stored: "uint8", "float" or "colour".
+        flow_bound: px per frame at which flow was clipped.
         digest: of everything that it depends on.
     """
 
@@ -69,16 +58,11 @@ class FrameCache:
     _open: dict[tuple[str, int], np.ndarray] = field(default_factory=dict, repr=False, compare=False)
 
     def clip(self, stream: str, row: int) -> np.ndarray:
-        """All instants of a clip: a read-only map [F, S, S, C] of uint8 (rgb), int8 or float16 (flow)."""
+        """All instants of a clip: a read-only map [F, S, S, C], of flow as ``encode_flow`` stores it."""
         number = int(row) // SHARD_CLIPS
         if (stream, number) not in self._open:
             self._open[stream, number] = np.load(_shard_path(self.folder, stream, number), mmap_mode="r")
         return self._open[stream, number][int(row) % SHARD_CLIPS]
-
-    @property
-    def flow_scale(self) -> float:
-        """Px per frame of one step of the stored flow."""
-        return self.flow_bound / STEPS if self.flow_type == "int8" else 1.0
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_open": {}}  # maps are opened again where they are used
@@ -89,13 +73,6 @@ class FrameCache:
         return sum(path.stat().st_size for path in self.folder.glob("*.npy"))
 
 
-def cache_bytes(n_clips: int, streams: Mapping[str, Stored], *, flow_type: str = "int8") -> int:
-    """Size on disk of a frame cache; the plan for a data set."""
-    value = {"rgb": 1, "flow": FLOW_TYPES[flow_type].itemsize}
-    per_clip = sum(s.n_instants * s.side**2 * CHANNELS[name] * value[name] for name, s in streams.items())
-    return n_clips * per_clip
-
-
 def build_frame_cache(
     dataset: Dataset,
     streams: Mapping[str, Stored],
@@ -104,7 +81,7 @@ def build_frame_cache(
     flow_size: int = 128,
     flow_algorithm: str = "dis",
     flow_bound: float = 20.0,
-    flow_type: str = "int8",
+    flow_type: str = "uint8",
     n_jobs: int = 1,
 ) -> FrameCache:
     """The frame cache of a data set: opened if it is there, else decoded; an interrupted one goes on where it stopped.
@@ -116,20 +93,21 @@ def build_frame_cache(
         flow_size: side of the square on which flow is computed; displacements are in px of it.
         flow_algorithm: see :func:`amfir_lib.data.flow.dense_flow`.
         flow_bound: px per frame at which flow is clipped.
-        flow_type: "int8", or "float16" (twice the size) for flow without steps.
+        flow_type: "uint8", "float" (four times the size) or "colour", see :mod:`amfir_lib.data.flow_codec`.
         n_jobs: worker processes.
+    Returns:
+        The open cache.  Says on stdout what it takes on the disk, and what it would with flow in the other forms.
     Raises:
         UnknownName, BadParameter: a setting that does not exist.
         DiskFull: no room; says how much is needed.
         StoreError: a file changed since it was written; names it.
     """
     for stream, stored in streams.items():
-        if stream not in CHANNELS:
-            raise unknown_name("stream", stream, CHANNELS)
+        if stream not in STREAMS:
+            raise unknown_name("stream", stream, STREAMS)
         if stored.n_instants < 1 or stored.side < 16:
             raise BadParameter(f"{stream} of {stored}: a frame cache needs 1 instant and 16 px or more.")
-    if flow_type not in FLOW_TYPES:
-        raise unknown_name("type of stored flow", flow_type, FLOW_TYPES)
+    check_storage(flow_type)
     if "flow" in streams:
         check_flow_algorithm(flow_algorithm)
     clips = manifest_digest(dataset.manifest.assign(label="-", split="train", group="-"))
@@ -138,11 +116,14 @@ def build_frame_cache(
         "streams": {name: [stored.n_instants, stored.side] for name, stored in streams.items()},
         "flow": [flow_size, flow_algorithm, flow_bound, flow_type] if "flow" in streams else None,
         "decoder": decoder_version(),
-        "code": digest_of_source(video_module, flow_module, inputs_module, dense_module, frame_cache),
+        "code": digest_of_source(
+            video_module, folders_module, flow_module, inputs_module, dense_module, flow_codec, frame_cache
+        ),
     }
     digest = digest_of(identity)
     folder = Path(cache_dir) / "frames" / f"{dataset.root.name}-{digest}"
     cache = FrameCache(folder, dict(streams), flow_type, flow_bound, digest)
+    print(size_sentence(dataset.name, len(dataset), streams, flow_type))
     numbers = range(-(-len(dataset) // SHARD_CLIPS))
     if (folder / READY).exists():
         _check_sizes(folder)
@@ -184,24 +165,26 @@ def _write_shard(number: int, *, dataset: Dataset, cache: FrameCache, flow: Mapp
     """Worker: decode some clips, one at a time, into the files of a shard."""
     start = number * SHARD_CLIPS
     rows = range(start, min(start + SHARD_CLIPS, len(dataset)))
-    types = {"rgb": np.dtype(np.uint8), "flow": FLOW_TYPES[cache.flow_type]}
-    arrays = {
-        stream: np.empty((len(rows), stored.n_instants, stored.side, stored.side, CHANNELS[stream]), types[stream])
-        for stream, stored in cache.streams.items()
-    }
-    for place, row in enumerate(rows):
-        clip = read_dense_streams(
-            dataset.clip_path(row),
-            {stream: stored.n_instants for stream, stored in cache.streams.items()},
-            sizes={stream: stored.side for stream, stored in cache.streams.items()},
-            n_segments=1,
-            n_frames=int(dataset.manifest["n_frames"].iloc[row]),
-            **flow,
-        )
-        for stream, values in clip.items():
-            if stream == "flow" and cache.flow_type == "int8":
-                values = np.round(values / cache.flow_scale)
-            arrays[stream][place] = values
-    for stream, values in arrays.items():
-        with atomic_write(_shard_path(cache.folder, stream, number)) as temporary:
-            np.save(temporary, values)
+    kinds = {"rgb": (np.dtype(np.uint8), 3), "flow": STORAGES[cache.flow_type]}
+    with ExitStack() as stack:
+        files = {}
+        for stream, stored in cache.streams.items():
+            temporary = stack.enter_context(atomic_write(_shard_path(cache.folder, stream, number)))
+            files[stream] = stack.enter_context(temporary.open("wb"))
+            dtype, channels = kinds[stream]
+            shape = (len(rows), stored.n_instants, stored.side, stored.side, channels)
+            header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(files[stream], header)
+        for row in rows:
+            clip = read_dense_streams(
+                dataset.clip_path(row),
+                {stream: stored.n_instants for stream, stored in cache.streams.items()},
+                sizes={stream: stored.side for stream, stored in cache.streams.items()},
+                n_segments=1,
+                n_frames=int(dataset.manifest["n_frames"].iloc[row]),
+                **flow,
+            )
+            if "flow" in clip:
+                clip["flow"] = encode_flow(clip["flow"], storage=cache.flow_type, bound=cache.flow_bound)
+            for stream, values in clip.items():  # a shard of dense flow would be large in memory
+                files[stream].write(values.tobytes())

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from amfir_lib.data.clip_inputs import read_streams
 from amfir_lib.data.dense_inputs import read_dense_streams
 from amfir_lib.data.store import FeatureStore, open_store, write_store
 from amfir_lib.errors import DataNotFound, NonFiniteFeatures, ShapeError, StoreError
+from amfir_lib.running.gpus import take_gpu
+from amfir_lib.running.parallel import iterate_parallel
 from amfir_lib.storage import digest_of
 
 Clip = tuple[str, str, int]  # clip id, file (as text: a hundred thousand paths would be heavy), number of frames
+SHARD_CLIPS = 64  # clips that an interruption can cost each worker
+DENSE_SHARD_CLIPS = 8  # the same where a backbone sees dense frames, which takes a second or more a clip
 BATCH_CLIPS = 16  # clips held in memory as images at a time, per worker
 BATCH_BYTES = 128_000_000  # and fewer of them where clips are large
+PROBE_CLIPS = 128  # whose features are shown to a probe before the others are computed
+Probe = Callable[[str, np.ndarray], None]
 BYTES_PER_PIXEL = {"rgb": 3, "flow": 8}
 
 
@@ -78,6 +85,11 @@ def dense_frames(backbone: Any) -> int | None:
     return getattr(backbone, "dense_frames", None)
 
 
+def clips_per_shard(backbones: Iterable[Any]) -> int:
+    """How many clips make a shard: fewer where each of them takes long."""
+    return DENSE_SHARD_CLIPS if any(map(dense_frames, backbones)) else SHARD_CLIPS
+
+
 def clips_per_batch(backbones: list[Any], *, n_segments: int) -> int:
     """How many clips are held in memory as images at a time; it bounds the memory of a worker, whatever the shard."""
     clip_bytes = sum(
@@ -89,14 +101,14 @@ def clips_per_batch(backbones: list[Any], *, n_segments: int) -> int:
 def extract_shard(shard: Shard) -> None:
     """Worker: decode the clips of a shard once, compute what is missing, and write it."""
     backbones = [target.backbone for target in shard.targets]
+    take_gpu(backbones)
     counts = {backbone.modality: dense_frames(backbone) for backbone in backbones}
     sizes = {backbone.modality: backbone.input_size for backbone in backbones}
-    read = read_dense_streams if any(counts.values()) else read_streams
     parts: dict[str, list[np.ndarray]] = {target.modality: [] for target in shard.targets}
     step = clips_per_batch(backbones, n_segments=shard.settings["n_segments"])
     for start in range(0, len(shard.clips), step):
         clips = shard.clips[start : start + step]
-        inputs = [read(path, counts, sizes=sizes, n_frames=n, **shard.settings) for _, path, n in clips]
+        inputs = [read_dense_streams(path, counts, sizes=sizes, n_frames=n, **shard.settings) for _, path, n in clips]
         for target in shard.targets:
             batch = np.stack([one[target.backbone.modality] for one in inputs])
             parts[target.modality].append(_check_batch(target, target.backbone.features(batch), clips))
@@ -104,6 +116,34 @@ def extract_shard(shard: Shard) -> None:
         shape = (len(shard.clips), *target.expected["shape"][1:])
         path, metadata = target.shard(shard.number), target.shard_metadata(shard.number, shard.clips)
         write_store(path, parts[target.modality], shape=shape, metadata=metadata)
+
+
+def extract_shards(
+    shards: list[Shard], targets: list[Target], *, n_shards: int, n_jobs: int, description: str,
+    probe: Probe | None = None,
+) -> None:  # fmt: skip
+    """Extract shards in worker processes, with a progress bar in clips.
+
+    Args:
+        shards: those that are missing.
+        targets: of all shards.
+        n_shards: there are, the missing ones included.
+        n_jobs, description: see ``map_parallel``.
+        probe: is shown the features of each target of about ``PROBE_CLIPS`` clips, in shards that are evenly spread and
+            extracted first, while the workers go on.
+    """
+    n_first = -(-PROBE_CLIPS // max(1, len(shards[0].clips))) if shards else 1
+    first = np.unique(np.linspace(0, n_shards - 1, n_first).round().astype(int)) if probe is not None else []
+    shards = sorted(shards, key=lambda shard: shard.number not in first)
+    n_ahead = sum(shard.number in first for shard in shards)
+    results = iterate_parallel(
+        extract_shard, shards, n_jobs=n_jobs, description=description, units_of=lambda shard: len(shard.clips)
+    )
+    for n_done, _ in enumerate(chain([None], results)):  # once before the first shard, which may be there already
+        if probe is not None and n_done == n_ahead:
+            for target in targets:
+                parts = [open_store(target.shard(number)).features for number in first]
+                probe(target.modality, np.concatenate(parts))
 
 
 def has_shard(target: Target, number: int, clips: list[Clip]) -> bool:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from amfir_lib.data.augmentation import CENTRE, View, look_at
+from amfir_lib.data.flow_codec import decode_flow
 from amfir_lib.end_to_end.job import PRECISIONS, Job
 from amfir_lib.episodes import Episodes
 from amfir_lib.evaluation import QueryResults, evaluate
@@ -21,6 +22,7 @@ def look(job: Job, modality: str, rows: Iterable[int], views: Iterable[View]) ->
     """Views of clips as stored: [n, F, S, S, C]."""
     source = job.sources[modality]
     options = {"stream": source.stream, "n_instants": source.n_instants, "crop": source.crop}
+    options["flow_type"] = job.cache.flow_type
     clips = (job.cache.clip(source.stream, row) for row in rows)
     return np.stack([look_at(clip, view, **options) for clip, view in zip(clips, views, strict=True)])
 
@@ -30,7 +32,8 @@ def raw_parts(job: Job, modality: str, clips: np.ndarray, device: torch.device) 
     n = job.options.clips_per_pass
     for start in range(0, len(clips), n):
         part = torch.from_numpy(clips[start : start + n]).to(device, non_blocking=True)
-        yield part.float() * job.cache.flow_scale if job.sources[modality].stream == "flow" else part
+        flow = job.sources[modality].stream == "flow"
+        yield decode_flow(part, storage=job.cache.flow_type, bound=job.cache.flow_bound) if flow else part
 
 
 def features_of(job: Job, stream: nn.Module, parts: Iterable[Tensor], device: torch.device) -> Tensor:

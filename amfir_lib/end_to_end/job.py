@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from amfir_lib.data.flow_codec import check_storage
 from amfir_lib.data.frame_cache import FrameCache
 from amfir_lib.errors import BadParameter, unknown_name
 from amfir_lib.feature_table import FeatureTable
@@ -30,7 +31,7 @@ class EndToEnd:
         channels_last: memory layout of convolutions, faster on most devices; changes nothing but rounding.
         freeze_batch_norm: keep statistics, scales and shifts of the pretrained batch norms.
         flip: mirror half of the clips; None asks the data set.
-        flow_type: "int8" or "float16", see ``build_frame_cache``.
+        flow_type: how flow is stored: "uint8", "float" or "colour", see ``data.flow_codec``.
     """
 
     backbone_lr: float = 1e-3
@@ -40,12 +41,13 @@ class EndToEnd:
     channels_last: bool = True
     freeze_batch_norm: bool = True
     flip: bool | None = None
-    flow_type: str = "int8"
+    flow_type: str = "uint8"
 
     def __post_init__(self) -> None:
         """Refuse a setting that no training can have."""
         if self.precision not in PRECISIONS:
             raise unknown_name("precision", self.precision, PRECISIONS)
+        check_storage(self.flow_type)
         for name in ("frames_per_instant", "clips_per_pass"):
             if getattr(self, name) < 1:
                 raise BadParameter(f"{name} is {getattr(self, name)}, but must be at least 1. Raise it.")

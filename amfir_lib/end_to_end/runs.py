@@ -16,13 +16,12 @@ from amfir_lib.backbones import trainable
 from amfir_lib.backbones.trainable import trainable_stream
 from amfir_lib.config import resolve_device
 from amfir_lib.data import augmentation
-from amfir_lib.data.augmentation import MARGIN
-from amfir_lib.data.frame_cache import FrameCache, Stored, build_frame_cache
-from amfir_lib.data.shards import dense_frames
+from amfir_lib.data.frame_cache import FrameCache
 from amfir_lib.end_to_end import clips, job, loop
 from amfir_lib.end_to_end.clips import evaluate_end_to_end
 from amfir_lib.end_to_end.devices import train_on_devices
-from amfir_lib.end_to_end.job import EndToEnd, Job, Source
+from amfir_lib.end_to_end.frames import open_frames, sources_of
+from amfir_lib.end_to_end.job import EndToEnd, Job
 from amfir_lib.errors import BadParameter
 from amfir_lib.evaluation import QueryResults
 from amfir_lib.experiments import Run, RunResult, TestCell
@@ -30,39 +29,6 @@ from amfir_lib.methods import DataFacts, build_method, title_of
 from amfir_lib.storage import atomic_write, digest_of, digest_of_source, read_json, write_json
 
 STATE, RECORD, CHECKPOINT = "state.safetensors", "record.json", "checkpoint.pt"
-
-
-def sources_of(run: Run, backbones: Mapping[str, Any], *, n_segments: int = 8) -> dict[str, Source]:
-    """Modality -> where its clips come from: what each backbone wants to see."""
-    return {
-        m: Source(backbones[m].modality, dense_frames(backbones[m]) or n_segments, backbones[m].input_size)
-        for m in run.material.stores
-    }
-
-
-def open_frames(
-    run: Run, backbones: Mapping[str, Any], options: EndToEnd, *, cache_dir: Path, n_jobs: int = 1
-) -> FrameCache:
-    """The frame cache that the run's clips are cut from, with the flow settings of its frozen features.
-
-    Stored squares are larger than crops by ``MARGIN``, and so is the square on which flow is computed: a crop then
-    holds displacements in the pixels that the backbone knows.
-    """
-    stored = {
-        source.stream: Stored(source.n_instants * options.frames_per_instant, round(source.crop * MARGIN))
-        for source in sources_of(run, backbones).values()
-    }
-    flow = next((f for store in run.material.stores.values() if (f := store.metadata.get("flow"))), {})
-    settings = {f"flow_{name}": flow[name] for name in ("algorithm", "bound") if name in flow}
-    return build_frame_cache(
-        run.material.dataset,
-        stored,
-        cache_dir=cache_dir,
-        flow_size=round(flow.get("size", 112) * MARGIN),
-        flow_type=options.flow_type,
-        n_jobs=n_jobs,
-        **settings,
-    )
 
 
 def build_job(
@@ -87,7 +53,7 @@ def build_job(
     return Job(
         method=method,
         streams={m: trainable_stream(backbone) for m, backbone in used.items()},
-        sources={m: source for m, source in sources_of(run, backbones).items() if m in used},
+        sources=sources_of(used),
         cache=cache,
         layout=layout,
         settings=run.training,

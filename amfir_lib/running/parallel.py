@@ -25,6 +25,11 @@ from amfir_lib.running.progress import Progress
 from amfir_lib.running.workers import LOCAL, chosen, worker_was_lost, workers
 
 MAX_ITEM_NAME = 200
+OUT_OF_MEMORY = ("out of memory", "allocate memory", "insufficient memory", "outofmemory")  # in lower case
+MEMORY_REMEDY = (
+    "Run it again {fewer}, or with smaller pictures where a notebook has the parameter input_size "
+    "(--set input_size=112); what is finished is kept."
+)
 
 # loky replaces a worker whose memory has grown much, which importing PyTorch in it is enough for: nothing is lost
 warnings.filterwarnings("ignore", message="A worker stopped while some jobs", category=UserWarning)
@@ -54,6 +59,12 @@ def _name_of(item: Any) -> str:
     return name if len(name) <= MAX_ITEM_NAME else name[: MAX_ITEM_NAME - 1] + "…"
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out: that of the machine (Python, NumPy, PyTorch, OpenCV) or that of a GPU."""
+    said = str(error).lower()
+    return isinstance(error, MemoryError) or any(text in said for text in OUT_OF_MEMORY)
+
+
 class _Failure:
     """An exception on its way from a worker, with the worker's traceback as text."""
 
@@ -61,17 +72,21 @@ class _Failure:
         self.text = "".join(traceback.format_exception(error))
         self.name = name
         self.summary = f"{type(error).__name__}: {error}"
+        self.out_of_memory = is_out_of_memory(error)
         try:
             self.error: Exception | None = pickle.loads(pickle.dumps(error))
         except Exception:  # an exception class whose arguments do not survive pickling
             self.error = None
 
-    def to_exception(self, description: str) -> Exception:
+    def to_exception(self, description: str, *, remedy: str) -> Exception:
         """The exception to raise: the worker's own, if it already is a sentence that names what is wrong."""
         if isinstance(self.error, AmfirError):
             error: Exception = self.error
         else:
-            error = WorkerFailed(f"{description} stopped at {self.name}: {self.summary}")
+            said = self.summary
+            if self.out_of_memory:
+                said = f"{said.rstrip('.')}. {MEMORY_REMEDY.format(fewer=remedy)}"
+            error = WorkerFailed(f"{description} stopped at {self.name}: {said}")
             error.__cause__ = self.error
         error.add_note(f"item: {self.name}\nin the worker:\n{self.text}")
         return error
@@ -115,30 +130,28 @@ def iterate_parallel(
     sizes = [1 if units_of is None else units_of(item) for item in items]
     n_jobs = min(n_jobs, len(items))
     guarded = _Guarded(function)
+    here = chosen()[0] == LOCAL
+    remedy = f"with fewer workers (--jobs, now {n_jobs})" if here else "with more memory for the cluster's workers"
     with ExitStack() as stack:
         progress = stack.enter_context(Progress(sum(sizes), description=description, unit=unit))
         results: Iterator[Any] = iter(())
         try:
-            if not items or (n_jobs <= 1 and chosen()[0] == LOCAL):
+            if not items or (n_jobs <= 1 and here):
                 importlib.import_module("torch")  # imported later, inside the limit, it would keep all threads
                 results = map(guarded, items)
             else:
                 results = stack.enter_context(workers(n_jobs))(guarded, items)  # a worker may die already here
             for size, result in zip(sizes, results, strict=True):
                 if isinstance(result, _Failure):
-                    raise result.to_exception(description)
+                    raise result.to_exception(description, remedy=remedy)
                 progress.update(size)
                 yield result
         except Exception as error:
             if not worker_was_lost(error):
                 raise
-            here = chosen()[0] == LOCAL
-            remedy = (
-                f"with fewer workers (--jobs, now {n_jobs})" if here else "with more memory for the cluster's workers"
-            )
             raise WorkerFailed(
                 f"{description} stopped: a worker process was killed, most likely for lack of memory. "
-                f"Run it again {remedy}; what is finished is kept."
+                f"{MEMORY_REMEDY.format(fewer=remedy)}"
             ) from error
         finally:
             close = getattr(results, "close", None)  # a generator of joblib: cancels what is still waiting

@@ -9,7 +9,7 @@ random weights, which are as fast as trained ones.
 from __future__ import annotations
 
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +21,19 @@ from amfir_lib.backbones.opening import input_size_of, names_of_streams, open_ba
 from amfir_lib.costs.planning import plan, plan_table, planning_page, storage_table
 from amfir_lib.costs.stage_costs import FPS, costs_table, measure_benchmarks, measure_features, write_probe_clip
 from amfir_lib.costs.throughput import measure_throughput, throughput_table
+from amfir_lib.costs.training_costs import measure_training, training_plan, training_table
 from amfir_lib.data.benchmarks import BENCHMARKS
 from amfir_lib.data.catalogue import load_dataset
 from amfir_lib.data.manifest import COLUMNS, Dataset
+from amfir_lib.end_to_end import EndToEnd
+from amfir_lib.end_to_end.frames import stored_streams
 from amfir_lib.exports import Table
+from amfir_lib.feature_table import MAX_WIDTH, FeatureTable
 from amfir_lib.materials import FLOW_OF_REAL_CLIPS, FLOW_OF_RENDERED_CLIPS
 from amfir_lib.running.parallel import available_cores
 from amfir_lib.storage import write_json
 
-from .data import untrained_compact
+from .data import new_method, random_table, untrained_compact
 from .measure import machine_facts
 
 PAPERS = "resnet50+i3d"
@@ -89,6 +93,16 @@ def throughputs(folder: Path, *, quick: bool) -> tuple[dict[str, Table], pd.Data
     return tables, pd.concat(frames, ignore_index=True)
 
 
+def whitened_tables(*, device: str = "cpu") -> dict[bool, FeatureTable]:
+    """Random features as methods read the whitened ones of the paper's backbones, without and with 16 patches."""
+    tables = {}
+    for n_patches in (1, 16):
+        table = random_table(dim=MAX_WIDTH, n_classes=48, n_patches=n_patches, modalities=("rgb", "flow"))
+        splits = np.where(table.labels < 24, "train", "val")
+        tables[n_patches > 1] = replace(table, splits=splits).to(device)
+    return tables
+
+
 def measure(*, quick: bool) -> tuple[dict[str, Any], str]:
     """All that is measured, for JSON, and the planning page in Markdown."""
     name = "compact" if quick else PAPERS
@@ -104,14 +118,23 @@ def measure(*, quick: bool) -> tuple[dict[str, Any], str]:
     if torch.cuda.is_available():
         seconds, _ = measure_features(backbones_of(name, flow_size=side, device="cuda:0"))
         gpu_s = sum(seconds.values())
+    methods = ("protonet", "amfir") if quick else None
+    training, gpu_training = training_plan(measure_training(new_method, whitened_tables(), methods=methods)), None
+    if gpu_s is not None:
+        gpu_training = training_plan(measure_training(new_method, whitened_tables(device="cuda:0"), methods=methods))
+    frames = stored_streams(backbones, EndToEnd())
     algorithm, worker = FLOW_OF_REAL_CLIPS["flow_algorithm"], float(rates["worker_bytes"].iloc[-1])
-    planned = plan(costs, algorithm=algorithm, worker_bytes=worker, gpu_features_s=gpu_s)
+    planned = plan(
+        costs, algorithm=algorithm, worker_bytes=worker, frames=frames, training=training, gpu_features_s=gpu_s,
+        gpu_training=gpu_training,
+    )  # fmt: skip
     machine = machine_facts() | {"gpu": torch.cuda.get_device_name(0) if gpu_s else None}
     page = planning_page(
         {
             "Costs of one clip": costs_table(costs, backbone=name),
             "Plan": plan_table(planned, algorithm=algorithm, backbone=name, gpu_measured=gpu_s is not None),
-            "Storing flow": storage_table(), **tables,
+            "Training Table 1, in one thread": training_table(training),
+            "Storing flow": storage_table(frames), **tables,
         },
         machine=f"{machine['device_name']}, {machine['cores']} cores, GPU: {machine['gpu'] or 'none'}, torch "
         f"{machine['packages']['torch']}, load average {machine['load_average']}",
@@ -120,6 +143,8 @@ def measure(*, quick: bool) -> tuple[dict[str, Any], str]:
         "benchmark": "extraction", "machine": machine, "backbone": name, "gpu_features_s": gpu_s,
         "costs": {benchmark: asdict(cost) for benchmark, cost in costs.items()},
         "throughput": rates.to_dict("records"), "plan": planned.to_dict("records"),
+        "training": training.to_dict("records"),
+        "training_on_gpu": None if gpu_training is None else gpu_training.to_dict("records"),
     }  # fmt: skip
     return record, page
 
