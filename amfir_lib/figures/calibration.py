@@ -85,21 +85,18 @@ def confusion_maps(found: Sequence[Confusion]) -> Figure:
         raise ShapeError("confusion_maps got no data set; give at least one.")
     rates = [_ordered(one) for one in found]
     top = max(float(np.nanpercentile(rate, DARKEST_RATE)) for rate in rates)
-    figure = PrintFigure(figsize=(TWO_COLUMNS, 4.5), layout="constrained")
-    panels = figure.subplots(1, max(2, len(found)), squeeze=False)[0]
-    for axes, one, rate in zip(panels, found, rates, strict=False):
-        sns.heatmap(rate, ax=axes, cmap="viridis", vmin=0, vmax=top, square=True, cbar=False)
+    figure = PrintFigure(figsize=(TWO_COLUMNS, 4.4), layout="constrained")
+    panels = figure.subplots(1, len(found), squeeze=False)[0]
+    for axes, one, rate in zip(panels, found, rates, strict=True):
+        sns.heatmap(rate, ax=axes, cmap="viridis", vmin=0, vmax=top, cbar=False)
         axes.set_title(f"{one.dataset}, {one.n_shot}-shot, {100 * one.accuracy:.1f} % right")
         axes.set_xlabel(f"taken for {rate.columns.name}".rstrip())
         axes.set_ylabel(f"true class {rate.index.name}".rstrip())
         axes.tick_params(length=0)
         axes.tick_params(axis="y", rotation=0)
         axes.grid(visible=False)
-    for axes in panels[len(found) :]:
-        axes.set_axis_off()
-    bar = figure.colorbar(
-        panels[0].collections[0], ax=panels[: len(found)].tolist(), location="bottom", shrink=0.5, extend="max"
-    )
+    image = panels[0].collections[0]
+    bar = figure.colorbar(image, ax=panels.tolist(), location="bottom", shrink=0.5, aspect=30, extend="max")
     bar.set_label("queries of the true class that are taken for the other, where both are in the episode (%)")
     return figure
 

@@ -63,7 +63,8 @@ def differences_by_basis(frame: pd.DataFrame, *, label: str = "difference of acc
                     y = comparisons.index(one.comparison) + 0.24 * (number - (len(bases) - 1) / 2)
                     axes.errorbar(
                         one.difference, y, xerr=np.nan_to_num(one.half_width), fmt=look.marker, color=look.colour,
-                        markerfacecolor=look.colour if one.shown else "white", markersize=3.5, elinewidth=0.9, capsize=1.5,
+                        markerfacecolor=look.colour if one.shown else "white", markersize=3.5, elinewidth=0.9,
+                        capsize=1.5,
                     )  # fmt: skip
             axes.set_title(f"{dataset}, {shot}-shot")
             axes.set_xlabel(label if dataset == datasets[-1] else "")

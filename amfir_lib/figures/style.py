@@ -188,7 +188,7 @@ def label_ends(axes: Axes, ends: dict[str, float], looks_of: dict[str, Look], *,
 
 
 def shown_to_differ(frame: pd.DataFrame) -> pd.Series:
-    """(rows) whether a difference is filled: by its ``verdict``, which is corrected, else where its interval leaves 0."""
+    """(rows) which differences are filled: by the ``verdict``, which is corrected, else by an interval without 0."""
     if "verdict" in frame:
         return frame["verdict"] != "undecided"
     return frame["difference"].abs() > frame["half_width"]

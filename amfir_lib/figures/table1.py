@@ -65,7 +65,8 @@ def accuracy_dots(frame: pd.DataFrame, *, chance: float | None = 0.2) -> Figure:
             whole = {"markersize": sizes[row.n_shot], "clip_on": False}  # a marker at 100 % is not cut in half
             axes.plot(row.accuracy, y, look.marker, color=look.colour, zorder=3, **whole)
             if np.isfinite(row.paper):
-                axes.plot(row.paper, y, look.marker, color=GREY, markerfacecolor="white", zorder=2, markeredgewidth=0.6, **whole)
+                hollow = {"color": GREY, "markerfacecolor": "white", "markeredgewidth": 0.6}
+                axes.plot(row.paper, y, look.marker, zorder=2, **hollow, **whole)
         axes.set_title(dataset)
         axes.grid(visible=True, axis="x")
         axes.grid(visible=False, axis="y")
@@ -156,4 +157,3 @@ def learning_grid(frame: pd.DataFrame, selected: pd.DataFrame, *, chance: float 
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
     return figure
-
