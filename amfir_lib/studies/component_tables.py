@@ -20,7 +20,7 @@ PAPERS_COLUMNS = "Columns named paper: as printed, real data."
 READ_AS = {
     "a": "(a): the other group is empty",
     "b": "(b): all queries are in the one group",
-    "c": "(c): as (b), and its modality alone decides",
+    "c": "(c): all queries are in the one group and its modality alone decides",
 }
 FILLED = (
     "paired 95 % class-jackknife interval; filled: a difference is shown after Holm's correction (within a basis, data "
