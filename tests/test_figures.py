@@ -188,9 +188,11 @@ def test_spare_looks_have_colours_that_no_method_has():
 def test_chance_is_a_line_where_the_axis_reaches_it_and_words_where_it_does_not():
     frame = pd.DataFrame({"dataset": "a", "method": ["amfir", "amfar"], "accuracy": [0.5, 0.6], "half_width": 0.05})
     cut = figures.strategy_accuracies(frame, chance=0.2)
-    assert "axis cut: chance is 20 %" in texts(cut) and "chance" not in texts(cut)
     reached = figures.strategy_accuracies(frame, chance=0.5)
-    assert "chance" in texts(reached) and not any("axis cut" in text for text in texts(reached))
+    for figure, words, level in ((cut, "axis cut: chance is 20 %", 20), (reached, "grey level: chance, 50 %", 50)):
+        assert words in texts(figure)
+        drawn = any(list(line.get_ydata()) == [level, level] for line in figure.axes[0].lines)
+        assert drawn == (figure is reached)
 
 
 def test_discs_that_would_hide_each_other_are_moved_apart_and_others_stay():

@@ -35,14 +35,14 @@ def make_room(axes: Axes, levels: Iterable[float], *, share: float = 0.06) -> No
 
 
 def chance_level(axes: Axes, level: float) -> None:
-    """Chance as a grey line, or in words above the panel where the y axis does not reach down to it.
+    """Chance as a grey line, where the y axis reaches down to it, and in words above the panel.
 
     Call it when the limits of the axes are final.
     """
-    if level >= axes.get_ylim()[0]:
-        reference_line(axes, level, "chance", place="right")
-    else:
-        note_above(axes, f"axis cut: chance is {level:.3g} %")
+    reached = level >= axes.get_ylim()[0]
+    if reached:
+        axes.axhline(level, color=GREY, linewidth=0.8, zorder=1)
+    note_above(axes, f"{'grey level: chance,' if reached else 'axis cut: chance is'} {level:.3g} %")
 
 
 def note_above(axes: Axes, text: str) -> None:
