@@ -16,6 +16,7 @@ from amfir_lib.errors import BadParameter, ShapeError
 from amfir_lib.exports import write_figure
 from amfir_lib.figures.architecture import CLASS_COLOURS
 from amfir_lib.figures.clips import saturation_of, strip
+from amfir_lib.figures.scene import moved_apart
 from amfir_lib.figures.style import LOOKS, ONE_COLUMN, SPARE, TWO_COLUMNS, looks, spread
 from amfir_lib.figures.ticks import ticks_to_last
 from amfir_lib.methods import METHODS
@@ -78,14 +79,16 @@ def test_a_missing_column_is_named():
         figures.learning_curves(curves().drop(columns="seed"))
 
 
-def test_a_paired_difference_whose_interval_reaches_zero_is_hollow():
+def test_a_paired_difference_is_filled_by_its_verdict_or_where_it_has_none_by_its_interval():
     frame = pd.DataFrame({
         "dataset": "a", "n_shot": 1, "comparison": ["AMFIR − x", "AMFIR − y"], "difference": [0.05, 0.01],
         "half_width": [0.02, 0.02],
     })  # fmt: skip
-    axes = figures.paired_differences(frame).axes[0]
-    points = [line for line in axes.lines if line.get_marker() == "o"]
-    assert [point.get_markerfacecolor() for point in points] == ["black", "white"]
+    judged = frame.assign(verdict=["undecided", "better"])
+    for one, expected in ((frame, ["black", "white"]), (judged, ["white", "black"])):
+        axes = figures.paired_differences(one).axes[0]
+        points = [line for line in axes.lines if line.get_marker() == "o"]
+        assert [point.get_markerfacecolor() for point in points] == expected
 
 
 def test_accuracies_without_interval_are_drawn_without_one():
@@ -176,6 +179,29 @@ def test_colours_of_classes_are_far_from_those_of_modalities():
 def test_every_method_has_a_look_of_its_own():
     own = [LOOKS[name] for name in METHODS]
     assert len({(look.colour, look.marker) for look in own}) == len(METHODS)
+
+
+def test_spare_looks_have_colours_that_no_method_has():
+    assert not {look.colour for look in SPARE} & {look.colour for look in LOOKS.values()}
+
+
+def test_chance_is_a_line_where_the_axis_reaches_it_and_words_where_it_does_not():
+    frame = pd.DataFrame({"dataset": "a", "method": ["amfir", "amfar"], "accuracy": [0.5, 0.6], "half_width": 0.05})
+    cut = figures.strategy_accuracies(frame, chance=0.2)
+    reached = figures.strategy_accuracies(frame, chance=0.5)
+    for figure, words, level in ((cut, "axis cut: chance is 20 %", 20), (reached, "grey level: chance, 50 %", 50)):
+        assert words in texts(figure)
+        drawn = any(list(line.get_ydata()) == [level, level] for line in figure.axes[0].lines)
+        assert drawn == (figure is reached)
+
+
+def test_discs_that_would_hide_each_other_are_moved_apart_and_others_stay():
+    points = np.array([[0.0, 0.0], [0.1, 0.0], [5.0, 5.0]])
+    moved = moved_apart(points, least=1.0)
+    np.testing.assert_allclose(moved, [[-0.45, 0], [0.55, 0], [5, 5]], atol=1e-9)
+    same = moved_apart(np.zeros((3, 2)), least=1.0)
+    gaps = [np.hypot(*(same[i] - same[j])) for i, j in ((0, 1), (0, 2), (1, 2))]
+    assert min(gaps) > 0.99
 
 
 def test_an_unknown_series_keeps_its_name_and_takes_no_colour_that_is_in_use():

@@ -19,7 +19,7 @@ from amfir_lib.claims import robustness as claims_of
 from amfir_lib.claims.claim import COPIES, FAILS, HOLDS, UNDECIDED
 from amfir_lib.evaluation import QueryResults, evaluate
 from amfir_lib.experiments import Run, TestCell, run_all
-from amfir_lib.figures.scarcity_and_cost import undominated
+from amfir_lib.figures.scarcity_and_cost import lying_on, undominated
 from amfir_lib.robustness import confusion, costs, findings, tables, weighing
 from amfir_lib.robustness.conditions import CLEAN, Condition, missing_conditions, spoilt_conditions
 from amfir_lib.robustness.confusion import Confusion
@@ -118,7 +118,7 @@ def test_scarce_data_is_judged_at_the_least_of_it():
     assert "8 base classes" in findings.scarcity_sentences(frame, paired)
     assert list(tables.shown_scarce(frame, caption="").shown["base data"])[:2] == ["all", "24 base classes"]
     drawn = figures.scarcity_curves(
-        frame[frame["n_shot"] == 0], full={(d, s): 64 for d in SINGLE for s in (CLASSES, CLIPS)}
+        frame[frame["n_shot"] == 0], full={(d, s): 64 for d in SINGLE for s in (CLASSES, CLIPS)}, chance=1 / 3
     )
     assert isinstance(drawn, Figure)
 
@@ -133,7 +133,8 @@ def test_weight_is_judged_by_who_is_spared():
     np.testing.assert_allclose(frame["right_share"], 0.75)
     (claim,) = claims_of.weight_claim(outcomes, notebook="10")
     assert claim.verdict == HOLDS
-    assert "moves to that one in 2" in findings.weight_sentences(frame, severity=1.0)
+    count = "grows in 2 of 2 cases (beyond its interval in 2) and shrinks in 0 of 2 cases"
+    assert count in findings.weight_sentences(frame, severity=1.0) and count in claim.value
     assert isinstance(figures.weight_curves(frame[frame["n_shot"] == 0]), Figure)
     spares_flow = lambda method, c: 0.3 if method == "protonet" and c.kind == "blur" else 0.0  # noqa: E731
     (claim,) = claims_of.weight_claim(toy_outcomes(spares_flow), notebook="10")
@@ -177,13 +178,18 @@ def test_efficient_means_no_dearer_and_better_than_what_costs_as_much():
     dear = cost_table(amfir=120, protonet_lf=100, strm_ec=900)
     assert claims_of.efficiency_claims(dear, outcomes, notebook="10")[0].verdict == FAILS
     prices = costs.with_accuracy(frame, tables.accuracy_frame(outcomes, TITLES))
-    assert len(prices) == 2 * 6 and isinstance(figures.cost_and_accuracy(prices), Figure)
+    assert len(prices) == 2 * 6 and isinstance(figures.cost_and_accuracy(prices, chance=1 / 3), Figure)
     assert "PROTONET_LF" in findings.cost_sentence(prices.drop_duplicates("key"), TITLES)
 
 
 def test_nothing_beats_what_is_not_dominated():
     cost, accuracy = np.array([1.0, 2.0, 2.0, 3.0, 4.0]), np.array([0.5, 0.6, 0.6, 0.55, 0.7])
     assert undominated(cost, accuracy).tolist() == [0, 1, 2, 4]
+
+
+def test_points_that_lie_on_each_other_are_counted():
+    cost, accuracy = pd.Series([1.0, 1.0, 1.0, 2.0]), pd.Series([70.0, 71.0, 50.0, 70.0])
+    assert lying_on(cost, accuracy) == [1, 0, 0, 0]
 
 
 def test_a_calibrated_modality_lies_on_the_diagonal():
@@ -232,3 +238,7 @@ def test_the_most_confused_pair_comes_first_and_stands_side_by_side():
     assert {first["class"], first["and"]} == {"b", "e"}
     assert "b and e" in findings.confusion_sentences([one], pairs)
     assert isinstance(figures.confusion_maps([one]), Figure)
+    numbered = Confusion("toy", 5, tuple(f"test_action{i:03}" for i in range(6)), taken, possible, 0.5)
+    axes = figures.confusion_maps([numbered]).axes[0]
+    assert axes.get_xlabel() == "taken for (test_action…)"
+    assert {text.get_text() for text in axes.get_xticklabels()} == set("012345")

@@ -107,7 +107,7 @@ def test_strategies_keep_the_colour_of_their_teacher():
     names = [one.name for one in distillation_strategies(("rgb", "flow"))]
     frame = pd.DataFrame({"dataset": "a", "method": names, "accuracy": 0.5, "half_width": 0.02})
     paper = pd.DataFrame({"dataset": "a", "method": ["bidirectional"], "value": [0.7]})
-    figure = figures.strategy_accuracies(frame, paper=paper)
+    figure = figures.strategy_accuracies(frame, chance=0.2, paper=paper)
     colours = {line.get_color() for line in figure.axes[0].lines}
     assert {LOOKS[name].colour for name in ("rgb", "flow", "amfir")} <= colours
     assert "paper (as printed), real data" in texts(figure)
@@ -120,5 +120,5 @@ def test_panels_of_strategies_share_their_axis():
         for d, a in (("a", 0.3), ("b", 0.8))
         for m in names
     ]
-    first, second = figures.strategy_accuracies(pd.DataFrame(rows)).axes
+    first, second = figures.strategy_accuracies(pd.DataFrame(rows), chance=0.2).axes
     assert first.get_ylim() == second.get_ylim()

@@ -98,7 +98,8 @@ def test_frames_hold_every_point_and_the_leads():
     assert "5-way, 120 episodes a point" in sweep_caption(
         accuracy, published_points("fig3", []), swept="n_shot", kind="synthetic clips"
     )
-    assert "(over strm)" in sweep_sentences(accuracy, lead, swept="n_shot")
+    text = sweep_sentences(accuracy, lead, swept="n_shot")
+    assert "next best method (strm or amfar)" in text and "at 1-shot and" in text
 
 
 def test_the_caption_of_the_leads_names_the_next_best_of_each_point():

@@ -10,6 +10,7 @@ from toy_results import TABLE, methods, result
 
 from amfir_lib import figures, tables
 from amfir_lib.experiments import TestCell
+from amfir_lib.figures.style import LOOKS
 from amfir_lib.methods import METHODS
 from amfir_lib.paper import doubtful_cells, published, published_name
 from amfir_lib.tables.rows import NOT_IN_PAPER, PAPERS_ROWS, heading
@@ -136,6 +137,14 @@ def test_the_figure_names_every_row_and_draws_the_papers_numbers_hollow():
         assert name in found
     hollow = [line for line in figure.axes[0].lines if line.get_markerfacecolor() == "white" and len(line.get_xdata())]
     assert sorted(float(line.get_xdata()[0]) for line in hollow) == pytest.approx([49.5, 64.6, 92.3])
+
+
+def test_a_method_keeps_its_colour_and_marker_at_every_number_of_shots():
+    one_shot = TestCell(n_way=5, n_shot=1, n_query=2, n_episodes=60)
+    figure = figures.accuracy_dots(frame_of({"amfir": 0.8, "trx": 0.5}, dataset="mine", cells=(one_shot, FIVE_WAY)))
+    drawn = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 1]
+    found = sorted((line.get_color(), line.get_marker()) for line in drawn)
+    assert found == sorted(2 * [(LOOKS[name].colour, LOOKS[name].marker) for name in ("amfir", "trx")])
 
 
 def test_accuracies_end_at_100_percent_and_no_marker_there_is_cut():

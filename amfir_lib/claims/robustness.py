@@ -19,7 +19,7 @@ from amfir_lib.robustness.estimates import Estimate, estimate
 from amfir_lib.robustness.outcomes import WEIGHT, Outcomes
 from amfir_lib.robustness.scarcity import SWEPT, Amount
 from amfir_lib.robustness.tables import OWN, saved, start_of
-from amfir_lib.robustness.weighing import healthy_side, moved
+from amfir_lib.robustness.weighing import counted_moves, healthy_side, moved
 from amfir_lib.studies.copies import SUFFIX, original
 from amfir_lib.tables import ALL, percent
 
@@ -100,14 +100,14 @@ def weight_claim(outcomes: Sequence[Outcomes], *, notebook: str) -> list[Claim]:
             side = healthy_side(part, condition, *part[0].singles)
             if side:
                 change = estimate(part, lambda one, c=condition, s=side: moved(one, OWN, c, WEIGHT, s))
-                told.append(change.mean > 0)
+                told.append(change.columns("weight_gain"))
                 for one in part:
                     values.setdefault(id(one), []).append(moved(one, OWN, condition, WEIGHT, side))
     asked = [one for one in outcomes if id(one) in values]
     if not asked:
         return []
     found = estimate(asked, lambda one: np.mean(values[id(one)], axis=0))
-    detail = f"the weight of the less disturbed modality grows in {sum(told)} of {len(told)} cases"
+    detail = counted_moves(pd.DataFrame(told))
     about = {"notebook": notebook, "setting": f"{_setting(outcomes)}; largest severity"}
     claim = "Adaptive fusion gives more weight to the modality that a disturbance spares"
     value = f"{percent(found.mean, found.half_width, signed=True)} points of weight; {detail}"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from amfir_lib.claims.claim import HOLDS, Claim
-from amfir_lib.tables import ALL, UNDEGRADED, percent
+from amfir_lib.tables import ALL, UNDEGRADED
 
 
 def summarise_table1(
@@ -24,50 +24,55 @@ def summarise_table1(
         claims: from ``table1_claims``.
         chosen: what was chosen on validation ("multimodal", "unimodal") -> data set -> method.
     Returns:
-        Markdown: a paragraph each, then a list of the claims.
+        Markdown: two paragraphs, then a list of the claims.
     """
-    paragraphs = [_best_rows(frame), _against_others(paired)]
+    paragraphs = [f"{_best_rows(frame)} {_against_others(paired)}"]
     if chosen:
-        titles = dict(zip(frame["method"], frame["label"], strict=True))
-        named = []
-        for dataset in dict.fromkeys(frame["dataset"]):
-            own = [f"{titles[names[dataset]]} ({kind})" for kind, names in chosen.items() if dataset in names]
-            named.append(f"{dataset}: {' and '.join(own)}")
-        paragraphs.append(f"Best on the validation classes, {'; '.join(named)}.")
+        paragraphs.append(f"Best on the validation classes, {_chosen(frame, chosen)}.")
     return "\n\n".join([*paragraphs, claim_lines(claims)])
 
 
 def _best_rows(frame: pd.DataFrame) -> str:
     best = frame[frame["best"]]
-    columns = [
-        f"{row.dataset} {row.n_shot}-shot {row.label} ({percent(row.accuracy, row.half_width)} %)"
-        for row in best.itertuples()
-    ]
     own = best[best["method"] == "amfir"]
+    counts = best.loc[best["method"] != "amfir", "label"].map(_short).value_counts(sort=False)
+    others = f" (otherwise {', '.join(f'{label} in {n}' for label, n in counts.items())})" if len(counts) else ""
     return (
-        f"**AMFIR** has the highest accuracy in {len(own)} of {len(best)} columns and is significantly above the best "
-        f"other row in {int(own['bold'].sum())} of them; a cell is bold in {int(best['bold'].sum())} columns. "
-        f"Highest: {'; '.join(columns)}."
+        f"**AMFIR** has the highest accuracy in {len(own)} of {len(best)} columns{others}, and is significantly "
+        f"above the best other row in {int(own['bold'].sum())}."
     )
 
 
 def _against_others(paired: pd.DataFrame) -> str:
+    """Counts after Holm's correction, with the rows that it loses to on all queries."""
     texts = []
     for basis in (ALL, UNDEGRADED):
         own = paired[paired["basis"] == basis]
         if len(own):
-            counts = own["verdict"].value_counts()
-            texts.append(
-                f"on {basis} AMFIR is better in {counts.get('better', 0)} of {len(own)} comparisons with other rows, "
-                f"worse in {counts.get('worse', 0)}, undecided in {counts.get('undecided', 0)}"
-            )
-    lost = paired[(paired["basis"] == ALL) & (paired["verdict"] == "worse")]
-    by_other = ", ".join(
-        f"{label} ({', '.join(f'{row.dataset} {row.n_shot}-shot' for row in own.itertuples())})"
-        for label, own in lost.groupby("label", sort=False)
-    )
-    text = f"Holm's correction per column: {'; '.join(texts)}."
-    return f"{text} On all queries it loses to {by_other}." if by_other else text
+            better, worse = ((own["verdict"] == verdict).sum() for verdict in ("better", "worse"))
+            lost = own.loc[own["verdict"] == "worse", "label"].map(_short).value_counts(sort=False)
+            told = f" ({', '.join(f'{label} {n}' for label, n in lost.items())})" if basis == ALL and len(lost) else ""
+            texts.append(f"on {basis} it is better in {better} of {len(own)} comparisons and worse in {worse}{told}")
+    return f"After Holm's correction per column, {'; '.join(texts)}." if texts else ""
+
+
+def _chosen(frame: pd.DataFrame, chosen: Mapping[str, Mapping[str, str]]) -> str:
+    """``multimodal: STRM-LF (synth-kinetics, synth-ssv2); unimodal: ...``."""
+    titles = dict(zip(frame["method"], frame["label"], strict=True))
+    texts = []
+    for kind, names in chosen.items():
+        found: dict[str, list[str]] = {}
+        for dataset in dict.fromkeys(frame["dataset"]):
+            if dataset in names:
+                found.setdefault(_short(titles[names[dataset]]), []).append(dataset)
+        told = [f"{title} ({', '.join(datasets)})" for title, datasets in found.items()]
+        texts.append(f"{kind}: {', '.join(told)}")
+    return "; ".join(texts)
+
+
+def _short(label: str) -> str:
+    """Without the remark in brackets."""
+    return label.partition(" (")[0]
 
 
 def claim_lines(claims: Sequence[Claim]) -> str:

@@ -1,12 +1,12 @@
 """Figures of the study: tidy data in, a matplotlib Figure out; nothing is shown and nothing is written.
 
-``style`` fixes sizes, text and the colour and marker of each method; ``curves`` draws what changes over training,
-``comparisons`` accuracies and paired differences, ``table1`` all methods side by side, ``components`` Table 2 and
-Figure 4, ``sweeps`` Figures 3 and 5, ``clips`` what the videos look like, ``tour`` one query of an episode,
-``architecture`` the method as a whole (Figure 1, of a ``scene``), ``choices`` what the open choices change and what
-scores pick,
-``robustness`` accuracy and weights on spoilt clips, ``scarcity_and_cost`` with little base data and for what effort,
-``calibration`` reliability diagrams and confusion; ``ticks`` puts a tick at the last step.
+``style`` fixes sizes, text and the colour and marker of each method, ``levels`` what results are read against, such as
+chance; ``curves`` draws what changes over training, ``comparisons`` accuracies and paired differences, ``table1`` all
+methods side by side, ``components`` Table 2 and Figure 4, ``sweeps`` Figures 3 and 5, ``clips`` what the videos look
+like, ``tour`` one query of an episode, ``architecture`` the method as a whole (Figure 1, of a ``scene``), ``choices``
+what the open choices change and what scores pick, ``robustness`` accuracy and weights on spoilt clips,
+``scarcity_and_cost`` with little base data and for what effort, ``calibration`` reliability diagrams and confusion;
+``ticks`` puts a tick at the last step.
 """
 
 from amfir_lib.figures.architecture import architecture

@@ -16,7 +16,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from amfir_lib import distillation, fusion, inference
 from amfir_lib.errors import ShapeError
 from amfir_lib.figures.clips import add_axes_inches, picture
-from amfir_lib.figures.scene import Scene, part_name
+from amfir_lib.figures.scene import Scene, moved_apart, part_name
 from amfir_lib.figures.style import TWO_COLUMNS, PrintFigure, looks, styled
 
 CLASS_COLOURS, CLASS_MARKERS = ("#009E73", "#882255", "#999933"), "os^"  # far from those of the modalities
@@ -24,6 +24,7 @@ HEIGHT, BAND, THUMB, GAP = 4.75, 1.72, 0.3, 0.03  # inches; a band is one modali
 BOTTOM = {0: HEIGHT - BAND - 0.22, 1: 0.2}  # of the first and of the second modality's band
 BOXES, MAP, BARS, WEIGHTS, FUSED = (1.5, 1.92), 2.42, 3.72, 5.2, 5.95  # left edges of the columns
 MAP_SIZE, BARS_WIDTH, BARS_HEIGHT, FUSED_WIDTH = 1.02, 1.05, 0.72, 1.0
+DISC = 0.17  # inches from one disc of a query to the next
 MAP_REACH = 0.62  # half the side of a map in spans of its points, so that no disc of a query is cut
 INK, SOFT = "#222222", "#5F5F5F"
 
@@ -172,12 +173,13 @@ def _map(figure: Figure, scene: Scene, modality: str, left: float, bottom: float
     for row, points in enumerate(scene.support_points[modality]):
         axes.scatter(*points.T, s=9, marker=CLASS_MARKERS[row], color=CLASS_COLOURS[row], alpha=0.45, linewidths=0)
         axes.scatter(*points.mean(0), s=44, marker=CLASS_MARKERS[row], color=CLASS_COLOURS[row], zorder=3)
-    disc = {"boxstyle": "circle,pad=0.12", "facecolor": "white", "edgecolor": INK, "linewidth": 0.6}
-    for number, point in enumerate(scene.query_points[modality]):
-        style = {"fontsize": 7, "fontweight": "bold", "ha": "center", "va": "center", "color": INK}
-        axes.text(*point, str(number + 1), zorder=4, bbox=disc, **style)
-    shown = np.concatenate([scene.support_points[modality].reshape(-1, 2), scene.query_points[modality]])
+    queries = scene.query_points[modality]
+    shown = np.concatenate([scene.support_points[modality].reshape(-1, 2), queries])
     (x, y), reach = (shown.max(0) + shown.min(0)) / 2, MAP_REACH * np.ptp(shown, axis=0).max()
+    disc = {"boxstyle": "circle,pad=0.12", "facecolor": "white", "edgecolor": INK, "linewidth": 0.6}
+    style = {"fontsize": 7, "fontweight": "bold", "ha": "center", "va": "center", "color": INK}
+    for number, place in enumerate(moved_apart(queries, least=2 * reach * DISC / MAP_SIZE)):
+        axes.text(*place, str(number + 1), zorder=4, bbox=disc, **style)
     axes.set(xlim=(x - reach, x + reach), ylim=(y - reach, y + reach), xticks=[], yticks=[])
     axes.grid(visible=False)
     for side in axes.spines.values():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.figure import Figure
 
 from amfir_lib.errors import ShapeError
@@ -13,7 +15,7 @@ from amfir_lib.figures.style import GREY, TWO_COLUMNS, PrintFigure, as_percent, 
 from amfir_lib.robustness.confusion import Confusion
 
 DARKEST_RATE = 99.5  # percentile of the rates that is the end of the colour scale
-MOST_NAMES = 30  # classes whose names fit beside a panel
+LONGEST_NAME = 14  # letters
 
 
 @styled
@@ -73,7 +75,7 @@ def confusion_maps(found: Sequence[Confusion]) -> Figure:
     """How often each class is taken for each other one, classes that are confused beside each other.
 
     Args:
-        found: one panel each; the diagonal (right answers) is left white.
+        found: one panel each; the diagonal, right answers, is left white.
     Returns:
         The figure, 7 in wide, one colour scale for all panels.
     Raises:
@@ -81,35 +83,33 @@ def confusion_maps(found: Sequence[Confusion]) -> Figure:
     """
     if not found:
         raise ShapeError("confusion_maps got no data set; give at least one.")
-    rates = []
-    for one in found:
-        order = one.order()
-        rate = 100 * one.rate[np.ix_(order, order)]
-        np.fill_diagonal(rate, np.nan)
-        rates.append((one, order, rate))
-    top = max(float(np.nanpercentile(rate, DARKEST_RATE)) for _, _, rate in rates)
-    figure = PrintFigure(figsize=(TWO_COLUMNS, 3.7), layout="constrained")
-    panels = figure.subplots(1, max(2, len(found)), squeeze=False)[0]
-    for axes, (one, order, rate) in zip(panels, rates, strict=False):
-        image = axes.imshow(rate, cmap="viridis", vmin=0, vmax=top, interpolation="nearest")
+    rates = [_ordered(one) for one in found]
+    top = max(float(np.nanpercentile(rate, DARKEST_RATE)) for rate in rates)
+    figure = PrintFigure(figsize=(TWO_COLUMNS, 4.4), layout="constrained")
+    panels = figure.subplots(1, len(found), squeeze=False)[0]
+    for axes, one, rate in zip(panels, found, rates, strict=True):
+        sns.heatmap(rate, ax=axes, cmap="viridis", vmin=0, vmax=top, cbar=False)
         axes.set_title(f"{one.dataset}, {one.n_shot}-shot, {100 * one.accuracy:.1f} % right")
-        axes.set_xlabel("taken for")
+        axes.set_xlabel(f"taken for {rate.columns.name}".rstrip())
+        axes.set_ylabel(f"true class {rate.index.name}".rstrip())
+        axes.tick_params(length=0)
+        axes.tick_params(axis="y", rotation=0)
         axes.grid(visible=False)
-        names = [_short(one.names[i]) for i in order]
-        if len(names) <= MOST_NAMES:
-            axes.set_xticks(range(len(names)), names, rotation=90, fontsize=4.5)
-            axes.set_yticks(range(len(names)), names, fontsize=4.5)
-        else:
-            axes.set_xticks([])
-            axes.set_yticks([])
-    panels[0].set_ylabel("true class")
-    for axes in panels[len(found) :]:
-        axes.set_axis_off()
-    bar = figure.colorbar(image, ax=panels[: len(found)].tolist(), location="bottom", shrink=0.5, extend="max")
+    image = panels[0].collections[0]
+    bar = figure.colorbar(image, ax=panels.tolist(), location="bottom", shrink=0.5, aspect=30, extend="max")
     bar.set_label("queries of the true class that are taken for the other, where both are in the episode (%)")
     return figure
 
 
-def _short(name: str) -> str:
-    """``test_action003`` -> ``003``; other names as they are, up to 14 letters."""
-    return name.rpartition("action")[2] if "action" in name and name[-1].isdigit() else name[:14]
+def _ordered(one: Confusion) -> pd.DataFrame:
+    """(C, C) rates in per cent, no diagonal; what all names begin with stands once, as the name of the axes."""
+    order = one.order()
+    rate = 100 * one.rate[np.ix_(order, order)]
+    np.fill_diagonal(rate, np.nan)
+    shared = os.path.commonprefix(one.names).rstrip("0123456789")
+    names = [one.names[i] for i in order]
+    if all(name[len(shared) :].isdigit() for name in names):
+        names, word = [str(int(name[len(shared) :])) for name in names], f"({shared}…)"
+    else:
+        names, word = [name[:LONGEST_NAME] for name in names], ""
+    return pd.DataFrame(rate, pd.Index(names, name=word), pd.Index(names, name=word))

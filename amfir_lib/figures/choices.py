@@ -17,13 +17,13 @@ from amfir_lib.figures.style import (
     styled,
 )
 
-BETTER, WORSE, OPEN = "#0072B2", "#D55E00", "#6B6B6B"
+BETTER, WORSE, OPEN = "#004488", "#BB5566", "#6B6B6B"  # no method's colours
 MOST_POINTS = 8.0  # widest x axis, in points; what lies beyond is written at the edge
 POOLED = "pooled"
 CALIBRATION_LOOKS = {
     "as learnt": Look("as learnt", "#6B6B6B", "o"),
-    "z-scored": Look("z-scored", "#E69F00", "v"),
-    "calibrated": Look("calibrated", "#0072B2", "D"),
+    "z-scored": Look("z-scored", "#997700", "v"),
+    "calibrated": Look("calibrated", "#004488", "P"),
 }
 
 
@@ -31,7 +31,7 @@ CALIBRATION_LOOKS = {
 def choice_forest(pooled: pd.DataFrame, cells: pd.DataFrame) -> Figure:
     """What each choice changes against the default: pooled on the left, every data set and number of shots beside it.
 
-    Blue: better than the default, orange: worse, grey and hollow: not shown to differ.  The pooled colours follow
+    Blue: better than the default, red: worse, grey and hollow: not shown to differ.  The pooled colours follow
     Holm's correction over all choices, those of single cells their own interval.  A value beyond the axis is written
     at its edge.
 
@@ -78,13 +78,13 @@ def choice_forest(pooled: pd.DataFrame, cells: pd.DataFrame) -> Figure:
     for number, text in enumerate(panels[0].get_yticklabels()):
         text.set_fontweight("bold" if number >= len(places) else "normal")
     panels[0].set_ylim(y - 0.6, -0.9)
-    panels[0].set_xlabel("points above the default")
+    figure.supxlabel("accuracy minus the default's (points)", fontsize=8)
     handles = [
         panels[0].plot([], [], "o", color=colour, markerfacecolor=face, markersize=3.5)[0]
         for colour, face in ((BETTER, BETTER), (WORSE, WORSE), (OPEN, "white"))
     ]
     names = ["better than the default", "worse than the default", "no difference shown"]
-    figure.legend(handles, names, loc="outside lower center", ncols=3)
+    figure.legend(handles, names, loc="outside upper center", ncols=3)
     return figure
 
 

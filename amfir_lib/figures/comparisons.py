@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from amfir_lib.figures.levels import reference_line
 from amfir_lib.figures.style import (
     GREY,
     PAPER,
@@ -15,7 +16,7 @@ from amfir_lib.figures.style import (
     check_columns,
     grid_of_panels,
     looks,
-    reference_line,
+    shown_to_differ,
     styled,
 )
 
@@ -118,10 +119,11 @@ def degradation_costs(frame: pd.DataFrame, *, own_least: float = 0.10, other_mos
 def paired_differences(frame: pd.DataFrame) -> Figure:
     """Forest plot of paired differences: a point with its interval and a line at zero, one panel a shot.
 
-    An interval that reaches zero is drawn hollow: that comparison shows nothing.
+    A difference that is not shown is hollow (``style.shown_to_differ``).
 
     Args:
-        frame: columns ``dataset, n_shot, comparison, difference, half_width``, the last two as shares in [-1, 1].
+        frame: columns ``dataset, n_shot, comparison, difference, half_width``, the last two as shares in [-1, 1]; an
+            optional column ``verdict``.
     Returns:
         The figure, 7 in wide.
     Raises:
@@ -129,6 +131,7 @@ def paired_differences(frame: pd.DataFrame) -> Figure:
     """
     check_columns(frame, ("dataset", "n_shot", "comparison", "difference", "half_width"), figure="paired_differences")
     frame = frame.assign(**{c: as_percent(frame[c], name=c) for c in ("difference", "half_width")})
+    frame = frame.assign(shown=shown_to_differ(frame))
     shots = sorted(frame["n_shot"].unique())
     datasets, comparisons = (list(dict.fromkeys(frame[c])) for c in ("dataset", "comparison"))
     places, headings, y = {}, {}, 0.0
@@ -143,10 +146,9 @@ def paired_differences(frame: pd.DataFrame) -> Figure:
         own = frame[frame["n_shot"] == shot]
         axes.axvline(0, color=GREY, linewidth=0.8, zorder=1)
         for row in own.itertuples():
-            clear = abs(row.difference) > row.half_width
             axes.errorbar(
                 row.difference, places[row.dataset, row.comparison], xerr=row.half_width, fmt="o", color="black",
-                markerfacecolor="black" if clear else "white", elinewidth=1, capsize=2,
+                markerfacecolor="black" if row.shown else "white", elinewidth=1, capsize=2,
             )  # fmt: skip
         axes.set_title(f"{shot}-shot")
         axes.set_xlabel("difference of accuracies (points)")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from amfir_lib.figures.levels import chance_level
 from amfir_lib.figures.style import (
     GREY,
+    HOLLOW,
     PAPER,
     TWO_COLUMNS,
     Look,
@@ -16,23 +20,23 @@ from amfir_lib.figures.style import (
     check_columns,
     grid_of_panels,
     looks,
+    shown_to_differ,
     styled,
 )
 
-BASIS_LOOKS = {  # of whatever bases come, in order
-    0: Look("", "#000000", "o"), 1: Look("", "#0072B2", "s"), 2: Look("", "#E69F00", "D"),
-}  # fmt: skip
+# Of whatever bases come, in order; grey, as colours are methods.
+BASIS_LOOKS = (Look("", "#000000", "o"), Look("", "#5A5A5A", "s"), Look("", "#A0A0A0", "D"))
 
 
 @styled
 def differences_by_basis(frame: pd.DataFrame, *, label: str = "difference of accuracies (points)") -> Figure:
     """Forest plot of paired differences, each comparison once for every basis, one column of panels a shot.
 
-    An interval that reaches zero is drawn hollow: that comparison shows nothing.
+    A difference that is not shown is hollow (``style.shown_to_differ``).
 
     Args:
         frame: columns ``dataset, n_shot, comparison, basis, difference, half_width``, the last two as shares in
-            [-1, 1] (half_width NaN where there is no interval).
+            [-1, 1] (half_width NaN where there is no interval); an optional column ``verdict``.
         label: of the x axis.
     Returns:
         The figure, 7 in wide.
@@ -43,7 +47,9 @@ def differences_by_basis(frame: pd.DataFrame, *, label: str = "difference of acc
         frame, ("dataset", "n_shot", "comparison", "basis", "difference", "half_width"), figure="differences_by_basis"
     )
     frame = frame.assign(**{c: as_percent(frame[c], name=c) for c in ("difference", "half_width")})
+    frame = frame.assign(shown=shown_to_differ(frame))
     datasets, comparisons, bases = (list(dict.fromkeys(frame[c])) for c in ("dataset", "comparison", "basis"))
+    looks_of = dict(zip(bases, itertools.cycle(BASIS_LOOKS), strict=False))
     shots = sorted(frame["n_shot"].unique())
     height = 0.7 + len(datasets) * (0.25 + len(comparisons) * (0.1 + 0.075 * len(bases)))
     figure = PrintFigure(figsize=(TWO_COLUMNS, height), layout="constrained")
@@ -51,15 +57,14 @@ def differences_by_basis(frame: pd.DataFrame, *, label: str = "difference of acc
     for dataset, row in zip(datasets, panels, strict=True):
         for shot, axes in zip(shots, row, strict=True):
             axes.axvline(0, color=GREY, linewidth=0.8, zorder=1)
-            for number, basis in enumerate(bases):
-                look = BASIS_LOOKS[number % len(BASIS_LOOKS)]
+            for number, (basis, look) in enumerate(looks_of.items()):
                 own = frame[(frame["dataset"] == dataset) & (frame["n_shot"] == shot) & (frame["basis"] == basis)]
                 for one in own.itertuples():
                     y = comparisons.index(one.comparison) + 0.24 * (number - (len(bases) - 1) / 2)
-                    clear = abs(one.difference) > one.half_width
                     axes.errorbar(
                         one.difference, y, xerr=np.nan_to_num(one.half_width), fmt=look.marker, color=look.colour,
-                        markerfacecolor=look.colour if clear else "white", markersize=3.5, elinewidth=0.9, capsize=1.5,
+                        markerfacecolor=look.colour if one.shown else "white", markersize=3.5, elinewidth=0.9,
+                        capsize=1.5,
                     )  # fmt: skip
             axes.set_title(f"{dataset}, {shot}-shot")
             axes.set_xlabel(label if dataset == datasets[-1] else "")
@@ -70,20 +75,19 @@ def differences_by_basis(frame: pd.DataFrame, *, label: str = "difference of acc
             axes.tick_params(axis="y", length=0)
             axes.spines["left"].set_visible(False)
     if len(bases) > 1:
-        handles = [
-            panels[0][0].plot([], [], BASIS_LOOKS[n % len(BASIS_LOOKS)].marker, color=BASIS_LOOKS[n % 3].colour)[0]
-            for n in range(len(bases))
-        ]
-        figure.legend(handles, bases, loc="outside lower center", ncols=len(bases))
+        handles = [panels[0][0].plot([], [], look.marker, color=look.colour)[0] for look in looks_of.values()]
+        handles += panels[0][0].plot([], [], "o", color=GREY, markerfacecolor="white")
+        figure.legend(handles, [*bases, HOLLOW], loc="outside lower center", ncols=len(handles))
     return figure
 
 
 @styled
-def strategy_accuracies(frame: pd.DataFrame, *, paper: pd.DataFrame | None = None) -> Figure:
+def strategy_accuracies(frame: pd.DataFrame, *, chance: float, paper: pd.DataFrame | None = None) -> Figure:
     """Figure 4: accuracy of each strategy with its interval, one panel a data set.
 
     Args:
         frame: columns ``dataset, method, accuracy, half_width``, shares in [0, 1]; one number of ways and shots.
+        chance: accuracy of guessing.
         paper: columns ``dataset, method, value`` in [0, 1], drawn hollow beside ours.
     Returns:
         The figure, 3.4 in wide for one data set, else 7 in; its panels share the y axis.
@@ -119,6 +123,7 @@ def strategy_accuracies(frame: pd.DataFrame, *, paper: pd.DataFrame | None = Non
     low, high = min(axes.get_ylim()[0] for axes in panels), max(axes.get_ylim()[1] for axes in panels)
     for axes in panels:
         axes.set_ylim(low, high)
+        chance_level(axes, 100 * chance)
     if published:
         (handle,) = panels[0].plot([], [], "o", color=GREY, markerfacecolor="white")
         figure.legend([handle], [f"{PAPER}, real data"], loc="outside lower center")

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from amfir_lib.figures.levels import make_room, reference_line
 from amfir_lib.figures.style import (
     PAPER,
     TWO_COLUMNS,
@@ -19,8 +20,6 @@ from amfir_lib.figures.style import (
     grid_of_panels,
     label_ends,
     looks,
-    make_room,
-    reference_line,
     styled,
 )
 from amfir_lib.figures.ticks import set_ticks_to_last

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from amfir_lib.data.flow import flow_to_colour
 from amfir_lib.errors import ShapeError
 from amfir_lib.figures.clips import add_axes_inches, picture, saturation_of, strip
+from amfir_lib.figures.levels import SOFT, note_above
 from amfir_lib.figures.style import (
     GREY,
     ONE_COLUMN,
@@ -101,7 +102,7 @@ def severity_curves(frame: pd.DataFrame, *, chance: float) -> Figure:
         axes.axhline(100 * chance, color=GREY, linewidth=0.8, zorder=1)
     _label(panels, "accuracy (%)")
     next(iter(panels.values())).annotate(
-        "chance", (0, 100 * chance), xytext=(0, 2), textcoords="offset points", color="#6B6B6B", fontsize=6
+        "chance", (0, 100 * chance), xytext=(0, 2), textcoords="offset points", color=SOFT, fontsize=6
     )
     legend_below(figure, look.values())
     return figure
@@ -115,7 +116,7 @@ def weight_curves(frame: pd.DataFrame) -> Figure:
         frame: columns ``dataset, kind, severity, first, spared_verdict``, and ``weight, group_share, right_share``,
             each with ``_half_width``.
     Returns:
-        The figure, 7 in wide; in the corner of each panel the modality that is spared, if one is.
+        The figure, 7 in wide; above each panel the modality that is spared at the largest severity, if one is.
     Raises:
         ShapeError: no rows, or a column is missing. BadParameter: shares beyond 1.
     """
@@ -139,12 +140,9 @@ def weight_curves(frame: pd.DataFrame) -> Figure:
         axes.set_ylim(0, 100)
         spared = part["spared_verdict"].iloc[-1]
         text = f"spares {looks([spared])[spared].label}" if spared else "spares neither"
-        axes.text(
-            0.97, 0.03, text, transform=axes.transAxes, ha="right", va="bottom", fontsize=6, color="#6B6B6B",
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.8},
-        )  # fmt: skip
+        note_above(axes, text)
     _label(panels, f"share of {look.label} (%)")
-    legend_below(figure, styles.values())
+    legend_below(figure, [*styles.values(), Look("50 %: both alike", GREY, "", "-")])
     return figure
 
 

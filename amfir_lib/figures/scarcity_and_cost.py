@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from amfir_lib.figures.levels import chance_level
 from amfir_lib.figures.style import (
     GREY,
     TWO_COLUMNS,
@@ -22,16 +23,18 @@ from amfir_lib.figures.style import (
 )
 
 DODGE = 0.012  # of the x axis, between two methods at one amount
-ALIKE = 0.05  # costs that differ by less than this share count as equal
+EQUAL, NEAR = 0.01, 4.0  # costs and accuracies (points) no further apart lie on each other; costs as a share
+NESTED = (3.5, 1.2)  # points that a marker and its bar grow by with every one that lies on it
 
 
 @styled
-def scarcity_curves(frame: pd.DataFrame, *, full: Mapping[tuple[str, str], int]) -> Figure:
+def scarcity_curves(frame: pd.DataFrame, *, full: Mapping[tuple[str, str], int], chance: float) -> Figure:
     """Accuracy of every method against the amount of base data: a row a data set, a column what is reduced.
 
     Args:
         frame: columns ``dataset, swept, n_left, key, accuracy, half_width``; the rows without ``swept`` are all data.
         full: (data set, swept) -> how much all is.
+        chance: accuracy of guessing.
     Returns:
         The figure, 7 in wide.
     """
@@ -61,16 +64,21 @@ def scarcity_curves(frame: pd.DataFrame, *, full: Mapping[tuple[str, str], int])
             axes.set_xlabel(f"{name} in training")
             axes.set_title(dataset)
         row[0].set_ylabel("accuracy (%)")
+        for axes in row:
+            chance_level(axes, 100 * chance)
     legend_below(figure, look.values())
     return figure
 
 
 @styled
-def cost_and_accuracy(frame: pd.DataFrame) -> Figure:
+def cost_and_accuracy(frame: pd.DataFrame, *, chance: float) -> Figure:
     """Accuracy against what a query costs, with the line of methods that none beats at no higher cost.
+
+    Of methods of equal cost and about equal accuracy each is drawn larger than the next, so that all are seen.
 
     Args:
         frame: columns ``dataset, key, accuracy, half_width, multiply_adds, query_ms``.
+        chance: accuracy of guessing.
     Returns:
         The figure, 7 in wide: a row a data set, multiply-adds of the method at the left, all milliseconds at the right.
     """
@@ -91,15 +99,18 @@ def cost_and_accuracy(frame: pd.DataFrame) -> Figure:
             strict=True,
         ):
             x = scale * part[cost]
-            steps = np.round(np.log(part[cost].to_numpy()) / ALIKE)
-            front = undominated(steps, part["accuracy"].to_numpy())
-            order = front[np.argsort(part[cost].to_numpy()[front], kind="stable")]
-            axes.step(x.iloc[order], part["accuracy"].iloc[order], where="post", color=GREY, linewidth=0.8, zorder=1)
-            for one, place in zip(part.itertuples(), _beside(x.to_numpy()), strict=True):
-                style = look[one.key]
+            front = undominated(x.to_numpy(), part["accuracy"].to_numpy())
+            order = front[np.argsort(x.to_numpy()[front], kind="stable")]
+            axes.step(x.iloc[order], part["accuracy"].iloc[order], where="post", color=GREY, linewidth=0.8, zorder=3)
+            for one, place, level in zip(part.itertuples(), x, lying_on(x, part["accuracy"]), strict=True):
+                colour = look[one.key].colour
                 axes.errorbar(
-                    place, one.accuracy, 0 if np.isnan(one.half_width) else one.half_width, color=style.colour,
-                    marker=style.marker, elinewidth=0.7, markersize=4,
+                    place, one.accuracy, np.nan_to_num(one.half_width), fmt="none", ecolor=colour,
+                    elinewidth=0.7 + NESTED[1] * level, zorder=2,
+                )  # fmt: skip
+                axes.plot(
+                    place, one.accuracy, look[one.key].marker, color=colour, zorder=4,
+                    markersize=4 + NESTED[0] * level,
                 )  # fmt: skip
             axes.set_xscale("log")
             axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -108,6 +119,8 @@ def cost_and_accuracy(frame: pd.DataFrame) -> Figure:
             axes.set_xlabel(label)
             axes.set_title(dataset)
         row[0].set_ylabel("accuracy (%)")
+        for axes in row:
+            chance_level(axes, 100 * chance)
     handles = [*look.values(), Look("best at its cost", GREY, "", "-")]
     legend_below(figure, handles)
     return figure
@@ -120,10 +133,10 @@ def undominated(cost: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
     return np.flatnonzero(~(better & strictly).any(1))
 
 
-def _beside(x: np.ndarray) -> np.ndarray:
-    """The same places, equal ones (within a per cent) moved apart by 4 %."""
-    moved = x.astype(float).copy()
-    for i in range(len(x)):
-        ties = np.flatnonzero(np.abs(x - x[i]) <= 0.01 * x[i])
-        moved[i] = x[i] * 1.04 ** (float(np.searchsorted(ties, i)) - (len(ties) - 1) / 2)
-    return moved
+def lying_on(cost: pd.Series, accuracy: pd.Series) -> list[int]:
+    """How many later points lie on each one."""
+    x, y = cost.to_numpy(), accuracy.to_numpy()
+    return [
+        int(((np.abs(x[i + 1 :] - x[i]) <= EQUAL * x[i]) & (np.abs(y[i + 1 :] - y[i]) <= NEAR)).sum())
+        for i in range(len(x))
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from amfir_lib.figures.style import looks
+
+ROUNDS = 50  # of pushing points apart
 
 
 @dataclass(frozen=True)
@@ -74,3 +77,17 @@ def part_name(part: Callable) -> str:
     found = re.search(r"Eq\. [\d, to]*\d", (part.__doc__ or "").partition("Args:")[0])
     equation = f" ({found[0]})" if found else ""
     return f"{part.__module__.rpartition('.')[2]}.{part.__name__}{equation}"
+
+
+def moved_apart(points: np.ndarray, *, least: float) -> np.ndarray:
+    """(n, 2) the same points, those closer than ``least`` pushed apart, each as far as the other, along their line."""
+    points = np.array(points, dtype=float)
+    for _ in range(ROUNDS):
+        for i, j in itertools.combinations(range(len(points)), 2):
+            gap = points[j] - points[i]
+            apart = np.hypot(*gap)
+            if apart < least:
+                along = gap / apart if apart else np.array([1.0, 0.0])
+                push = (least - apart) / 2 * along
+                points[i], points[j] = points[i] - push, points[j] + push
+    return points

@@ -15,7 +15,6 @@ import matplotlib.style
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
 
 from amfir_lib.errors import BadParameter, ShapeError
 from amfir_lib.exports import png_of
@@ -25,6 +24,7 @@ ONE_COLUMN, TWO_COLUMNS = 3.4, 7.0  # inches
 SCREEN_DPI = 130
 GREY = "#8C8C8C"  # chance, references, and everything that is no result of ours
 PAPER = "paper (as printed)"
+HOLLOW = "hollow: no difference shown"
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ LOOKS: dict[str, Look] = {
     "total": Look("total", "#000000", "D"),
     "amfir": Look("AMFIR", "#009E73", "D"),
     "amfar": Look("AMFAR", "#E69F00", "^"),
-    "nearest_mean": Look("nearest mean", "#777777", "."),
+    "nearest_mean": Look("nearest mean", "#777777", "d"),
     "protonet": Look("ProtoNet", "#D55E00", "o"),
     "protonet_f": Look("ProtoNet-F", "#0072B2", "s"),
     "protonet_lf": Look("ProtoNet-LF", "#CC79A7", "v"),
@@ -84,12 +84,12 @@ LOOKS: dict[str, Look] = {
     "strm_ec": Look("STRM-EC", "#44AA99", "P"),
     "hyrsm": Look("HyRSM", "#661100", "*"),
 }
-# For names that have no look of their own, in the order in which they come.
+# For names that have no look of their own, in the order in which they come; their colours are nobody else's.
 SPARE = [
     Look("", colour, marker, line)
     for colour, marker, line in (
-        ("#AA4499", "p", "-"), ("#56B4E9", "v", "--"), ("#E69F00", "^", "-."), ("#332288", "h", ":"),
-        ("#999933", "<", "-"), ("#661100", "X", "--"), ("#117733", ">", "-."), ("#88CCEE", "*", ":"),
+        ("#EE3377", "p", "-"), ("#004488", "v", "--"), ("#997700", "d", "-."), ("#117733", "h", ":"),
+        ("#EE99AA", "<", "-"), ("#663333", "X", "--"), ("#88CCEE", ">", "-."), ("#225555", "*", ":"),
     )
 ]  # fmt: skip
 
@@ -102,15 +102,13 @@ def looks(names: Iterable[str]) -> dict[str, Look]:
     """
     names = list(dict.fromkeys(str(name) for name in names))
     known = LOOKS | {look.label: look for look in LOOKS.values()}
-    taken = {known[name].colour for name in names if name in known}
-    spare = [look for look in SPARE if look.colour not in taken]
     unknown = [name for name in names if name not in known]
-    if len(unknown) > len(spare):
+    if len(unknown) > len(SPARE):
         raise BadParameter(
-            f"{len(unknown)} series have no look of their own ({', '.join(unknown)}), but {len(spare)} are free. "
+            f"{len(unknown)} series have no look of their own ({', '.join(unknown)}), but {len(SPARE)} are free. "
             "Draw fewer series in one figure, or add looks to amfir_lib/figures/style.py."
         )
-    given = iter(spare)
+    given = iter(SPARE)
     result = {}
     for name in names:
         look = known[name] if name in known else next(given)
@@ -161,28 +159,6 @@ def as_percent(values: pd.Series, *, name: str) -> pd.Series:
     return 100 * values
 
 
-def reference_line(
-    axes: Axes, level: float, label: str, *, dashed: bool = False, place: str = "left", below: bool = False
-) -> None:
-    """A thin grey horizontal line with its name: inside at the "left" or "right" end, or "outside" the right edge."""
-    axes.axhline(level, color=GREY, linewidth=0.8, linestyle=(0, (5, 3)) if dashed else "-", zorder=1)
-    vertical = "center" if place == "outside" else "top" if below else "bottom"
-    axes.annotate(
-        label, (0 if place == "left" else 1, level), xycoords=("axes fraction", "data"),
-        xytext=(-3 if place == "right" else 3, {"center": 0, "top": -2, "bottom": 2}[vertical]),
-        textcoords="offset points", ha="right" if place == "right" else "left", va=vertical, color="#6B6B6B",
-        fontsize=6.5, zorder=4, annotation_clip=False, path_effects=[withStroke(linewidth=1.5, foreground="white")],
-    )  # fmt: skip
-
-
-def make_room(axes: Axes, levels: Iterable[float], *, share: float = 0.06) -> None:
-    """Widen the y axis so that reference levels lie inside, and their names, which take a share of its height."""
-    low, high = axes.get_ylim()
-    low, high = min([low, *levels]), max([high, *levels])
-    pad = share * (high - low)
-    axes.set_ylim(low - pad, high + pad)
-
-
 def label_ends(axes: Axes, ends: dict[str, float], looks_of: dict[str, Look], *, gap: float = 8.0) -> None:
     """Name each line at its right end, moved apart where ends are close (``gap`` points), with a thin leader.
 
@@ -209,6 +185,13 @@ def label_ends(axes: Axes, ends: dict[str, float], looks_of: dict[str, Look], *,
             textcoords="offset points", color=look.colour, fontsize=7, va="center", annotation_clip=False,
             arrowprops={"arrowstyle": "-", "color": look.colour, "linewidth": 0.5, "shrinkA": 0.5, "shrinkB": 1},
         )  # fmt: skip
+
+
+def shown_to_differ(frame: pd.DataFrame) -> pd.Series:
+    """(rows) which differences are filled: by the ``verdict``, which is corrected, else by an interval without 0."""
+    if "verdict" in frame:
+        return frame["verdict"] != "undecided"
+    return frame["difference"].abs() > frame["half_width"]
 
 
 def legend_below(figure: Figure, styles: Iterable[Look]) -> None:

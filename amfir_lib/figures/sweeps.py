@@ -7,8 +7,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from amfir_lib.figures.levels import make_room
 from amfir_lib.figures.style import (
     GREY,
+    HOLLOW,
     PAPER,
     Look,
     as_percent,
@@ -16,7 +18,6 @@ from amfir_lib.figures.style import (
     grid_of_panels,
     label_ends,
     looks,
-    make_room,
     styled,
 )
 
@@ -111,6 +112,8 @@ def sweep_leads(frame: pd.DataFrame, *, swept: str) -> Figure:
         last = part[part[swept] == part[swept].max()].set_index("method")["difference"]
         names = {name: Look(f"over {look.label}", look.colour, look.marker) for name, look in looks_of.items()}
         label_ends(axes, dict(last), names)
+    handles = panels[0].plot([], [], "o", color=GREY, markerfacecolor="white")
+    figure.legend(handles, [HOLLOW], loc="outside lower center")
     return figure
 
 
@@ -173,8 +176,8 @@ def _draw_published(axes: Axes, own: pd.DataFrame, looks_of: dict[str, Look], sw
     for row in own.itertuples():
         x, y = getattr(row, swept), 100 * row.value
         if row.bound:
-            axes.plot([x - 0.22, x + 0.22], [y, y], color=GREY, linewidth=1, zorder=3)
-            axes.plot(x, y - 1.5, "v", color=GREY, markerfacecolor="white", markersize=4.5, zorder=3)
+            axes.plot([x - 0.4, x + 0.22], [y, y], color=GREY, linewidth=1, zorder=5)
+            axes.plot(x - 0.32, y - 1.5, "v", color=GREY, markerfacecolor="white", markersize=4.5, zorder=5)
             drawn.add(("v", ": all other methods below"))
         else:
             axes.plot(x, y, amfir.marker, color=amfir.colour, markerfacecolor="white", markersize=6, zorder=4)
@@ -185,6 +188,6 @@ def _draw_published(axes: Axes, own: pd.DataFrame, looks_of: dict[str, Look], sw
 def _axes(axes: Axes, title: str, ticks: object, swept: str, label: str) -> None:
     axes.set_title(title)
     axes.set_xticks(list(ticks))
-    axes.set_xlim(min(ticks) - 0.35, max(ticks) + 0.35)
+    axes.set_xlim(min(ticks) - 0.48, max(ticks) + 0.35)
     axes.set_xlabel(X_LABELS[swept])
     axes.set_ylabel(label)

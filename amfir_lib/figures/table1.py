@@ -12,62 +12,61 @@ from amfir_lib.figures.style import (
     GREY,
     ONE_COLUMN,
     PAPER,
-    SPARE,
     TWO_COLUMNS,
-    Look,
     PrintFigure,
     as_percent,
     check_columns,
+    looks,
     styled,
 )
 from amfir_lib.figures.ticks import set_ticks_to_last
 
-SHOT_MARKERS = ("o", "s", "^", "D", "v", "P")
-ROW = 0.175  # inches
-APART = 0.36  # of a row, between the markers of two numbers of shots
-GROUP_COLOURS = ("#D55E00", "#0072B2", "#000000", "#777777")  # appearance, motion, both, further rows
-HIGHLIGHT = "#009E73"
+SIZES = (3.0, 4.4)  # of a marker, points: the fewest and the most shots
+ROW = 0.19  # inches
+APART = 0.4  # of a row, between the markers of two numbers of shots
 
 
 @styled
-def accuracy_dots(frame: pd.DataFrame, *, chance: float | None = 0.2, highlight: str = "AMFIR") -> Figure:
+def accuracy_dots(frame: pd.DataFrame, *, chance: float | None = 0.2) -> Figure:
     """A row for each method, grouped by what it reads; a panel for each data set, a marker for each number of shots.
 
+    Within a row, fewer shots stand above more and are smaller.
+
     Args:
-        frame: columns ``dataset, n_shot, label, heading, accuracy, half_width`` in the order of the rows, shares in
-            [0, 1] (half_width NaN where there is no interval); an optional column ``paper`` holds published
-            accuracies, drawn hollow.
+        frame: columns ``dataset, n_shot, method, label, heading, accuracy, half_width`` in the order of the rows;
+            ``method`` is the registry name, which has the look; shares in [0, 1] (half_width NaN where there is no
+            interval); an optional column ``paper`` holds published accuracies, drawn hollow.
         chance: share of the thin grey line; None for none.
-        highlight: the label drawn in a colour of its own.
     Returns:
         The figure, 7 in wide (3.4 in for one data set).
     Raises:
         ShapeError: no rows, or a column is missing. BadParameter: shares beyond 1.
     """
-    check_columns(frame, ("dataset", "n_shot", "label", "heading", "accuracy", "half_width"), figure="accuracy_dots")
+    columns = ("dataset", "n_shot", "method", "label", "heading", "accuracy", "half_width")
+    check_columns(frame, columns, figure="accuracy_dots")
     if "paper" not in frame:
         frame = frame.assign(paper=np.nan)
     frame = frame.assign(**{c: as_percent(frame[c].astype(float), name=c) for c in ("accuracy", "half_width", "paper")})
     datasets, shots = list(dict.fromkeys(frame["dataset"])), sorted(frame["n_shot"].unique())
-    rows = frame.drop_duplicates("label")[["label", "heading"]]
-    places, headings, colours = _places(rows)
+    looks_of = looks(frame["method"])
+    sizes = dict(zip(shots, np.linspace(*SIZES, len(shots)), strict=True))
+    places, headings = _places(frame.drop_duplicates("label")[["label", "heading"]])
     height = max(places.values()) + 0.8
     width = ONE_COLUMN if len(datasets) == 1 else TWO_COLUMNS
     figure = PrintFigure(figsize=(width, 0.75 + ROW * height), layout="constrained")
     panels = figure.subplots(1, len(datasets), squeeze=False, sharey=True, sharex=True)[0]
     for dataset, axes in zip(datasets, panels, strict=True):
         own = frame[frame["dataset"] == dataset]
-        for number, (marker, shot) in enumerate(zip(SHOT_MARKERS, shots, strict=False)):
-            shift = APART * (number - (len(shots) - 1) / 2)
-            for row in own[own["n_shot"] == shot].itertuples():
-                colour = HIGHLIGHT if row.label.startswith(highlight) else colours[row.heading]
-                y = places[row.label] + shift
-                half = np.nan_to_num(row.half_width)
-                axes.plot([row.accuracy - half, row.accuracy + half], [y, y], color=colour, linewidth=0.9, zorder=3)
-                whole = {"markersize": 3.2, "clip_on": False}  # a marker at 100 % is not cut in half
-                axes.plot(row.accuracy, y, marker, color=colour, zorder=3, **whole)
-                if np.isfinite(row.paper):
-                    axes.plot(row.paper, y, marker, color=GREY, markerfacecolor="white", zorder=2, **whole)
+        for row in own.itertuples():
+            look = looks_of[row.method]
+            y = places[row.label] + APART * (shots.index(row.n_shot) - (len(shots) - 1) / 2)
+            half = np.nan_to_num(row.half_width)
+            axes.plot([row.accuracy - half, row.accuracy + half], [y, y], color=look.colour, linewidth=0.9, zorder=3)
+            whole = {"markersize": sizes[row.n_shot], "clip_on": False}  # a marker at 100 % is not cut in half
+            axes.plot(row.accuracy, y, look.marker, color=look.colour, zorder=3, **whole)
+            if np.isfinite(row.paper):
+                hollow = {"color": GREY, "markerfacecolor": "white", "markeredgewidth": 0.6}
+                axes.plot(row.paper, y, look.marker, zorder=2, **hollow, **whole)
         axes.set_title(dataset)
         axes.grid(visible=True, axis="x")
         axes.grid(visible=False, axis="y")
@@ -83,8 +82,7 @@ def accuracy_dots(frame: pd.DataFrame, *, chance: float | None = 0.2, highlight:
     panels[0].xaxis.set_major_locator(MultipleLocator(25))
     figure.supxlabel("accuracy (%)", fontsize=8)
     handles = [
-        panels[0].plot([], [], marker, color="black", linestyle="", markersize=3.2, label=f"{shot}-shot")[0]
-        for marker, shot in zip(SHOT_MARKERS, shots, strict=False)
+        panels[0].plot([], [], "o", color="black", markersize=sizes[shot], label=f"{shot}-shot")[0] for shot in shots
     ]
     if frame["paper"].notna().any():
         name = f"{PAPER}, real data"
@@ -95,20 +93,14 @@ def accuracy_dots(frame: pd.DataFrame, *, chance: float | None = 0.2, highlight:
     return figure
 
 
-def _places(rows: pd.DataFrame) -> tuple[dict[str, float], dict[str, float], dict[str, str]]:
-    """y of each method and of each heading, and the colour of each heading."""
+def _places(rows: pd.DataFrame) -> tuple[dict[str, float], dict[str, float]]:
+    """y of each method and of each heading."""
     places, headings, y = {}, {}, -1.0
     for row in rows.itertuples():
         if row.heading not in headings:
             headings[row.heading] = y = y + 1.0 + 0.4 * bool(places)
         places[row.label] = y = y + 1.0
-    colours = dict(zip(headings, _colours(headings), strict=True))
-    return places, headings, colours
-
-
-def _colours(headings: dict[str, float]) -> list[str]:
-    known = {"Flow": GROUP_COLOURS[1], "Multimodal": GROUP_COLOURS[2], "not in the paper's table": GROUP_COLOURS[3]}
-    return [known.get(name, GROUP_COLOURS[0]) for name in headings]
+    return places, headings
 
 
 def _name_rows(axes: Axes, places: dict[str, float], headings: dict[str, float]) -> None:
@@ -138,7 +130,7 @@ def learning_grid(frame: pd.DataFrame, selected: pd.DataFrame, *, chance: float 
     check_columns(frame, ("dataset", "step", "seed", "series", "value"), figure="learning_grid")
     frame = frame.assign(value=as_percent(frame["value"], name="value"))
     names, datasets = list(dict.fromkeys(frame["series"])), list(dict.fromkeys(frame["dataset"]))
-    looks = {name: Look(name, *_line(number)) for number, name in enumerate(datasets)}
+    looks_of = looks(datasets)
     columns = 5 if len(names) % 5 == 0 else min(4, len(names))
     n_rows = -(-len(names) // columns)
     figure = PrintFigure(figsize=(TWO_COLUMNS, 0.6 + 1.25 * n_rows), layout="constrained")
@@ -146,7 +138,7 @@ def learning_grid(frame: pd.DataFrame, selected: pd.DataFrame, *, chance: float 
     for spare in panels[len(names) :]:
         spare.set_axis_off()
     for number, (name, axes) in enumerate(zip(names, panels, strict=False)):
-        for dataset, look in looks.items():
+        for dataset, look in looks_of.items():
             own = frame[(frame["series"] == name) & (frame["dataset"] == dataset)].groupby("step")["value"]
             line = own.agg(["mean", "min", "max"])
             axes.plot(line.index, line["mean"], color=look.colour, linestyle=look.line, linewidth=1, label=dataset)
@@ -165,9 +157,3 @@ def learning_grid(frame: pd.DataFrame, selected: pd.DataFrame, *, chance: float 
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
     return figure
-
-
-def _line(number: int) -> tuple[str, str, str]:
-    """Colour, marker and line style of a data set: colours that no method of these panels has to share."""
-    look = (Look("", "#000000", "o"), *SPARE[1:4])[number % 4]
-    return look.colour, look.marker, look.line

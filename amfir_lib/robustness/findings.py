@@ -8,6 +8,7 @@ import pandas as pd
 
 from amfir_lib.robustness.confusion import Confusion
 from amfir_lib.robustness.tables import OWN
+from amfir_lib.robustness.weighing import counted_moves
 from amfir_lib.tables import percent
 
 LATE = "protonet_lf"
@@ -64,15 +65,14 @@ def weight_sentences(frame: pd.DataFrame, *, severity: float) -> str:
     own = own[own["spared_verdict"] != ""]
     if own.empty:
         return "No disturbance is shown to spare one modality, so nothing can be said about where the weight should go."
-    gained, lost = (own[sign * own["weight_gain"] > own["weight_gain_half_width"]] for sign in (1, -1))
     weight, group = (percent(own[name].mean(), signed=True) for name in ("weight_gain", "group_gain"))
     most = own.loc[own["weight_gain"].abs().idxmax()]
     largest = percent(most["weight_gain"], most["weight_gain_half_width"], signed=True)
     return (
-        f"In {len(own)} cases a disturbance at severity {severity:g} is shown to spare one modality. The weight moves "
-        f"to that one in {len(gained)} and away from it in {len(lost)}; on average it gains {weight} points of weight, "
-        f"while that modality's share of AMFIR's own groups changes by {group} points. The largest change is {largest} "
-        f"points ({most['kind']} on {most['dataset']}, {most['spared_verdict'].replace('rgb', 'RGB')} spared)."
+        f"Where a disturbance at severity {severity:g} is shown to spare one modality, {counted_moves(own)}; on "
+        f"average it gains {weight} points of weight, while that modality's share of AMFIR's "
+        f"own groups changes by {group} points. The largest change is {largest} points ({most['kind']} on "
+        f"{most['dataset']}, {most['spared_verdict'].replace('rgb', 'RGB')} spared)."
     )
 
 

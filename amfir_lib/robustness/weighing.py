@@ -66,6 +66,20 @@ def moved(one: Outcomes, method: str, condition: Hashable, quantity: str, side: 
     return side * (one.of(method, condition, quantity) - one.of(method, CLEAN, quantity))
 
 
+def counted_moves(changes: pd.DataFrame) -> str:
+    """How often the weight of the less disturbed modality grows and shrinks, by sign and beyond the interval.
+
+    Args:
+        changes: columns ``weight_gain, weight_gain_half_width``, a row a data set and kind that spares one modality.
+    """
+    texts = []
+    for word, sign in (("grows", 1), ("shrinks", -1)):
+        gain = sign * changes["weight_gain"]
+        beyond = (gain > changes["weight_gain_half_width"]).sum()
+        texts.append(f"{word} in {(gain > 0).sum()} of {len(changes)} cases (beyond its interval in {beyond})")
+    return f"the weight of the less disturbed modality {' and '.join(texts)}"
+
+
 def _loss(one: Outcomes, method: str, condition: Hashable) -> np.ndarray:
     return one.of(method, CLEAN, FUSED) - one.of(method, condition, FUSED)
 

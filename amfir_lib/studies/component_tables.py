@@ -17,6 +17,19 @@ from amfir_lib.tables.grouping import Namer
 
 CHECK, CROSS = "✓", "×"
 PAPERS_COLUMNS = "Columns named paper: as printed, real data."
+READ_AS = {
+    "a": "(a): the other group is empty",
+    "b": "(b): all queries are in the one group",
+    "c": "(c): all queries are in the one group and its modality alone decides",
+}
+FILLED = (
+    "paired 95 % class-jackknife interval; filled: a difference is shown after Holm's correction (within a basis, data "
+    "set and number of shots)"
+)
+STRATEGIES = (
+    "T-X: modality X teaches the other one on all queries; bidirectional: AMFIR, each teaches the queries that it "
+    "dominates"
+)
 
 
 def on_bases(
@@ -57,6 +70,15 @@ def differences(
     return on_bases(paired_table, results, copies, reference, series=series)
 
 
+def words_of_table2(configurations: Sequence[Configuration]) -> str:
+    """What the names of rows and columns of Table 2 mean."""
+    readings = dict.fromkeys(one.reading for one in configurations if one.reading in READ_AS)
+    return (
+        "RD, FD: the groups that the appearance and the motion dominate; AMD: distillation; AMI: adaptive fusion "
+        f"weights; {', '.join(READ_AS[reading] for reading in readings)}"
+    )
+
+
 def shown_table2(frame: pd.DataFrame, configurations: Sequence[Configuration], *, caption: str) -> Table:
     """Table 2 with check marks: ours, and the paper's number beside it where it has one.
 
@@ -79,6 +101,7 @@ def shown_table2(frame: pd.DataFrame, configurations: Sequence[Configuration], *
         columns[head] = [percent(a, h) for a, h in zip(own["accuracy"], own["half_width"], strict=True)]
         if own["paper"].notna().any():
             columns[f"{head}, paper"] = [percent(value) for value in own["paper"]]
+    caption = f"{caption} {words_of_table2(configurations)}."
     told = f" {PAPERS_COLUMNS}" if any(head.endswith(", paper") for head in columns) else ""
     return Table(frame, pd.DataFrame(columns), caption + told)
 
