@@ -61,7 +61,7 @@ def render(output_dir: Path, notebooks_dir: Path, *, command: str) -> str:
     ]
     claims = _claims(output_dir, records, command)
     if claims:
-        parts += ["## Claims", _markdown(claims)]
+        parts += ["## Claims", "A cell is one data set at one number of ways and shots.", _markdown(claims)]
     parts += _words(notebooks, records)
     rows = available(ablations(), notebooks)
     if rows:

@@ -78,10 +78,11 @@ def value_of_table(frame: pd.DataFrame, name: str) -> str:
     Returns:
         Such as ``synth-ssv2, 1-shot, AMFIR: accuracy 59.1 ± 5.5 % (48 rows)``.
     """
-    size = f"({len(frame)} row{'s' if len(frame) != 1 else ''})"
+    size = f"{len(frame)} row{'s' if len(frame) != 1 else ''}"
     main = _main_column(frame, name)
     if main is None:
-        return f"{_number_in_words(frame)} {size}".lstrip()
+        found = _number_in_words(frame)
+        return f"{found} ({size})" if found else size
     if pd.api.types.is_bool_dtype(frame[main]):
         return f"{main} in {int(frame[main].sum())} of {len(frame)} rows"
     rows = frame[frame[main].notna()]
@@ -90,7 +91,7 @@ def value_of_table(frame: pd.DataFrame, name: str) -> str:
     for step in (column for column in STEPS if column in frame):
         rows = rows[rows[step] == rows[step].max()]
     row = rows.iloc[0]
-    return f"{_where(frame, row)}: {main.replace('_', ' ')} {_in_words(row, main, name)} {size}"
+    return f"{_where(frame, row)}: {main.replace('_', ' ')} {_in_words(row, main, name)} ({size})"
 
 
 def _main_column(frame: pd.DataFrame, table: str) -> str | None:
@@ -126,7 +127,8 @@ def _where(frame: pd.DataFrame, row: pd.Series) -> str:
 
 def _in_words(row: pd.Series, main: str, table: str) -> str:
     """The number with its interval and its unit."""
-    half = row.get("half_width" if main in MAIN_COLUMNS else f"{main.removesuffix('cost')}half_width")
+    widths = (f"{main}_half_width", f"{main.removesuffix('cost')}half_width", "half_width" if main in MAIN_COLUMNS else "")
+    half = next((row[column] for column in widths if column in row), None)
     rule = rule_for(table, main, whole=False).name
     if rule in (POINTS, SHARE):
         return f"{percent(row[main], half, signed=rule == POINTS)} {'points' if rule == POINTS else '%'}"
