@@ -58,7 +58,9 @@ def write_drawn(frame: pd.DataFrame, stem: Path) -> Path:
     """
     path = stem.with_name(f"{stem.name}.csv")
     with atomic_write(path) as temporary:
-        temporary.write_text(flat(frame).to_csv(index=False, float_format="%.6g", lineterminator="\n"), encoding="utf-8")
+        temporary.write_text(
+            flat(frame).to_csv(index=False, float_format="%.6g", lineterminator="\n"), encoding="utf-8"
+        )
     return path
 
 

@@ -42,8 +42,11 @@ def make_study(results: Path, *, study: str = "study", variant: str = "", kd_lam
     accuracy = Table(pd.DataFrame({"method": ["AMFIR", "a|b"], "accuracy": [0.5, 0.25]}), caption="± covers classes.")
     run.finish(
         figures={"curve": figure, "loose": loose},
-        tables={"accuracy": accuracy, "table1_more": Table(pd.DataFrame({"method": ["OTAM"]})),
-                "table1": Table(pd.DataFrame({"method": ["TRX"]}), caption="The first table; `table1_more` goes on.")},
+        tables={
+            "accuracy": accuracy,
+            "table1_more": Table(pd.DataFrame({"method": ["OTAM"]})),
+            "table1": Table(pd.DataFrame({"method": ["TRX"]}), caption="The first table; `table1_more` goes on."),
+        },
         numbers={"claims": CLAIMS, "summary": "AMFIR is **not shown** to differ."},
         drawn={"curve": pd.DataFrame({"step": [0, 1], "accuracy": [0.0, 1.0]})},
     )

@@ -74,11 +74,11 @@ def test_what_a_figure_draws_of_curves_is_their_mean_and_their_band():
     ("columns", "value"),
     [
         ({"a": ["x", "z"], "b": ["y", "w"]}, "2 rows"),
-        ({"id": ["A1", "A2"], "effect": ["none", "noise −0.3 ± 0.4 points; more"]}, "A2: noise −0.3 ± 0.4 points (2 rows)"),
+        ({"id": ["A1", "A2"], "effect": ["none", "−0.3 ± 0.4 points; more"]}, "A2: −0.3 ± 0.4 points (2 rows)"),
         ({"target": ["t", "u"], "measured": ["48 %", "9 %"], "met": [True, False]}, "met in 1 of 2 rows"),
         ({"split": ["train", "val"], "classes": [64, 16]}, "train: classes 64 (2 rows)"),
-        ({"kind": ["x"], "own_cost": [0.41], "own_half_width": [0.08]}, "first row: own cost +41.0 ± 8.0 points (1 row)"),
-        ({"method": ["x", "AMFIR"], "step_ms": [1.0, 2.0], "parameters": [9, 12802]}, "AMFIR: parameters 12,802 (2 rows)"),
+        ({"a": ["x"], "own_cost": [0.41], "own_half_width": [0.08]}, "first row: own cost +41.0 ± 8.0 points (1 row)"),
+        ({"m": ["x", "AMFIR"], "step_ms": [1.0, 2.0], "parameters": [9, 12802]}, "AMFIR: parameters 12,802 (2 rows)"),
     ],
 )  # fmt: skip
 def test_a_table_is_described_by_one_number(columns, value):

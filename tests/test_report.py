@@ -97,7 +97,8 @@ def test_title_prose_exports_and_sentences_stand_in_the_order_of_the_notebook(wr
         "what we find", "The paper's tables", "The first table;", "A small title</h2>", "<strong>Claim</strong>",
         "<strong>not shown</strong> to differ", "<h3>First heading</h3>", "Why we look at it.",
         "<figcaption>Accuracy in %; synthetic clips.",
-        "<em>generated</em> sentence", "executed notebook</a>.", "Second heading", "± covers classes.", "Limits", "One seed.", "figures-loose",
+        "<em>generated</em> sentence", "executed notebook</a>.", "Second heading", "± covers classes.",
+        "Limits", "One seed.", "figures-loose",
         "What was run",
     ]  # fmt: skip
     text = text[text.index("<main") :]
@@ -124,7 +125,8 @@ def test_a_claim_has_one_row_in_which_each_basis_has_its_own_verdict(written):
     start = text.index('class="is-undecided"')
     row = " ".join(re.sub(r"<[^>]+>", " ", text[start : text.index("</tr>", start)]).split())
     order = [
-        "≈ undecided", "AMFIR beats", "(Sec. 4.2; as printed: +2.1)", "5-way", "all queries ≈ undecided +0.7 ± 1.4 points",
+        "≈ undecided", "AMFIR beats", "(Sec. 4.2; as printed: +2.1)", "5-way",
+        "all queries ≈ undecided +0.7 ± 1.4 points",
         "undegraded queries ✗ does not hold −2.2 ± 1.0 points", "degradation-free copies ✓ holds +3.3 ± 1.1 points",
         "(copies)", "90_small",
     ]  # fmt: skip

@@ -69,7 +69,9 @@ def query_page(session: Session, *, episode: int, query: int) -> str:
     }
     reels = {"frames of the query": footage.frames, "flow of the query": played[key]}
     shown = "".join(_figure(clips.playing(frames, fps=footage.fps), text) for text, frames in played.items())
-    shown += _figure(clips.wheel(limit), f"no motion is white, the rim {limit:g} px per frame; longer is darker", "wheel")
+    shown += _figure(
+        clips.wheel(limit), f"no motion is white, the rim {limit:g} px per frame; longer is darker", "wheel"
+    )
     shown += "".join(f"<br>{_image(clips.film(frames), text + ' in order of time')}" for text, frames in reels.items())
     supports = [_supports(session, rows, limit) for rows in session.episodes.support[episode]]
     shots = f"{session.episodes.n_shot} support{'s' if session.episodes.n_shot > 1 else ''} of each class"

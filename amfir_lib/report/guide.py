@@ -52,9 +52,9 @@ def render(output_dir: Path, notebooks_dir: Path, *, command: str) -> str:
     parts = [
         f"# Guide to {output_dir.name}",
         f"Written by the runner from the records and tables of this folder. Times were measured{where}. A time is that "
-        "of a notebook after those before it, from whose cache it takes clips, features and trained runs; *alone* "
-        "stands what it takes from an empty cache, estimated as the sum of its own time, of what prepares the data, and "
-        "of the training of the runs that it shares with earlier notebooks. "
+        "of a notebook after those before it, from whose cache it takes clips, features and trained runs. *Alone* is "
+        "what it takes from an empty cache: about its own time, the preparation of the data, and the training of the "
+        "runs that it shares with earlier notebooks, as their records say. "
         "`./run_all.sh check` regenerates all tables and compares every cell.",
         "## Figures and tables",
         _markdown(_exports(output_dir, notebooks, records, command)),

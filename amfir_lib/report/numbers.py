@@ -127,7 +127,11 @@ def _where(frame: pd.DataFrame, row: pd.Series) -> str:
 
 def _in_words(row: pd.Series, main: str, table: str) -> str:
     """The number with its interval and its unit."""
-    widths = (f"{main}_half_width", f"{main.removesuffix('cost')}half_width", "half_width" if main in MAIN_COLUMNS else "")
+    widths = (
+        f"{main}_half_width",
+        f"{main.removesuffix('cost')}half_width",
+        "half_width" if main in MAIN_COLUMNS else "",
+    )
     half = next((row[column] for column in widths if column in row), None)
     rule = rule_for(table, main, whole=False).name
     if rule in (POINTS, SHARE):
