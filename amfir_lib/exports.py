@@ -50,6 +50,20 @@ def write_figure(figure: Figure, stem: Path) -> list[Path]:
     return [png, pdf]
 
 
+def write_drawn(frame: pd.DataFrame, stem: Path) -> Path:
+    """Write ``stem.csv``, the numbers that a figure draws, with six significant digits.
+
+    Returns:
+        The path.
+    """
+    path = stem.with_name(f"{stem.name}.csv")
+    with atomic_write(path) as temporary:
+        temporary.write_text(
+            flat(frame).to_csv(index=False, float_format="%.6g", lineterminator="\n"), encoding="utf-8"
+        )
+    return path
+
+
 def holds_pictures(figure: Figure) -> bool:
     """Whether a panel shows frames of clips, flow colours or a map."""
     return any(axes.images for axes in figure.axes)

@@ -34,6 +34,7 @@ COMPARED = {
     "amfir": "AMFIR",
 }
 VERDICTS = {HOLDS: (HOLDS, ONLY_DEGRADED), UNDECIDED: (UNDECIDED,), FAILS: (FAILS,)}  # column -> what stands in it
+WHAT_IF = "what_if"  # the benchmark that measures an answer, not a ratio
 STAR = "\\*"  # of a claim whose verdict depends on the degradations
 OURS, FURTHER = "‡", "†"  # marks of methods in Table 1
 
@@ -118,16 +119,21 @@ def _headline(results: Path) -> str | None:
 def _speed(results: Path) -> str | None:
     """How many times as fast as its plain loop each kind of work is, by the medians of the committed measurement."""
     ratios: dict[str, list[float]] = {}
+    changes: list[float] = []
     machines = set()
     for path in sorted((results / STUDY / "benchmarks").glob("*.json")):
         record = read_json(path)
         machines.add("{device_name}, {threads} threads".format(**record["machine"]))
-        for one in record["comparisons"]:
-            ratios.setdefault(one["name"].split(" of ")[0], []).append(median(one["slow"]) / median(one["fast"]))
+        for one in record.get("comparisons", ()):
+            if record.get("benchmark") == WHAT_IF:
+                changes.append(1000 * median(one["fast"]))
+            else:
+                ratios.setdefault(one["name"].split(" of ")[0], []).append(median(one["slow"]) / median(one["fast"]))
     if not ratios:
         return None
     spans = [f"{kind} {min(own):.1f} to {max(own):.1f}" for kind, own in ratios.items()]
-    return f"Times as fast as the loop: {', '.join(spans)} (medians of five, on {'; '.join(sorted(machines))})."
+    panel = f" A change in the what-if panel takes at most {max(changes):.0f} ms." if changes else ""
+    return f"Times as fast as the loop: {', '.join(spans)} (medians of five, on {'; '.join(sorted(machines))}).{panel}"
 
 
 def _claims(results: Path) -> str | None:

@@ -24,7 +24,8 @@ from matplotlib.figure import Figure
 
 from amfir_lib import __version__, paths
 from amfir_lib.config import COMMON_PARAMETERS, Config, n_cores, resolve_device
-from amfir_lib.exports import Table, write_figure, write_table
+from amfir_lib.errors import unknown_name
+from amfir_lib.exports import Table, write_drawn, write_figure, write_table
 from amfir_lib.running.notebooks import read_notebook
 from amfir_lib.storage import digest_of_file, write_json
 
@@ -55,6 +56,7 @@ class NotebookRun:
         tables: Mapping[str, Table | pd.DataFrame] | None = None,
         numbers: Mapping[str, Any] | None = None,
         notes: str = "",
+        drawn: Mapping[str, pd.DataFrame] | None = None,
     ) -> None:
         """Write the exports and then the record; the last cell of the notebook, always.
 
@@ -64,11 +66,19 @@ class NotebookRun:
             numbers: what the text quotes; anything that JSON can hold, NumPy scalars and arrays included.
             notes: what must stand under every table and figure, see :func:`amfir_lib.tables.notes_of`; put after
                 each caption that does not have it.
+            drawn: name of a figure -> the numbers that it draws, where no table holds them; written to
+                figures/NAME.csv.
+        Raises:
+            UnknownName: ``drawn`` names no figure.
         """
+        for name in drawn or {}:
+            if name not in (figures or {}):
+                raise unknown_name("figure", name, figures or {})
         tables = {name: _with_caption(table, notes) for name, table in (tables or {}).items()}
         written: list[Path] = []
         for name, figure in (figures or {}).items():
             written += write_figure(figure, self.output_dir / "figures" / name)
+        written += [write_drawn(frame, self.output_dir / "figures" / name) for name, frame in (drawn or {}).items()]
         for name, table in tables.items():
             written += write_table(table, self.output_dir / "tables" / name)
         exports = {path.relative_to(self.output_dir).as_posix(): digest_of_file(path) for path in written}

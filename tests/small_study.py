@@ -42,8 +42,13 @@ def make_study(results: Path, *, study: str = "study", variant: str = "", kd_lam
     accuracy = Table(pd.DataFrame({"method": ["AMFIR", "a|b"], "accuracy": [0.5, 0.25]}), caption="± covers classes.")
     run.finish(
         figures={"curve": figure, "loose": loose},
-        tables={"accuracy": accuracy, "table1": Table(pd.DataFrame({"method": ["TRX"]}), caption="The first table.")},
+        tables={
+            "accuracy": accuracy,
+            "table1_more": Table(pd.DataFrame({"method": ["OTAM"]})),
+            "table1": Table(pd.DataFrame({"method": ["TRX"]}), caption="The first table; `table1_more` goes on."),
+        },
         numbers={"claims": CLAIMS, "summary": "AMFIR is **not shown** to differ."},
+        drawn={"curve": pd.DataFrame({"step": [0, 1], "accuracy": [0.0, 1.0]})},
     )
     source = 'run.finish(figures={"curve": fig, "loose": other}, tables={"accuracy": made["accuracy"], "table1": t})'
     said = [new_output("display_data", {"text/markdown": text}) for text in ("A *generated* sentence.", "*a caption*")]
@@ -52,8 +57,8 @@ def make_study(results: Path, *, study: str = "study", variant: str = "", kd_lam
         cells=[
             new_markdown_cell("# A small title\n\n**Claim**: a claim.\n\n*Makes:* nothing"),
             new_markdown_cell("## Not shown\n\nProse that leads to nothing."),
-            new_markdown_cell("## First heading\n\nWhy we look at it."),
-            new_code_cell("show_figure(fig, caption)", outputs=said),
+            new_markdown_cell("## 2 · First heading\n\nWhy we look at it."),
+            new_code_cell("show_figure(fig, caption)\nshow_page(clips)", outputs=said),
             new_markdown_cell("## Second heading"),
             new_code_cell('show_table(made["accuracy"])', outputs=[widget]),
             new_markdown_cell("## Limits\n\nOne seed."),

@@ -5,15 +5,20 @@ Without Chromium these tests are skipped and say so.
 
 from __future__ import annotations
 
+import nbformat
 import pytest
 from chromium import Complaints, chromium  # noqa: F401 (a fixture)
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 from small_study import make_study
+from test_explore import backbones, material, results, session  # noqa: F401 (fixtures)
 
-from amfir_lib import paths, report
+from amfir_lib import explore, paths, report
+from amfir_lib.report.executed import write_executed
 
 COMMITTED = paths.RESULTS / "study" / "index.html"
 PHONE = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True}
-# The worst contrast (WCAG 2) of all visible text with the first background behind it that is not transparent.
+# The worst contrast (WCAG 2) of all visible text, mixed by its opacity with the first background behind it that is not
+# transparent.
 WORST_CONTRAST = """() => {
   const channels = colour => colour.match(/[\\d.]+/g).map(Number);
   const linear = value => (value /= 255) <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
@@ -25,13 +30,16 @@ WORST_CONTRAST = """() => {
     }
     return [255, 255, 255];
   };
+  const opacity = element => element ? getComputedStyle(element).opacity * opacity(element.parentElement) : 1;
+  const seen = (text, ground, share) => text.slice(0, 3).map((value, i) => share * value + (1 - share) * ground[i]);
   let worst = [21, ''];
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const element = walker.currentNode.parentElement;
     const counts = walker.currentNode.textContent.trim() && !element.closest('style, .skip');
     if (!counts || !element.checkVisibility()) continue;
-    const [a, b] = [channels(getComputedStyle(element).color), behind(element)].map(light).sort((x, y) => y - x);
+    const ground = behind(element), text = seen(channels(getComputedStyle(element).color), ground, opacity(element));
+    const [a, b] = [text, ground].map(light).sort((x, y) => y - x);
     const ratio = (a + 0.05) / (b + 0.05);
     if (ratio < worst[0]) worst = [ratio, element.outerHTML.slice(0, 80)];
   }
@@ -45,6 +53,20 @@ pytestmark = pytest.mark.timeout(900)
 def study(tmp_path_factory):
     """The report of a small study."""
     return report.write(make_study(tmp_path_factory.mktemp("results")))
+
+
+@pytest.fixture(scope="module")
+def explored(session, backbones, tmp_path_factory):  # noqa: F811
+    """An executed tour with the explorer's page of a query and the answer to a changed clip."""
+    what_if = explore.WhatIf(session, backbones, episode=1, query=3)
+    changed = explore.what_if_page(what_if, explore.Knobs(darkness=0.6))
+    notebook = new_notebook(cells=[new_code_cell("show_page(page)", outputs=[
+        new_output("display_data", {"text/html": page})
+        for page in (explore.query_page(session, episode=1, query=3), changed)
+    ])])  # fmt: skip
+    path = tmp_path_factory.mktemp("tour") / "00_tour.ipynb"
+    nbformat.write(notebook, path)
+    return write_executed(path, title="Tour", study="toy")
 
 
 @pytest.fixture(params=["small", "committed"])
@@ -116,6 +138,19 @@ def test_text_can_be_read_by_day_and_by_night(chromium, index, scheme, tmp_path)
     ratio, where = page.evaluate(WORST_CONTRAST)
     assert ratio >= 4.5, where  # WCAG 2.2, AA
     page.screenshot(path=tmp_path / f"{scheme}.png")
+    page.context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_pages_of_the_explorer_can_be_read_by_day_and_by_night(chromium, explored, scheme, tmp_path):  # noqa: F811
+    page, complaints = open_page(chromium, explored, color_scheme=scheme)
+    assert page.locator(".amfir-page").count() == 2 and page.locator(".amfir-page img").count() > 10
+    ratio, where = page.evaluate(WORST_CONTRAST)
+    assert ratio >= 4.5, where
+    still = page.locator(".amfir-page img").first  # a picture of flow can be as white as the page
+    assert still.evaluate("picture => getComputedStyle(picture).borderStyle") == "solid"
+    assert complaints == []
+    page.screenshot(path=tmp_path / f"explorer-{scheme}.png", full_page=True)
     page.context.close()
 
 

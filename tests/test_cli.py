@@ -114,14 +114,17 @@ def test_list_says_what_a_notebook_makes_takes_and_needs_in_time(capsys, tmp_pat
     other = "profile: str = 'smoke'\nn_way: int = 5  # classes per episode\nmargin: float = 0.1  # to dominate"
     write_notebook(tmp_path, "03_free_energy")
     write_notebook(tmp_path, "04_other", parameters=other, needs=["03_free_energy"])
-    record = {"seconds": 190, "environment": {"cores": 2, "device": "cpu"}, "peak_memory_bytes": 1.2e9}
+    record = {"seconds": 5, "peak_memory_bytes": 1e8, "environment": {"cores": 2, "device": "cpu"}}
+    record |= {"costliest": {"seconds": 190, "peak_memory_bytes": 1.2e9}}  # the first execution, not the last
+    record |= {"exports": {"figures/more.pdf": "", "figures/more.png": "", "tables/04_other.csv": ""}}
     write_json(tmp_path / "results" / "smoke" / "records" / "04_other.json", record)
     assert cli.main(["--notebooks-dir", str(tmp_path), "--list", "--results-dir", str(tmp_path / "results")]) == 0
     text = capsys.readouterr().out
     first, second, shared = text.split("\n\n")[:3]
     assert "not measured yet (no record in smoke)" in first and "margin" not in first
     assert "3:10 min on 2 cores (cpu), 1.2 GB, by its record in smoke" in second
-    assert "tables      04_other" in second and "needs       03_free_energy" in second
+    assert "figures     more\n" in second and "tables      04_other\n" in second
+    assert "needs       03_free_energy" in second
     assert "margin: float = 0.1   to dominate" in second and "n_way" not in second
     assert "n_way: int = 5   classes per episode" in shared
 

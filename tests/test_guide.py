@@ -12,7 +12,7 @@ from amfir_lib import paths
 from amfir_lib.decisions import DECISIONS
 from amfir_lib.methods import METHODS, resolve_options
 from amfir_lib.report import guide
-from amfir_lib.report.expected_time import estimate
+from amfir_lib.report.expected_time import alone_seconds, estimate
 from amfir_lib.report.reruns import METHOD, OPTIONS, Ablation, ablations, available
 from amfir_lib.running.notebooks import find_notebooks, read_notebook
 from amfir_lib.running.parameters import check_values, read_parameters
@@ -110,6 +110,21 @@ def test_an_estimate_grows_with_steps_ways_and_further_seeds():
     assert estimate(row_of("n_seeds", "1"), BASELINE).training_seconds == 0
 
 
+def test_the_baseline_counts_with_what_computing_it_took_not_with_its_last_execution():
+    found = estimate(row_of("margin", "0.1"), BASELINE | {"costliest": {"seconds": 3600.0, "peak_memory_bytes": 1}})
+    assert found.baseline_seconds == 3600.0
+
+
+def test_a_notebook_alone_also_prepares_the_data_and_trains_what_earlier_ones_train():
+    data = {"seconds": 9.0, "costliest": {"seconds": 200.0, "peak_memory_bytes": 1}}
+    runs = [{"key": key, "series": key, "training_seconds": 10.0, "best_step": 1} for key in "abc"]
+    first = {"seconds": 500.0, "numbers": {"runs": runs}, "environment": ENVIRONMENT}
+    last = {"seconds": 30.0, "numbers": {"runs": [*runs[:2], runs[0] | {"key": "new"}]}, "environment": ENVIRONMENT}
+    records = {"01": data, "02": first, "03": last, "04": first}
+    assert alone_seconds("03", records) == 30 + 200 + (10 + 10) / 2
+    assert alone_seconds("01", records) == 200 and alone_seconds("02", records) == 700
+
+
 def test_runs_share_a_gpu_one_after_another_and_new_features_are_named():
     on_gpu = BASELINE | {"environment": {"cores": 8, "device": "cuda:0"}}
     found = estimate(row_of("backbone", "resnet50", new_features=True), on_gpu)
@@ -178,11 +193,6 @@ def test_the_guide_of_another_data_set_prints_the_commands_that_make_that_one(st
     text = guide.render(study, paths.NOTEBOOKS, command="./run_all.sh --dataset folder --data-root DIR/clips")
     assert "`./run_all.sh --dataset folder --data-root DIR/clips --only 02_training`" in text
     assert text == guide.render(study, paths.NOTEBOOKS, command="./run_all.sh --dataset folder --data-root DIR/clips")
-
-
-def test_a_table_without_a_main_number_is_described_by_its_size(tmp_path):
-    (tmp_path / "words.csv").write_text("a,b\nx,y\nz,w\n")
-    assert guide.expected_value(tmp_path / "words.csv") == "2 rows"
 
 
 def test_an_ablation_of_a_mistyped_parameter_is_not_available():

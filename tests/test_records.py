@@ -15,6 +15,7 @@ from PIL import Image
 
 from amfir_lib import records
 from amfir_lib.config import Config
+from amfir_lib.errors import UnknownName
 from amfir_lib.exports import Table, png_of, write_figure, write_table
 from amfir_lib.storage import digest_of_file
 
@@ -72,6 +73,17 @@ def test_the_record_names_every_export_with_its_digest_and_says_done(config):
     assert set(record["exports"]) == {f"{stem}.{suffix}" for stem, suffixes in kinds.items() for suffix in suffixes}
     for name, digest in record["exports"].items():
         assert digest_of_file(config.output_dir / name) == digest
+
+
+def test_the_numbers_that_a_figure_draws_stand_beside_it(config):
+    run = records.start("30_margin_sweep", config)
+    run.finish({"curve": a_figure()}, drawn={"curve": pd.DataFrame({"step": [0, 1], "value": [2 / 3, np.nan]})})
+    record = json.loads((config.output_dir / "records" / "30_margin_sweep.json").read_text())
+    path = config.output_dir / "figures" / "curve.csv"
+    assert path.read_text().splitlines() == ["step,value", "0,0.666667", "1,"]
+    assert record["exports"]["figures/curve.csv"] == digest_of_file(path)
+    with pytest.raises(UnknownName, match='"curves" .*did you mean "curve"'):
+        run.finish({"curve": a_figure()}, drawn={"curves": pd.DataFrame()})
 
 
 def test_what_must_be_said_stands_once_under_every_table_and_figure(config):

@@ -19,9 +19,6 @@ from amfir_lib.studies.examples import degradation_label
 SHOT_SIZE = 72  # px, of supports
 STRIP_SIZE = 32  # px, of their film strips
 MAX_SHOTS = 5  # supports shown of a class
-KINDS = {
-    "free_energy": "free energy F (lower is more reliable)", "certainty": "certainty c", "weight": "fusion weight α",
-}  # fmt: skip
 STYLE = """<style>
 .amfir-page { font: 14px/1.45 system-ui, sans-serif; max-width: 900px; }
 .amfir-page table { border-collapse: collapse; margin: 6px 0; }
@@ -31,14 +28,16 @@ STYLE = """<style>
 .amfir-page td { white-space: nowrap; }
 .amfir-page figure { display: inline-block; vertical-align: top; margin: 4px 10px 4px 0; }
 .amfir-page table { font-size: 14px; }
-.amfir-page figcaption, .amfir-page .soft { font-size: 12px; opacity: .75; }
-.amfir-page img { display: inline-block; vertical-align: middle; border-radius: 3px; margin: 0 2px 2px 0; }
+.amfir-page figcaption, .amfir-page .soft { font-size: 12px; color: inherit; opacity: .75; }
+.amfir-page img { display: inline-block; vertical-align: middle; border-radius: 3px; margin: 0 2px 2px 0;
+  border: 1px solid #8889; }
 .amfir-page .wheel img { border-radius: 50%; }
 .amfir-page .bar { display: inline-block; position: relative; width: 110px; height: 11px; vertical-align: middle;
   background: #8883; }
 .amfir-page .bar b { position: absolute; top: -2px; bottom: -2px; width: 2px; background: currentColor; }
 .amfir-page .bar i { display: block; height: 100%; }
 .amfir-page .p { display: inline-block; width: 3em; font-variant-numeric: tabular-nums; padding-left: 4px; }
+.amfir-page .stream { border-bottom: 3px solid; }
 .amfir-page .best { font-weight: 700; }
 .amfir-page .right, .amfir-page .wrong { padding: 0 8px; border-radius: 9px; font-weight: 700; color: #fff; }
 .amfir-page .right { background: #11632a; } .amfir-page .wrong { background: #a40e26; }
@@ -62,7 +61,7 @@ def query_page(session: Session, *, episode: int, query: int) -> str:
     limit = saturation_of(footage.flow)
     kind = degradation_label(session.dataset, row)
     appearance = looks([session.dataset.modalities[0]])[session.dataset.modalities[0]].label
-    key = "flow as colours: hue is direction, white is still"
+    key = "flow as colours: hue is direction, saturation is length"
     played = {
         f"{appearance}, {footage.fps:g} frames/s": footage.frames,
         key: clips.colours(footage.flow, limit=limit),
@@ -70,7 +69,9 @@ def query_page(session: Session, *, episode: int, query: int) -> str:
     }
     reels = {"frames of the query": footage.frames, "flow of the query": played[key]}
     shown = "".join(_figure(clips.playing(frames, fps=footage.fps), text) for text, frames in played.items())
-    shown += _figure(clips.wheel(limit), f"the colours: rim {limit:g} px per frame, darker is faster", "wheel")
+    shown += _figure(
+        clips.wheel(limit), f"no motion is white, the rim {limit:g} px per frame; longer is darker", "wheel"
+    )
     shown += "".join(f"<br>{_image(clips.film(frames), text + ' in order of time')}" for text, frames in reels.items())
     supports = [_supports(session, rows, limit) for rows in session.episodes.support[episode]]
     shots = f"{session.episodes.n_shot} support{'s' if session.episodes.n_shot > 1 else ''} of each class"
@@ -137,7 +138,10 @@ def _posteriors(
 ) -> str:  # fmt: skip
     """One row a class, one column a stream."""
     look = looks(answers.posterior)
-    heads = (f'<th style="color:{_legible(look[s].colour)}">{escape(look[s].label)}</th>' for s in answers.posterior)
+    heads = (
+        f'<th><span class="stream" style="border-color:{_legible(look[s].colour)}">{escape(look[s].label)}</span></th>'
+        for s in answers.posterior
+    )
     lines = [f"<thead><tr>{f'<th>{shots}</th>' if supports else ''}<th>class</th>{''.join(heads)}</tr></thead><tbody>"]
     for number, name in enumerate(names):
         cells = [

@@ -2,8 +2,9 @@
 
 ``story`` reads from a notebook what stands below which heading, ``prose`` turns Markdown into HTML, ``pictures`` puts
 figures into the page, ``facts`` says what was run, ``claims`` and ``variants`` gather what their names say, ``page``
-joins all, ``executed`` makes a light HTML page of each executed notebook, and ``guide_page`` one of the guide.  No name
-of a notebook, figure or table stands in here: order, headings and captions come from the notebooks and their records.
+joins all, ``executed`` makes a light HTML page of each executed notebook, and ``guide_page`` one of the guide.  Order,
+headings and captions come from the notebooks and their records; only ``numbers`` names figures and tables, to say which
+table holds the numbers of which figure.
 """
 
 from amfir_lib.report.page import write

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from markupsafe import Markup
 
+from amfir_lib.report.numbers import numbers_of_figure
 from amfir_lib.report.pictures import Picture, picture_of_file
 from amfir_lib.report.prose import split_table
 from amfir_lib.storage import digest_of_file
@@ -79,8 +80,7 @@ def _read(output_dir: Path, stem: str, files: Sequence[str], caption: str, diges
     if ".md" in suffixes:
         table, caption = split_table((output_dir / f"{stem}.md").read_text(encoding="utf-8"))
     links = [(PurePosixPath(path).suffix[1:].upper(), path) for path in files if not path.endswith(".md")]
-    values = f"tables/{PurePosixPath(stem).name}.csv"
-    if picture and (output_dir / values).exists():  # a table of the same name holds the figure's numbers
+    if picture and ".csv" not in suffixes and (values := numbers_of_figure(output_dir, PurePosixPath(stem).name)):
         links.append(("CSV", values))
     changed = any(digest_of_file(output_dir / path) != digests[path] for path in files)
     return Exhibit(stem, caption, picture, table, tuple(links), changed)

@@ -1,18 +1,19 @@
-"""How long an ablation is going to take: an estimate from the committed record of its baseline.
+"""How long an ablation, or one notebook alone, is going to take: estimates from the committed records.
 
 The record of a notebook names each of its runs with the seconds of its training.  A changed parameter makes some of
-them anew, and what the notebook does beside training takes no longer than the whole baseline took.  So the estimate is
-a range between two measured times.
+them anew, and what the notebook does beside training takes no longer than the whole baseline took.  So the estimate of
+an ablation is a range between two measured times.  A notebook alone has to do what an earlier one did for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from amfir_lib.report.reruns import Ablation
 from amfir_lib.running.display import format_seconds
+from amfir_lib.running.ledger import cost_of
 
 GROW_WITH = ("train_steps", "n_way")  # parameters with which the time of a run grows, about in proportion
 
@@ -25,7 +26,7 @@ class Estimate:
         n_runs: that are trained anew.
         run_seconds: of the training of one.
         at_once: runs that train at the same time.
-        baseline_seconds: of the whole notebook, with whatever its cache lacked.
+        baseline_seconds: of the whole notebook when it computed its runs.
         new_features: whether the clips must be read again before, which the estimate leaves out.
     """
 
@@ -57,22 +58,58 @@ def estimate(row: Ablation, record: Mapping[str, Any]) -> Estimate | None:
     Example:
         A baseline of 74 s whose AMFIR was trained 12 times, 2.4 s each, on 2 cores: 14 s of training.
     """
-    # Assembled and untrained methods have no best step: what they cost is already counted, or nothing.
-    trained = {
-        run["key"]: run["training_seconds"]
-        for run in record.get("numbers", {}).get("runs", ())
-        if run["best_step"] is not None and (not row.reaches or run["series"] in row.reaches)
-    }
+    trained = _trained(record, row.reaches)
     if not trained:
         return None
-    environment = record["environment"]
     return Estimate(
         n_runs=round(len(trained) * _share_of_runs(row, record)),
         run_seconds=sum(trained.values()) / len(trained) * _growth(row, record),
-        at_once=environment["cores"] if environment["device"] == "cpu" else 1,
-        baseline_seconds=record["seconds"],
+        at_once=_at_once(record),
+        baseline_seconds=cost_of(record)["seconds"],
         new_features=row.new_features,
     )
+
+
+def alone_seconds(notebook: str, records: Mapping[str, Mapping[str, Any]]) -> float:
+    """What one notebook takes with an empty cache, where its record tells what it took after the ones before it.
+
+    Added to its own time are that of the earlier notebooks that name no runs, because they prepare the data, and the
+    training of the runs that it shares with earlier ones.  Data that another notebook prepared for itself are not
+    counted.
+
+    Args:
+        notebook: one of ``records``.
+        records: notebook -> record, of one study.
+    Example:
+        A notebook of 30 s on 2 cores, after one of 200 s without runs and one that trained two of its runs, 10 s each:
+        30 + 200 + 20 / 2 = 240 s.
+    """
+    own = records[notebook]
+    seconds, shared = cost_of(own).get("seconds", 0.0), {}
+    for name in sorted(earlier for earlier in records if earlier < notebook):
+        before = _trained(records[name])
+        shared |= before
+        seconds += 0.0 if before else cost_of(records[name]).get("seconds", 0.0)
+    again = sum(shared[key] for key in _trained(own) if key in shared)
+    return seconds + again / (_at_once(own) if again else 1)
+
+
+def _trained(record: Mapping[str, Any], series: Sequence[str] = ()) -> dict[str, float]:
+    """Key -> training seconds of the trained runs of a record; of these series, if any are given.
+
+    Assembled and untrained methods have no best step: what they cost is already counted, or nothing.
+    """
+    return {
+        run["key"]: run["training_seconds"]
+        for run in record.get("numbers", {}).get("runs", ())
+        if run["best_step"] is not None and (not series or run["series"] in series)
+    }
+
+
+def _at_once(record: Mapping[str, Any]) -> int:
+    """Runs that train at the same time."""
+    environment = record["environment"]
+    return environment["cores"] if environment["device"] == "cpu" else 1
 
 
 def _share_of_runs(row: Ablation, record: Mapping[str, Any]) -> float:

@@ -6,26 +6,25 @@ Written after each run from what the notebooks declare and what lies in the stud
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from amfir_lib.checking.compare import key_columns
 from amfir_lib.claims import NOT_TESTABLE, NOT_TESTED, OnBasis, statements
-from amfir_lib.report.guide_ablations import LEAD, MAIN_SERIES, ablation_row
+from amfir_lib.report.expected_time import alone_seconds
+from amfir_lib.report.guide_ablations import LEAD, ablation_row
+from amfir_lib.report.numbers import numbers_of_figure, value_of_figure, value_of_table
 from amfir_lib.report.reruns import ablations, available
 from amfir_lib.running.display import format_seconds
 from amfir_lib.running.ledger import cost_of
 from amfir_lib.running.listing import title_of
 from amfir_lib.running.notebooks import Notebook, find_notebooks, read_notebook
 from amfir_lib.storage import atomic_write, read_json
-from amfir_lib.tables import percent
 
 FILE = "GUIDE.md"
-MAIN_COLUMNS = ("accuracy", "difference")  # shares whose interval is in half_width
-KEYS = ("key",)  # names for programs, beside the titles for readers
 
 
 def write(output_dir: Path, notebooks_dir: Path, *, command: str = "./run_all.sh") -> Path:
@@ -52,14 +51,17 @@ def render(output_dir: Path, notebooks_dir: Path, *, command: str) -> str:
     where = f" on {machine['cores']} CPU cores ({machine['device']})" if machine else ""
     parts = [
         f"# Guide to {output_dir.name}",
-        f"Written by the runner from the records and tables of this folder. Times were measured{where} and include "
-        "whatever the cache did not hold yet. `./run_all.sh check` regenerates all tables and compares every cell.",
+        f"Written by the runner from the records and tables of this folder. Times were measured{where}. A time is that "
+        "of a notebook after those before it, from whose cache it takes clips, features and trained runs. *Alone* is "
+        "what it takes from an empty cache: about its own time, the preparation of the data, and the training of the "
+        "runs that it shares with earlier notebooks, as their records say. "
+        "`./run_all.sh check` regenerates all tables and compares every cell.",
         "## Figures and tables",
         _markdown(_exports(output_dir, notebooks, records, command)),
     ]
     claims = _claims(output_dir, records, command)
     if claims:
-        parts += ["## Claims", _markdown(claims)]
+        parts += ["## Claims", "A cell is one data set at one number of ways and shots.", _markdown(claims)]
     parts += _words(notebooks, records)
     rows = available(ablations(), notebooks)
     if rows:
@@ -74,8 +76,12 @@ def _markdown(rows: list[dict[str, str]]) -> str:
 
 
 def _time(records: Mapping[str, Any], notebook: str) -> str:
+    """``52 s after the earlier ones, alone about 14 min``."""
     seconds = cost_of(records.get(notebook, {})).get("seconds")
-    return format_seconds(seconds) if seconds is not None else "not run yet"
+    if seconds is None:
+        return "not run yet"
+    alone = alone_seconds(notebook, records)
+    return format_seconds(seconds) + (f"; alone about {math.ceil(alone / 60)} min" if alone > seconds else "")
 
 
 def _exports(
@@ -83,40 +89,32 @@ def _exports(
 ) -> list[dict[str, str]]:
     rows = []
     for name, notebook in notebooks.items():
-        made_here = records.get(name, {}).get(
-            "exports", {}
-        )  # a notebook may make more than it promises for every data set
-        names = dict.fromkeys(str(Path(made).with_suffix("")) for made in (*notebook.makes, *made_here))
-        tables = ", ".join(f"`{Path(made).name}`" for made in names if made.startswith("tables/"))
-        for made in names:
-            table = output_dir / f"{made}.csv"
-            value = expected_value(table) if table.exists() else "–"
-            if made.startswith("figures/"):
-                value = f"the numbers are in {tables}" if tables else "–"
+        made_here = records.get(name, {}).get("exports", {})  # it may make more than it promises for every data set
+        for made in dict.fromkeys(str(Path(path).with_suffix("")) for path in (*notebook.makes, *made_here)):
+            is_table = made.startswith("tables/")
             rows.append(
                 {
-                    "what": f"[{made}]({made}.{'md' if table.exists() else 'png'})",
+                    "what": f"[{made}]({made}.{'md' if is_table else 'png'})",
                     "command": f"`{command} --only {name}`",
                     "time": _time(records, name),
-                    "expected": value,
+                    "expected": _table_value(output_dir / f"{made}.csv") if is_table else _value(output_dir, made),
                 }
             )
     return rows
 
 
-def expected_value(path: Path) -> str:
-    """What to find in a table: its main number in AMFIR's first row (else the first), and how many rows it has."""
-    frame = pd.read_csv(path)
-    size = f"{len(frame)} rows"
-    main = next((column for column in MAIN_COLUMNS if column in frame), None)
-    if main is None or frame.empty:
-        return size
-    own = frame[(frame.select_dtypes(exclude="number") == MAIN_SERIES).any(axis=1)]
-    row = (own if len(own) else frame).iloc[0]
-    key = [column for column in key_columns(frame) if column not in KEYS]
-    where = ", ".join(f"{row[column]}-shot" if column == "n_shot" else str(row[column]) for column in key)
-    value = percent(row[main], row.get("half_width"), signed=main == "difference")
-    return f"{where}: {main} {value} {'points' if main == 'difference' else '%'} ({size})"
+def _table_value(path: Path) -> str:
+    return value_of_table(pd.read_csv(path), path.stem) if path.exists() else "–"
+
+
+def _value(output_dir: Path, figure: str) -> str:
+    """A number of a figure, and the file that holds it."""
+    if not (output_dir / f"{figure}.png").exists():
+        return "–"
+    numbers = numbers_of_figure(output_dir, Path(figure).name)
+    if numbers is None:
+        return "pictures of clips, no table of numbers"
+    return f"{value_of_figure(output_dir, Path(figure).name)} in [{numbers}]({numbers})"
 
 
 def _words(notebooks: Mapping[str, Notebook], records: Mapping[str, Any]) -> list[str]:

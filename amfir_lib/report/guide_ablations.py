@@ -10,14 +10,15 @@ import numpy as np
 import pandas as pd
 
 from amfir_lib.report.expected_time import estimate
+from amfir_lib.report.numbers import MAIN_SERIES
 from amfir_lib.report.reruns import Ablation
 from amfir_lib.running.display import format_seconds
+from amfir_lib.running.ledger import cost_of
 from amfir_lib.running.planning import parse_assignments, variant_name
 from amfir_lib.storage import read_json
 from amfir_lib.tables import percent
 from amfir_lib.variants import TABLE
 
-MAIN_SERIES = "AMFIR"
 LEAD = (
     "Each command trains only what its parameter reaches, writes to `variants/` and prints the paired difference to "
     "the baseline with its interval. It pairs with what this machine computed, so run the baseline first: the same "
@@ -57,7 +58,7 @@ def _time(row: Ablation, measured: list[float], record: Mapping[str, Any] | None
     if record is None:
         return "baseline not run yet"
     expected = estimate(row, record)
-    return expected.words if expected else f"not measured; baseline {format_seconds(record['seconds'])}"
+    return expected.words if expected else f"not measured; baseline {format_seconds(cost_of(record)['seconds'])}"
 
 
 def _variant(output_dir: Path, notebook: str, assignment: str) -> dict[str, Any] | None:
@@ -77,4 +78,4 @@ def _variant(output_dir: Path, notebook: str, assignment: str) -> dict[str, Any]
             decided = int((own["verdict"] != "undecided").sum())
             span = f"{percent(low, signed=True)} to {percent(high, signed=True)} points"
             difference = f"{span} in {len(own)} cells, {decided} of them decided"
-    return {"seconds": read_json(record)["seconds"], "difference": difference}
+    return {"seconds": cost_of(read_json(record))["seconds"], "difference": difference}

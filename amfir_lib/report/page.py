@@ -28,7 +28,7 @@ class Section:
         summary: the sentences that its record holds, Markdown.
         exhibits: stem -> export.
         rest: exports that the story places nowhere.
-        links: (what it is called, link): executed notebook, record.
+        executed: page of the executed notebook; empty where it was not executed.
         record: what it ran with.
     """
 
@@ -37,8 +37,14 @@ class Section:
     summary: str
     exhibits: dict[str, Exhibit]
     rest: tuple[Exhibit, ...]
-    links: tuple[tuple[str, str], ...]
+    executed: str
     record: Record
+
+    @property
+    def links(self) -> list[tuple[str, str]]:
+        """(What it is called, link): executed notebook, record."""
+        notebook = [("executed notebook", self.executed)] if self.executed else []
+        return [*notebook, ("record", f"records/{self.name}.json")]
 
     def exhibits_of(self, part: Part) -> list[Exhibit]:
         """The exports that stand below a heading, but those that the page shows before all notebooks."""
@@ -82,6 +88,7 @@ def write(output_dir: Path) -> Path:
         verdict_of=claims.Verdict,
         claim_files=_files(output_dir, f"tables/{claims.CLAIMS}"),
         own_difference=variants.own_difference(output_dir),
+        anchors=anchors,
         variants=variants.read_variants(output_dir, records),
         in_words=variants.in_words,
         guide=write_guide(output_dir, study=first.get("study", output_dir.name), anchors=anchors),
@@ -101,15 +108,14 @@ def _section(output_dir: Path, name: str, record: Record) -> Section:
     executed = output_dir / "notebooks" / f"{name}.ipynb"
     source = executed if executed.exists() else paths.NOTEBOOKS / f"{name}.ipynb"
     story = read_story(source) if source.exists() else Story(name.replace("_", " "), "", ())
-    links = [("record", f"records/{name}.json")]
+    page = ""
     if executed.exists():
-        page = write_executed(executed, title=story.title, study=record["study"])
-        links.insert(0, ("executed notebook", page.relative_to(output_dir).as_posix()))
+        page = write_executed(executed, title=story.title, study=record["study"]).relative_to(output_dir).as_posix()
     exhibits = read_exhibits(output_dir, record["exports"], record.get("captions", {}))
     placed = {stem for part in story.parts for stem in part.exports}
     rest = tuple(e for stem, e in exhibits.items() if stem not in placed and not e.is_numbered_table)
     summary = record["numbers"].get("summary", "")
-    return Section(name, story, summary if isinstance(summary, str) else "", exhibits, rest, tuple(links), record)
+    return Section(name, story, summary if isinstance(summary, str) else "", exhibits, rest, page, record)
 
 
 def _files(output_dir: Path, stem: str) -> list[tuple[str, str]]:

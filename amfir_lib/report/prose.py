@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Collection
 
 import mistune
 from markupsafe import Markup
 
 from amfir_lib.show import NO_BREAK
+
+EXPORT_NAME = re.compile(r"`?\b(?P<name>[a-z]\w*_\w+)\b`?")  # words with an underscore are no words of a language
 
 
 class _Renderer(mistune.HTMLRenderer):
@@ -50,6 +53,21 @@ def inline(markdown: str) -> Markup:
     """One paragraph without the tags around it, for a caption or a cell."""
     text = str(_MARKDOWN(" ".join(markdown.split()))).strip()
     return Markup(re.sub(r"^<p>|</p>$", "", text))
+
+
+def linked(markdown: str, anchors: Collection[str]) -> Markup:
+    """The same as ``inline``, where the name of an exported table is a link to it.
+
+    Args:
+        markdown: one paragraph.
+        anchors: of the page, such as ``tables-table1_doubts``.
+    """
+
+    def link(found: re.Match[str]) -> str:
+        anchor = f"tables-{found['name']}"
+        return f"[{found['name']}](#{anchor})" if anchor in anchors else found[0]
+
+    return inline(EXPORT_NAME.sub(link, markdown))
 
 
 def to_text(markdown: str) -> str:

@@ -7,6 +7,7 @@ The report follows each notebook without its code.  An export belongs to the hea
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,8 @@ import nbformat
 from nbformat import NotebookNode
 
 KINDS = ("figures", "tables")
+NUMBERED = re.compile(r"^\d+ · ")
+SHOW_PAGE = "show_page"
 
 
 @dataclass
@@ -22,16 +25,18 @@ class Part:
     """What stands below one heading.
 
     Attributes:
-        heading: without its marks.
+        heading: without its marks and its number, since the report leaves parts out.
         prose: Markdown below it.
         exports: shown there, such as ``figures/differences``.
         said: sentences that code generated there, Markdown.
+        has_page: whether a page of clips that play is shown there, which the report leaves out.
     """
 
     heading: str = ""
     prose: str = ""
     exports: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
+    has_page: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,14 +83,18 @@ def story_of(notebook: NotebookNode, *, name: str) -> Story:
                 parts[-1].exports += shown
                 parts[-1].said += said
                 seen |= set(shown)
+            if parts:
+                parts[-1].has_page |= f"{SHOW_PAGE}(" in cell.source
     kept = [part for part in parts if part.exports or part.said or part is parts[-1]]
     return Story(title, lead, tuple(kept))
 
 
 def _split_heading(source: str) -> tuple[str, str]:
-    """First line, if it is a heading, and the rest."""
+    """First line, if it is a heading, without its number, and the rest."""
     first, _, rest = source.strip().partition("\n")
-    return (first.lstrip("#").strip(), rest.strip()) if first.startswith("#") else ("", source.strip())
+    if not first.startswith("#"):
+        return "", source.strip()
+    return NUMBERED.sub("", first.lstrip("#").strip()), rest.strip()
 
 
 def _without_declarations(prose: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from amfir_lib import paths
 from amfir_lib.config import Config
+from amfir_lib.running.ledger import cost_of
 from amfir_lib.running.verify import record_path
 from amfir_lib.storage import read_json
 
@@ -47,11 +48,11 @@ def close(config: Config, failed: Sequence[str], *, notebooks: Path, command: st
 
 
 def measured_seconds(config: Config, notebook: str) -> float | None:
-    """How long a notebook took, by its record (or its baseline's, for a variant without one); None if unknown."""
+    """What computing a notebook took, by its record (or its baseline's, for a variant without one); None if unknown."""
     for folder in (config.output_dir, config.results_dir / config.study):
         path = record_path(folder, notebook)
         if path.exists():
-            return read_json(path).get("seconds")
+            return cost_of(read_json(path)).get("seconds")
     return None
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import nbformat
 
-from amfir_lib.running.display import format_seconds
+from amfir_lib.running.display import format_bytes, format_seconds
+from amfir_lib.running.ledger import cost_of
 from amfir_lib.running.notebooks import Notebook
 from amfir_lib.running.parameters import Parameter
 from amfir_lib.running.verify import record_path
@@ -21,15 +23,17 @@ def describe(notebooks: Sequence[Notebook], output_dir: Path) -> Iterator[str]:
 
     Args:
         notebooks: in running order.
-        output_dir: folder of the study, whose records tell the times.
+        output_dir: folder of the study, whose records tell the times, and what each notebook made there.
     """
     shared = _shared(notebooks)
     for notebook in notebooks:
         own = [p for p in notebook.parameters.values() if p.name not in shared]
+        record = _record(notebook, output_dir)
         yield f"{notebook.name}  {title_of(notebook)}"
-        yield f"    time        {_time(notebook, output_dir)}"
+        yield f"    time        {_time(record, output_dir)}"
         for kind in ("figures", "tables"):
-            names = dict.fromkeys(Path(made).stem for made in notebook.makes if made.startswith(f"{kind}/"))
+            made = record.get("exports") or notebook.makes  # more for some data sets than what is made for all
+            names = dict.fromkeys(Path(path).stem for path in made if path.startswith(f"{kind}/"))
             if names:
                 yield f"    {kind:<10}  {', '.join(names)}"
         if notebook.needs:
@@ -75,12 +79,18 @@ def _parameters(parameters: Sequence[Parameter], heading: str) -> Iterator[str]:
     yield from (f"        {parameter_line(parameter)}" for parameter in parameters)
 
 
-def _time(notebook: Notebook, output_dir: Path) -> str:
+def _record(notebook: Notebook, output_dir: Path) -> Mapping[str, Any]:
+    """The record of a notebook; empty where there is none."""
     path = record_path(output_dir, notebook.name)
-    record = read_json(path) if path.exists() else {}
-    if "seconds" not in record:
+    return read_json(path) if path.exists() else {}
+
+
+def _time(record: Mapping[str, Any], output_dir: Path) -> str:
+    """What it took to compute what the notebook shows, not to find it in the cache."""
+    cost = cost_of(record)
+    if "seconds" not in cost:
         return f"not measured yet (no record in {output_dir.name})"
     machine = record.get("environment", {})
     where = f" on {machine['cores']} cores ({machine['device']})" if machine else ""
-    memory = f", {record['peak_memory_bytes'] / 1e9:.1f} GB" if record.get("peak_memory_bytes") else ""
-    return f"{format_seconds(record['seconds'])}{where}{memory}, by its record in {output_dir.name}"
+    memory = f", {format_bytes(cost['peak_memory_bytes'])}" if cost.get("peak_memory_bytes") else ""
+    return f"{format_seconds(cost['seconds'])}{where}{memory}, by its record in {output_dir.name}"

@@ -89,7 +89,7 @@ def run(request: Request, stream: TextIO | None = None) -> int:
 
 
 def _say_what_would_run(tasks: list[Task], request: Request, display: Display) -> None:
-    """One line per notebook with the reason, then how many and how long they took last time."""
+    """One line per notebook with the reason, then how many and what they cost by their records."""
     seconds, unknown, n_wanted = 0.0, 0, 0
     for task in tasks:
         why = _reasons(task, request)
@@ -102,7 +102,7 @@ def _say_what_would_run(tasks: list[Task], request: Request, display: Display) -
     if n_wanted == 0:
         display.line(f"Nothing would run: all {len(tasks)} notebooks are up to date. Results: {where}")
         return
-    took = f"; their last records say {format_seconds(seconds)}" if seconds else ""
+    took = f"; by their records at most {format_seconds(seconds)}, less with a filled cache" if seconds else ""
     took += f" ({unknown} of them without a record)" if seconds and unknown else ""
     display.line(f"{n_wanted} of {len(tasks)} notebooks would run{took}. Results: {where}")
 

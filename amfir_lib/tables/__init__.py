@@ -28,6 +28,7 @@ from amfir_lib.tables.training import (
     budget,
     curve_frame,
     cut_off_sentence,
+    drawn_curves,
     kept_states,
     notes_of,
     run_facts,
@@ -37,7 +38,7 @@ from amfir_lib.tables.training import (
 __all__ = [
     "ALL", "FUSED", "Group", "PooledDifference", "UNDEGRADED", "accuracy_table", "bases_table", "budget", "by_method",
     "calibration_table", "caption_of_paired", "caption_of_table1", "cost_table", "curve_frame", "cut_off_sentence",
-    "doubts_table", "grouped", "interval_note", "kept_states", "labels", "method_title", "notes_of",
+    "doubts_table", "drawn_curves", "grouped", "interval_note", "kept_states", "labels", "method_title", "notes_of",
     "ordered_methods", "paired_table", "percent", "pooled_difference", "run_facts", "selection_table",
     "shown_accuracies", "shown_calibration", "shown_costs", "shown_differences", "shown_selection", "shown_table1",
     "shown_table1_paired",

@@ -36,6 +36,21 @@ def curve_frame(
     return pd.concat(parts, ignore_index=True)
 
 
+def drawn_curves(curves: pd.DataFrame, *, name: str) -> pd.DataFrame:
+    """What a figure draws of curves: the line, which is the mean of the seeds, and the band from lowest to highest.
+
+    Args:
+        curves: columns ``seed, step, value`` and whatever else names a line, such as ``dataset, series``.
+        name: of what is drawn, such as ``accuracy``.
+    Returns:
+        One row per line and step: what names the line, ``step``, ``NAME, NAME_lowest, NAME_highest``.
+    """
+    lines = [column for column in curves if column not in ("seed", "step", "value", "column")]
+    found = curves.groupby([*lines, "step"], sort=False)["value"].agg(["mean", "min", "max"])
+    columns = {"mean": name, "min": f"{name}_lowest", "max": f"{name}_highest"}
+    return found.rename(columns=columns).reset_index()
+
+
 def kept_states(results: Iterable[RunResult], *, series: Namer = method_title) -> pd.DataFrame:
     """Which step's state each trained run kept: columns ``dataset, series, seed, step``, for the figures."""
     results = [result for result in results if result.record["best_step"] is not None]

@@ -12,10 +12,10 @@ from amfir_lib import paths
 from amfir_lib.running.parallel import available_cores
 
 from . import __doc__ as description
-from . import extraction, heavy_heads, meta_test, study_seconds, training_step
+from . import extraction, heavy_heads, meta_test, study_seconds, training_step, what_if
 from .measure import Report, render
 
-BENCHMARKS = {"meta_test": meta_test, "heavy_heads": heavy_heads, "training_step": training_step}
+BENCHMARKS = {"meta_test": meta_test, "heavy_heads": heavy_heads, "training_step": training_step, "what_if": what_if}
 STUDY_SECONDS, EXTRACTION = "study_seconds", "extraction"
 
 
@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m tests.benchmarks", description=description, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument(
-        "names", nargs="*", choices=[[], *BENCHMARKS, EXTRACTION, STUDY_SECONDS], help="default: the first three"
+        "names", nargs="*", choices=[[], *BENCHMARKS, EXTRACTION, STUDY_SECONDS], help="default: the first four"
     )
     parser.add_argument("--quick", action="store_true", help="tiny sizes; nothing is saved unless --output is given")
     parser.add_argument("--threads", type=int, default=min(2, available_cores()), help="of PyTorch (%(default)s)")

@@ -7,7 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from amfir_lib.report.prose import inline, to_page, to_text
+from amfir_lib.report.prose import inline, linked, to_page, to_text
 
 FOLDER = Path(__file__).parent
 INCLUDED = ("head.html", "style.html")  # in all pages
@@ -27,5 +27,5 @@ def render(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"html": to_page, "inline": inline, "text": to_text}
+    environment.filters |= {"html": to_page, "inline": inline, "linked": linked, "text": to_text}
     return environment.get_template(template).render(**values)
