@@ -107,7 +107,9 @@ def plan_table(frame: pd.DataFrame, *, algorithm: str, backbone: str, gpu_measur
 
 
 def _hours(hours: float) -> str:
-    return f"{hours:.1f}" if hours >= 1 else f"{hours:.2g}"
+    if hours >= 1:
+        return f"{hours:.1f}"
+    return f"{hours:.2f}" if hours >= 0.01 else "< 0.01"
 
 
 def storage_table(frames: Mapping[str, Stored]) -> Table:

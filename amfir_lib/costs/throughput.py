@@ -93,8 +93,8 @@ def throughput_table(frame: pd.DataFrame, *, basis: str) -> Table:
         basis: data set, backbone, flow and machine, for the caption.
     """
     shown = pd.DataFrame({
-        "cores": frame["cores"].map(str), "clips/s": frame["clips_per_s"].map("{:.1f}".format),
-        "one thread × cores": frame["promised_per_s"].map("{:.1f}".format),
+        "cores": frame["cores"].map(str), "clips/s": frame["clips_per_s"].map("{:.3g}".format),
+        "one thread × cores": frame["promised_per_s"].map("{:.3g}".format),
         **{f"{stage} (%)": (100 * frame[stage]).map("{:.0f}".format) for stage in ("decode", "flow", "features")},
         "limits": frame["limit"], "memory of a worker (GB)": (frame["worker_bytes"] / 1e9).map("{:.2f}".format),
     })  # fmt: skip
