@@ -123,7 +123,8 @@ def _speed(results: Path) -> str | None:
     machines = set()
     for path in sorted((results / STUDY / "benchmarks").glob("*.json")):
         record = read_json(path)
-        machines.add("{device_name}, {threads} threads".format(**record["machine"]))
+        if record.get("comparisons"):  # the planning page names its own machine
+            machines.add("{device_name}, {threads} threads".format(**record["machine"]))
         for one in record.get("comparisons", ()):
             if record.get("benchmark") == WHAT_IF:
                 changes.append(1000 * median(one["fast"]))
