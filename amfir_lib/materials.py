@@ -194,9 +194,17 @@ def training_of(config: Config, material: Material) -> Training:
     They come from the profile; a notebook's parameter of the same name (``n_way``, ``train_shots``, ``n_query``,
     ``train_steps``, ``episodes_per_step``, ``validate_every``, ``n_val_episodes``) goes before it, unless it is 0 or
     empty.  With fewer validation classes than ways, validation episodes take all validation classes, and it says so.
+
+    Raises:
+        BadParameter: fewer than two validation classes.
     """
     size = partial(_size, config)
     n_way, n_val_classes = size("n_way"), material.dataset.manifest.query("split == 'val'")["label"].nunique()
+    if n_val_classes < 2:
+        raise BadParameter(
+            f"{material.dataset.name} has {n_val_classes} validation classes; episodes of one class select nothing. "
+            "Give two or more to validation (--set class_counts=TRAIN/VAL/TEST, or split.yaml)."
+        )
     if n_val_classes < n_way:
         print(
             f"{material.dataset.name} has {n_val_classes} validation classes: models are selected on "
@@ -223,9 +231,10 @@ def test_cells(config: Config, material: Material) -> list[TestCell]:
     size = partial(_size, config)
     n_way, n_classes = size("n_way"), material.dataset.manifest.query("split == 'test'")["label"].nunique()
     if n_classes < n_way:
+        lower = f"Lower it (--set n_way={n_classes}), or g" if n_classes > 1 else "G"
         raise BadParameter(
-            f"{material.dataset.name} has {n_classes} test classes but n_way is {n_way}. "
-            f"Lower it: -p n_way={n_classes}."
+            f"{material.dataset.name} has {n_classes} test classes but n_way is {n_way}. {lower}ive more of the "
+            "classes to the test (--set class_counts=TRAIN/VAL/TEST, or split.yaml)."
         )
     return [
         TestCell(n_way=n_way, n_shot=n_shot, n_query=size("n_query"), n_episodes=size("n_test_episodes"))

@@ -55,6 +55,18 @@ def test_validation_takes_fewer_ways_where_classes_are_few_and_says_so(clips, tm
     assert "selected on 2-way episodes" in capsys.readouterr().out
 
 
+def test_one_validation_class_is_refused_because_it_selects_nothing(clips, tmp_path):
+    config = config_of(clips, tmp_path, class_counts="4/1/2", n_way=2)
+    with pytest.raises(BadParameter, match="1 validation classes; .* Give two or more"):
+        materials.training_of(config, Material(materials.open_dataset(config, "folder"), {}))
+
+
+def test_one_test_class_is_not_called_an_episode(clips, tmp_path):
+    config = config_of(clips, tmp_path, class_counts="4/2/1", n_way=2)
+    with pytest.raises(BadParameter, match="1 test classes but n_way is 2. Give more of the classes to the test"):
+        materials.test_cells(config, Material(materials.open_dataset(config, "folder"), {}))
+
+
 def test_more_ways_than_test_classes_name_the_largest_that_works(clips, tmp_path):
     config = config_of(clips, tmp_path, class_counts="3/2/2", n_way=3)
     with pytest.raises(BadParameter, match="2 test classes but n_way is 3.*n_way=2"):
