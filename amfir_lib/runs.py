@@ -77,7 +77,7 @@ class Material:
 
     def table(self, *, patches: bool = False) -> FeatureTable:
         """The features in memory, as methods read them; see ``load_table``."""
-        table = load_table(self.dataset, self.stores, patches=patches)
+        table = self.raw_table(patches=patches)
         return replace(table, features=self.whitening()(table.features)) if self.whiten else table
 
     def whitening(self) -> Whitening:
@@ -86,7 +86,11 @@ class Material:
         The sign of an eigenvector may depend on the number of threads, and a trained method knows only one of both.
         """
         with single_thread():
-            return Whitening.fit(load_table(self.dataset, self.stores))
+            return Whitening.fit(self.raw_table())
+
+    def raw_table(self, *, patches: bool = False) -> FeatureTable:
+        """The features in memory as they are stored; see ``load_table``."""
+        return load_table(self.dataset, self.stores, patches=patches)
 
     def layout(self) -> FeatureTable:
         """Labels, groups and splits without the features: all that episodes are drawn from."""

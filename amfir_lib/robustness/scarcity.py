@@ -15,7 +15,7 @@ import numpy as np
 from amfir_lib.errors import BadParameter
 from amfir_lib.evaluation import FUSED
 from amfir_lib.experiments import run_all
-from amfir_lib.feature_table import FeatureTable, Whitening, load_table
+from amfir_lib.feature_table import FeatureTable
 from amfir_lib.robustness.outcomes import Outcomes
 from amfir_lib.runs import Material, Series, TestCell
 from amfir_lib.storage import digest_of
@@ -57,14 +57,9 @@ class Reduced(Material):
         """As of every material, and what is left out."""
         return super().identity | {"left_out": digest_of(list(self.left_out))}
 
-    def table(self, *, patches: bool = False) -> FeatureTable:
-        """The features in memory, as methods read them, left-out clips in a split of their own."""
-        table = self._without(load_table(self.dataset, self.stores, patches=patches))
-        return replace(table, features=self.whitening()(table.features)) if self.whiten else table
-
-    def whitening(self) -> Whitening:
-        """The map from raw features to what methods read, learnt from the clips that are left."""
-        return Whitening.fit(self._without(load_table(self.dataset, self.stores)))
+    def raw_table(self, *, patches: bool = False) -> FeatureTable:
+        """The features as they are stored, left-out clips in a split of their own, which whitening does not read."""
+        return self._without(super().raw_table(patches=patches))
 
     def layout(self) -> FeatureTable:
         """Labels, groups and splits."""
