@@ -101,7 +101,8 @@ class Config:
             environ: environment variables; default: those of the process.
         Raises:
             UnknownName: no such profile or data set; the nearest one is suggested.
-            BadParameter: a value out of its range, or a data set of real clips without ``data_root``.
+            BadParameter: a value out of its range, a data set of real clips without ``data_root``, or a group pattern
+                for anything but a folder.
         """
         values = {name: value for name, value in parameters.items() if _is_parameter(name, value)}
         environ = os.environ if environ is None else environ
@@ -110,6 +111,12 @@ class Config:
         if dataset and dataset not in DATASETS:
             raise unknown_name("data set", dataset, DATASETS)
         data_root = _data_root(dataset, values.get("data_root", ""))
+        group_pattern = values.get("group_pattern") or None
+        if group_pattern and dataset != "folder":
+            raise BadParameter(
+                f'The group pattern "{group_pattern}" is for your own clips: add --dataset folder --data-root DIR. '
+                "All other data sets know their groups."
+            )
         n_seeds = values.get("n_seeds", 0) or profile.n_seeds
         if n_seeds < 1:
             raise BadParameter(f"n_seeds is {n_seeds}, but must be at least 1 (0 means: as many as the profile says).")
@@ -118,7 +125,7 @@ class Config:
             study=study_name(profile.name, dataset, data_root),
             datasets=(dataset,) if dataset else tuple(benchmarks),
             data_root=data_root,
-            group_pattern=values.get("group_pattern") or None,
+            group_pattern=group_pattern,
             n_seeds=n_seeds,
             seed=values.get("seed", 0),
             cache_dir=_folder(environ.get("AMFIR_CACHE_DIR"), paths.default_cache_dir()),

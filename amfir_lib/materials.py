@@ -22,6 +22,7 @@ from amfir_lib.backbones.pretraining import Pretraining, pretrained_backbones
 from amfir_lib.backbones.probe import variation_warning
 from amfir_lib.config import REAL_BENCHMARKS, Config
 from amfir_lib.data.catalogue import FOLDER, load_dataset
+from amfir_lib.data.class_split import check_validation_classes, check_ways
 from amfir_lib.data.features import extract_stores
 from amfir_lib.data.manifest import Dataset
 from amfir_lib.errors import BackboneUnavailable, BadParameter
@@ -54,17 +55,19 @@ def open_dataset(config: Config, name: str, **options: Any) -> Dataset:
             parameters ``appearance``, ``class_counts``, ``class_folds`` and ``class_fold``, which are passed on too
             where they are given.
     """
+    return load_dataset(name, cache_dir=config.cache_dir, n_jobs=config.jobs, **dataset_options(config, name) | options)
+
+
+def dataset_options(config: Config, name: str) -> dict[str, Any]:
+    """What the configuration and the notebook's parameters say about one data set."""
     given = {key: value for key in DATASET_PARAMETERS if (value := config.options.get(key)) and value != UNSET}
-    options = given | options
     if name == FOLDER:
-        options = {"data_root": config.data_root, "group_pattern": config.group_pattern} | options
-    elif name in REAL_BENCHMARKS:
+        return {"data_root": config.data_root, "group_pattern": config.group_pattern} | given
+    if name in REAL_BENCHMARKS:
         real = {"data_root": config.data_root, "video_list": config.video_list, "min_found": config.min_found}
-        options = real | options
-    else:
-        profile = config.profile
-        options = {"clips_per_class": profile.clips_per_class, "class_counts": profile.class_counts.get(name)} | options
-    return load_dataset(name, cache_dir=config.cache_dir, n_jobs=config.jobs, **options)
+        return real | given
+    profile = config.profile
+    return {"clips_per_class": profile.clips_per_class, "class_counts": profile.class_counts.get(name)} | given
 
 
 def open_backbones(config: Config, dataset: Dataset, *, backbone: str = AUTO) -> dict[str, Any]:
@@ -178,14 +181,18 @@ def prepare_all(config: Config, name: str, *, backbone: str = "auto", **options:
     Args:
         config, name, backbone, options: as ``prepare``.
     """
+    if name != FOLDER:
+        return [prepare(config, name, backbone=backbone, **options)]
+    return [prepare(config, name, backbone=backbone, **split, **options) for split in class_folds_of(config)]
+
+
+def class_folds_of(config: Config) -> list[dict[str, int]]:
+    """The class folds that a notebook reads a folder in, as options of ``open_dataset``; one without folds."""
     n_folds, fold = config.options.get("class_folds", 0), config.options.get("class_fold", UNSET)
     if n_folds == UNSET:
         n_folds = 0 if config.options.get("class_counts") else N_CLASS_FOLDS
-    if name != FOLDER:
-        return [prepare(config, name, backbone=backbone, **options)]
     folds = [fold] if fold != UNSET or not n_folds else range(n_folds)
-    splits = [{"class_folds": n_folds, "class_fold": max(0, one)} for one in folds]
-    return [prepare(config, name, backbone=backbone, **split, **options) for split in splits]
+    return [{"class_folds": n_folds, "class_fold": max(0, one)} for one in folds]
 
 
 def training_of(config: Config, material: Material) -> Training:
@@ -198,13 +205,9 @@ def training_of(config: Config, material: Material) -> Training:
     Raises:
         BadParameter: fewer than two validation classes.
     """
-    size = partial(_size, config)
+    size = partial(size_of, config)
     n_way, n_val_classes = size("n_way"), material.dataset.manifest.query("split == 'val'")["label"].nunique()
-    if n_val_classes < 2:
-        raise BadParameter(
-            f"{material.dataset.name} has {n_val_classes} validation classes; episodes of one class select nothing. "
-            "Give two or more to validation (--set class_counts=TRAIN/VAL/TEST, or split.yaml)."
-        )
+    check_validation_classes(material.dataset.name, n_val_classes)
     if n_val_classes < n_way:
         print(
             f"{material.dataset.name} has {n_val_classes} validation classes: models are selected on "
@@ -228,19 +231,15 @@ def test_cells(config: Config, material: Material) -> list[TestCell]:
     Raises:
         BadParameter: more ways than test classes.
     """
-    size = partial(_size, config)
+    size = partial(size_of, config)
     n_way, n_classes = size("n_way"), material.dataset.manifest.query("split == 'test'")["label"].nunique()
-    if n_classes < n_way:
-        lower = f"Lower it (--set n_way={n_classes}), or g" if n_classes > 1 else "G"
-        raise BadParameter(
-            f"{material.dataset.name} has {n_classes} test classes but n_way is {n_way}. {lower}ive more of the "
-            "classes to the test (--set class_counts=TRAIN/VAL/TEST, or split.yaml)."
-        )
+    check_ways(material.dataset.name, n_classes, n_way=n_way)
     return [
         TestCell(n_way=n_way, n_shot=n_shot, n_query=size("n_query"), n_episodes=size("n_test_episodes"))
         for n_shot in size("test_shots")
     ]
 
 
-def _size(config: Config, name: str) -> Any:
+def size_of(config: Config, name: str) -> Any:
+    """A size of training or test: the notebook's parameter of that name unless it is 0 or empty, else the profile's."""
     return config.options.get(name) or getattr(config.profile, name)

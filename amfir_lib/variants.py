@@ -37,8 +37,8 @@ class VariantDifference:
 
     Attributes:
         data: one row per notebook, data set, way, shots and series whose runs changed: ``baseline, variant,
-            difference, half_width, p_value, p_holm, n_classes, n_episodes, verdict``; shares in [0, 1].  Empty where
-            nothing can be paired.
+            difference, half_width, p_value, p_holm, n_classes, n_episodes, verdict`` and ``n_changed``, the number of
+            episodes whose accuracy differs; shares in [0, 1].  Empty where nothing can be paired.
         remarks: sentences on what was left out and why, and on what else differs.
     """
 
@@ -100,6 +100,22 @@ def compare(
     return VariantDifference(_corrected(pd.DataFrame(rows)), tuple(remarks))
 
 
+def without_baseline(baseline_dir: Path, cache_dir: Path, notebooks: Iterable[str]) -> list[str]:
+    """The notebooks whose baseline this machine has not computed, so that a variant cannot be compared with it.
+
+    Args:
+        baseline_dir, cache_dir: as ``compare``.
+        notebooks: names of those that are asked for.
+    """
+    lacking = []
+    for notebook in notebooks:
+        path = baseline_dir / "records" / f"{notebook}.json"
+        runs = read_json(path).get("numbers", {}).get("runs", []) if path.exists() else []
+        if not path.exists() or any(_folder(fact, cache_dir) is None for fact in runs):
+            lacking.append(notebook)
+    return lacking
+
+
 def _by_series(facts: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], list[Mapping[str, Any]]]:
     """(data set, series) -> facts of its runs."""
     found: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
@@ -115,6 +131,7 @@ def _compare_notebook(
     unchanged: dict[str, None] = {}
     alone: dict[str, None] = {}
     unpaired: dict[str, None] = {}
+    same: dict[str, None] = {}
     changes: dict[str, None] = {}
     for (dataset, series), own in variant.items():
         other = baseline.get((dataset, series), [])
@@ -131,6 +148,9 @@ def _compare_notebook(
             found = [one for one in found if one is not None]
             if not found:
                 unpaired[f"{series} ({dataset})"] = None
+            elif not any(one["n_changed"] for one in found):
+                same[f"{series} ({dataset})"] = None
+                continue
             rows += [{"dataset": dataset} | one | {"series": series} for one in found]
     remarks = []
     if changes:
@@ -139,6 +159,8 @@ def _compare_notebook(
         remarks.append(f"more than the parameter changed ({', '.join(code)}): renew the baseline first with {make}")
     if unchanged:
         remarks.append(f"the parameter does not reach {', '.join(unchanged)}: these are the baseline's own runs.")
+    if same:
+        remarks.append(f"every query is answered as in the baseline by {', '.join(same)}.")
     if unpaired:
         remarks.append(
             f"{', '.join(unpaired)} met other test episodes than the baseline (ways, shots, queries, clips or the "
@@ -192,6 +214,7 @@ def _pair(baseline: list[Path], variant: list[Path], cell: str) -> dict[str, Any
         "p_value": interval.p_value if interval else np.nan,
         "n_classes": n_classes,
         "n_episodes": len(classes),
+        "n_changed": int((after != before).sum()),
     }
 
 

@@ -19,7 +19,7 @@ from amfir_lib.open_choices.choice_data import changed_data
 from amfir_lib.open_choices.choice_findings import choice_sentences, decision_effects, score_sentences
 from amfir_lib.open_choices.choice_runs import choice_of, measure
 from amfir_lib.open_choices.choice_scores import score_cells
-from amfir_lib.open_choices.choice_tables import choices_frame, pooled_frame, shown_choices
+from amfir_lib.open_choices.choice_tables import choices_frame, pooled_frame, shown_choices, shown_pooled
 from amfir_lib.open_choices.choices import CHOICES, DEFAULT, SECTIONS, Choice, change_of, chosen
 from amfir_lib.open_choices.picks import own_score, picks, pooled_picks
 from amfir_lib.open_choices.retest import Retest, retest_all
@@ -190,6 +190,14 @@ def test_sentences_and_effects_name_what_is_in_the_tables(measured):
     assert table.loc[("D3", "ami_power"), "effect"] == effects["D3", "ami_power"]
     assert table.loc[("C5", "–"), "effect"] == "–"
     assert "effect" not in decisions_table()
+
+
+def test_the_pooled_table_is_shown_in_points_and_kept_in_shares(measured):
+    pooled = pooled_frame(measured, LIST)
+    table = shown_pooled(pooled, caption="c")
+    assert table.data is pooled
+    for share, shown in zip(pooled["difference"], table.shown["difference"], strict=True):
+        assert float(shown.split(" ± ")[0].replace("−", "-")) == pytest.approx(100 * share, abs=0.051)
 
 
 def test_verdicts_are_told_apart():

@@ -73,7 +73,7 @@ def test_the_third_reading_lets_the_dominant_modality_decide_alone():
 
 
 def test_the_weight_of_distillation_holds_for_every_row():
-    rows = table2_configurations(("rgb", "flow"), distill_weight=0.5, score="entropy", ami_off="hard")
+    rows = table2_configurations(("rgb", "flow"), kd_lambda=0.5, score="entropy", ami_off="hard")
     assert all(one.options["kd_lambda"] == 0.5 and one.options["score"] == "entropy" for one in rows)
     assert {one.name: one for one in rows}[NO_AMI].options["ami_weight"] == "hard"
 
@@ -101,7 +101,7 @@ def test_strategies_are_named_as_the_rows_of_table_2_with_the_same_options():
     for part in ("T-depth is depth-dominant only (b)", "T-Flow is flow-dominant only (b)", "no distillation is no AMD"):
         assert part in said
     assert CONTROL not in said
-    assert not strategies_in_table2(strategies, table2_configurations(("depth", "flow"), distill_weight=0.5))
+    assert not strategies_in_table2(strategies, table2_configurations(("depth", "flow"), kd_lambda=0.5))
 
 
 def test_published_cells_are_found_by_their_check_marks():

@@ -83,9 +83,10 @@ def plan(
 
 def plan_table(frame: pd.DataFrame, *, algorithm: str, backbone: str, gpu_measured: bool) -> Table:
     """``plan`` as a table to read."""
+    gpus = "GPU" if gpu_measured else "GPU, not counted on"
     shown = pd.DataFrame({
         "data set": frame["dataset"], "machine": [
-            f"{row.machine} ({row.cores} cores" + (f", {row.gpus} GPU)" if row.gpus else ")")
+            f"{row.machine} ({row.cores} cores" + (f", {row.gpus} {gpus})" if row.gpus else ")")
             for row in frame.itertuples()
         ],
         "clips": frame["clips"].map("{:,}".format),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +47,7 @@ def load_dataset(name: str, *, cache_dir: Path | str, data_root: Path | str | No
     """
     if name not in dataset_names():
         raise unknown_name("data set", name, dataset_names())
-    options = {key: value for key, value in options.items() if value is not None and value != ""}
-    known = FOLDER_OPTIONS if name == FOLDER else REAL_OPTIONS if name in REAL_NAMES else SYNTHETIC_OPTIONS
-    for option in options:
-        if option not in known:
-            raise unknown_name(f'option of the data set "{name}"', option, known, error=UnknownParameter)
+    options = given_options(name, options)
     if name == FOLDER or name in REAL_NAMES:
         if not data_root:
             raise BadParameter(f'data set "{name}" needs the folder that holds the clips: give --data-root DIR.')
@@ -62,3 +59,17 @@ def load_dataset(name: str, *, cache_dir: Path | str, data_root: Path | str | No
     from amfir_lib.data.synthetic import make_dataset
 
     return make_dataset(name, cache_dir=cache_dir, **options)
+
+
+def given_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of ``load_dataset`` that were given.
+
+    Raises:
+        UnknownParameter: an option that this kind of data set does not have.
+    """
+    given = {key: value for key, value in options.items() if value is not None and value != ""}
+    known = FOLDER_OPTIONS if name == FOLDER else REAL_OPTIONS if name in REAL_NAMES else SYNTHETIC_OPTIONS
+    for option in given:
+        if option not in known:
+            raise unknown_name(f'option of the data set "{name}"', option, known, error=UnknownParameter)
+    return given

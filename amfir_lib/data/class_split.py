@@ -112,6 +112,40 @@ def check_classes(split: ClassSplit, labels: Sequence[str]) -> None:
             )
 
 
+def check_validation_classes(name: str, n_classes: int) -> None:
+    """Refuse to select models on episodes of one class.
+
+    Args:
+        name: of the data set.
+        n_classes: for validation.
+    Raises:
+        BadParameter: fewer than two.
+    """
+    if n_classes < 2:
+        raise BadParameter(
+            f"{name} has {n_classes} validation classes; episodes of one class select nothing. "
+            "Give two or more to validation (--set class_counts=TRAIN/VAL/TEST, or split.yaml)."
+        )
+
+
+def check_ways(name: str, n_classes: int, *, n_way: int) -> None:
+    """Refuse test episodes of more classes than there are.
+
+    Args:
+        name: of the data set.
+        n_classes: for test.
+        n_way: classes per episode.
+    Raises:
+        BadParameter: more ways than test classes.
+    """
+    if n_classes < n_way:
+        lower = f"Lower it (--set n_way={n_classes}), or g" if n_classes > 1 else "G"
+        raise BadParameter(
+            f"{name} has {n_classes} test classes but n_way is {n_way}. {lower}ive more of the classes to the test "
+            "(--set class_counts=TRAIN/VAL/TEST, or split.yaml)."
+        )
+
+
 def parse_counts(counts: str | Sequence[int]) -> tuple[int, int, int]:
     """Numbers of classes from "4/3/3" or (4, 3, 3).
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -55,6 +56,54 @@ def _choose_split(
     return ClassSplit(chosen.split_of, source, file.settings if file is not None else {})
 
 
+@dataclass(frozen=True)
+class NamedClips:
+    """What a folder holds by the names of its files, before any is decoded.
+
+    Attributes:
+        clips: columns ``path, label, group``, and ``n_frames`` where ``clips.csv`` states it.
+        groups: where the groups come from, for reports.
+        split: which class is in which split.
+        not_listed: videos that ``clips.csv`` leaves out.
+    """
+
+    clips: pd.DataFrame
+    groups: str
+    split: ClassSplit
+    not_listed: list[str]
+
+
+def read_names(
+    data_root: Path | str,
+    *,
+    group_pattern: str | None = None,
+    split: Path | str | None = None,
+    class_counts: str | Sequence[int] | None = None,
+    class_folds: int = 0,
+    class_fold: int = 0,
+    seed: int = 0,
+) -> NamedClips:
+    """Clips, groups and class split of a folder, from the names of its files and ``clips.csv`` and ``split.yaml``.
+
+    Args, Raises: as ``load_folder``, which decodes the clips next.
+    """
+    root = Path(os.path.abspath(Path(data_root).expanduser()))
+    listing = find_clips(root)
+    clips = read_clips_file(root / CLIPS_FILE) if (root / CLIPS_FILE).is_file() else listing
+    if group_pattern:
+        groups = f'pattern "{group_pattern}"'
+        clips = clips.assign(group=groups_from_names(clips["path"], group_pattern))
+    elif "group" in clips:
+        groups = CLIPS_FILE
+    else:
+        groups, clips = "each clip its own", clips.assign(group=clips["path"])
+    chosen = _choose_split(
+        root, clips["label"], split=split, class_counts=class_counts, class_folds=class_folds, class_fold=class_fold,
+        seed=seed,
+    )  # fmt: skip
+    return NamedClips(clips, groups, chosen, sorted(set(listing["path"]) - set(clips["path"])))
+
+
 def load_folder(
     data_root: Path | str,
     *,
@@ -98,20 +147,11 @@ def load_folder(
         TooFewVideos: a class is left with fewer than 2 clips, or too many clips were skipped.
     """
     root = Path(os.path.abspath(Path(data_root).expanduser()))
-    listing = find_clips(root)
-    clips = read_clips_file(root / CLIPS_FILE) if (root / CLIPS_FILE).is_file() else listing
-    not_listed = sorted(set(listing["path"]) - set(clips["path"]))
-    if group_pattern:
-        groups = f'pattern "{group_pattern}"'
-        clips = clips.assign(group=groups_from_names(clips["path"], group_pattern))
-    elif "group" in clips:
-        groups = CLIPS_FILE
-    else:
-        groups, clips = "each clip its own", clips.assign(group=clips["path"])
-    chosen = _choose_split(
-        root, clips["label"], split=split, class_counts=class_counts, class_folds=class_folds, class_fold=class_fold,
-        seed=seed,
+    named = read_names(
+        root, group_pattern=group_pattern, split=split, class_counts=class_counts, class_folds=class_folds,
+        class_fold=class_fold, seed=seed,
     )  # fmt: skip
+    clips, chosen = named.clips, named.split
     min_frames = max(n_segments, 2)
     folder = preparation_folder(cache_dir, root)
     found = probe_clips(
@@ -124,9 +164,9 @@ def load_folder(
     lengths = [found[path]["n_frames"] for path in usable["path"]] or [0]
     report: dict[str, Any] = {
         "name": root.name, "root": str(root), "n_clips": len(usable), "n_groups": int(usable["group"].nunique()),
-        "groups": groups, "split": chosen.source, "classes": dict(zip(SPLITS, chosen.counts, strict=True)),
+        "groups": named.groups, "split": chosen.source, "classes": dict(zip(SPLITS, chosen.counts, strict=True)),
         "frames": [min(lengths), max(lengths)],
-        "min_frames": min_frames, "unreadable": list(unreadable.values()), "not_listed": not_listed,
+        "min_frames": min_frames, "unreadable": list(unreadable.values()), "not_listed": named.not_listed,
         "too_short": [f"{path} ({found[path]['n_frames']})" for path in too_short],
         "other_frame_count": _other_frame_counts(usable, found), "file": str(folder / "preparation_report.json"),
     }  # fmt: skip

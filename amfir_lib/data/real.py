@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,57 @@ def _refuse_strangers(
     )
 
 
+@dataclass(frozen=True)
+class ChosenVideos:
+    """Which videos of a benchmark are wanted and where they lie, before any is decoded.
+
+    Attributes:
+        benchmark: which one.
+        root: the data root, absolute.
+        selection: the wanted videos.
+        scan: all clips under the data root.
+        label_files: names of the label files that were read.
+    """
+
+    benchmark: Benchmark
+    root: Path
+    selection: Selection
+    scan: Scan
+    label_files: Sequence[str]
+
+
+def choose_videos(
+    name: str, data_root: Path | str, *, video_list: Path | str | None = None,
+    class_counts: str | Sequence[int] | None = None, min_found: float = MIN_FOUND, seed: int = 0,
+) -> ChosenVideos:  # fmt: skip
+    """The wanted videos of a benchmark among the files under a folder, by their names, lists and labels alone.
+
+    Args, Raises: as ``load_benchmark``, which looks into the videos next.
+    """
+    if name not in BENCHMARKS:
+        raise unknown_name("benchmark", name, BENCHMARKS)
+    if not 0 <= min_found <= 1:
+        raise BadParameter(f"min_found is {min_found}, but a share lies between 0 and 1.")
+    benchmark = BENCHMARKS[name]
+    root = Path(os.path.abspath(Path(data_root).expanduser()))
+    source = Path(video_list).expanduser() if video_list else find_video_lists(root) if root.is_dir() else None
+    if source is None and benchmark.needs_list:
+        raise DataNotFound(
+            f"{benchmark.title} cannot be prepared without its published video list: its class list has numbers only. "
+            f"Get it from {where_to_get_lists(name)} and put it into {root / 'video_list'}, or give --video-list."
+        )
+    scan = scan_clips(root)
+    labels, label_files = read_labels(benchmark.class_list, root, scan.texts)
+    if source is not None:
+        selection = from_list(benchmark, scan.clips, labels, source)
+    else:
+        selection = from_classes(benchmark, scan.clips, labels, seed=seed)
+    _refuse_strangers(benchmark, root, selection, scan, label_files, listed=source is not None)
+    if class_counts:
+        selection = cut_down(selection, class_counts)
+    return ChosenVideos(benchmark, root, selection, scan, label_files)
+
+
 def load_benchmark(
     name: str, data_root: Path | str, *, cache_dir: Path | str, video_list: Path | str | None = None,
     class_counts: str | Sequence[int] | None = None, min_found: float = MIN_FOUND, n_segments: int = 8, seed: int = 0,
@@ -78,36 +130,16 @@ def load_benchmark(
         TooFewVideos: a class has a smaller share of its videos than ``min_found``, or a split is left without classes.
         BadParameter: ``min_found`` or ``class_counts`` out of range.
     """
-    if name not in BENCHMARKS:
-        raise unknown_name("benchmark", name, BENCHMARKS)
-    if not 0 <= min_found <= 1:
-        raise BadParameter(f"min_found is {min_found}, but a share lies between 0 and 1.")
-    benchmark = BENCHMARKS[name]
-    root = Path(os.path.abspath(Path(data_root).expanduser()))
-    source = Path(video_list).expanduser() if video_list else find_video_lists(root) if root.is_dir() else None
-    if source is None and benchmark.needs_list:
-        raise DataNotFound(
-            f"{benchmark.title} cannot be prepared without its published video list: its class list has numbers only. "
-            f"Get it from {where_to_get_lists(name)} and put it into {root / 'video_list'}, or give --video-list."
-        )
-    scan = scan_clips(root)
-    labels, label_files = read_labels(benchmark.class_list, root, scan.texts)
-    if source is not None:
-        selection = from_list(benchmark, scan.clips, labels, source)
-    else:
-        selection = from_classes(benchmark, scan.clips, labels, seed=seed)
-    _refuse_strangers(benchmark, root, selection, scan, label_files, listed=source is not None)
-    if class_counts:
-        selection = cut_down(selection, class_counts)
-    return _prepare(benchmark, root, selection, scan, label_files, min_found=min_found, n_segments=n_segments,
-                    n_jobs=n_jobs, cache_dir=cache_dir)  # fmt: skip
+    chosen = choose_videos(
+        name, data_root, video_list=video_list, class_counts=class_counts, min_found=min_found, seed=seed
+    )
+    return _prepare(chosen, min_found=min_found, n_segments=n_segments, n_jobs=n_jobs, cache_dir=cache_dir)
 
 
-def _prepare(
-    benchmark: Benchmark, root: Path, selection: Selection, scan: Scan, label_files: Sequence[str], *,
-    min_found: float, n_segments: int, n_jobs: int, cache_dir: Path | str,
-) -> Dataset:  # fmt: skip
+def _prepare(videos: ChosenVideos, *, min_found: float, n_segments: int, n_jobs: int, cache_dir: Path | str) -> Dataset:
     """Look into the chosen videos, report, and make the data set of what can be used."""
+    benchmark, root, selection, scan = videos.benchmark, videos.root, videos.selection, videos.scan
+    label_files = videos.label_files
     folder, min_frames = preparation_folder(cache_dir, root, name=benchmark.name), max(n_segments, 2)
     wanted = selection.wanted
     there = wanted[wanted["path"] != ""]

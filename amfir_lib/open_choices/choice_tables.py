@@ -82,6 +82,20 @@ def pooled_frame(measured: Measured, choices: Sequence[Choice]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def shown_pooled(pooled: pd.DataFrame, *, caption: str) -> Table:
+    """The pooled differences as they are to be read, in points.
+
+    Args:
+        pooled: from ``pooled_frame``.
+        caption: of the table.
+    """
+    shown = pooled[["title", "decision", "default", "alternative"]].rename(columns={"title": "choice"})
+    pairs = zip(pooled["difference"], pooled["half_width"], strict=True)
+    shown["difference"] = [percent(mean, half_width, signed=True) for mean, half_width in pairs]
+    shown["p (Holm)"] = [f"{p:.3f}" if np.isfinite(p) else "–" for p in pooled["p_holm"]]
+    return Table(pooled, shown.assign(verdict=pooled["verdict"]), caption)
+
+
 def corrected_p(values: Sequence[float]) -> np.ndarray:
     """Holm's correction over the values that are defined; NaN where one is not."""
     values = np.asarray(values, dtype=float)

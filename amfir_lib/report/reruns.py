@@ -61,7 +61,7 @@ class Ablation:
 NOTEBOOK_PARAMETERS = (
     Ablation("λ, the weight of distillation (Eq. 9)", "02_training", "kd_lambda", ("0.5", "2.0", "0.0"), decision="C9",
              reaches=("AMFIR",)),
-    Ablation("λ, in every configuration of Table 2", "05_table2_ablation", "distill_weight", ("0.5", "2.0"),
+    Ablation("λ, in every configuration of Table 2", "05_table2_ablation", "kd_lambda", ("0.5", "2.0"),
              decision="C9"),
     Ablation("score that forms the groups (Eq. 1)", "02_training", "score",
              ("helmholtz", "neg_certainty", "entropy", "random", "oracle"), decision="A1", reaches=BOTH_AMFIR),

@@ -12,7 +12,7 @@ from typing import Any
 
 from amfir_lib import paths
 from amfir_lib.config import Config
-from amfir_lib.errors import BadParameter, DataNotFound, UnknownParameter, unknown_name
+from amfir_lib.errors import BadParameter, DataNotFound, UnknownParameter
 from amfir_lib.running.notebooks import Notebook, find_notebooks, read_notebook, select_notebooks
 from amfir_lib.running.parameters import check_values
 from amfir_lib.storage import digest_of
@@ -83,9 +83,6 @@ def plan(request: Request) -> list[Task]:
     """
     selected = select_notebooks(find_notebooks(request.notebooks), request.only)
     notebooks = [read_notebook(path) for path in selected]
-    known = {name for notebook in notebooks for name in notebook.parameters}
-    for name in request.facts.keys() - known:
-        raise unknown_name("parameter of these notebooks", name, known, error=UnknownParameter)
     environment = request.environment | {"AMFIR_VARIANT": variant_name(request.overrides)}
     tasks = []
     for notebook in notebooks:
@@ -101,12 +98,31 @@ def plan(request: Request) -> list[Task]:
         defaults = {name: parameter.default for name, parameter in notebook.parameters.items()}
         config = Config.from_notebook(defaults | given, environ=os.environ | environment)
         if config.data_root is not None and not config.data_root.is_dir():
-            raise DataNotFound(f"There is no folder {config.data_root}; --data-root must be the folder of your clips.")
+            what = "your clips" if config.datasets == ("folder",) else f"the videos of {config.datasets[0]}"
+            raise DataNotFound(f"There is no folder {config.data_root}; --data-root must be the folder of {what}.")
         tasks.append(Task(notebook, given, config, _for_kernel(environment, config)))
     n_devices = tasks[0].config.devices
     if n_devices > 1 and not any(task.parameters.get(TRAINS_BACKBONES) for task in tasks):
         raise BadParameter(no_effect_of_devices(n_devices))
     return tasks
+
+
+def first_looks(tasks: list[Task]) -> list[str]:
+    """Look at the names of the files of real clips as each notebook is going to read them: one sentence a reading.
+
+    Raises:
+        DataNotFound, ManifestError, BadParameter: the clips, their groups or classes cannot be used as they are.
+    """
+    if tasks[0].config.data_root is None:
+        return []
+    from amfir_lib.first_look import look  # here, because it imports what the notebooks do
+
+    return list(dict.fromkeys(look(task.config, draws_episodes=_draws_episodes(task.notebook)) for task in tasks))
+
+
+def _draws_episodes(notebook: Notebook) -> bool:
+    """Whether a notebook draws episodes of ``n_way`` classes of any data set that it is given."""
+    return not notebook.parameters.keys().isdisjoint(("n_query", "n_shot")) and "n_ways" not in notebook.parameters
 
 
 def no_effect_of_devices(n_devices: int | str) -> str:

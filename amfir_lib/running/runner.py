@@ -31,7 +31,15 @@ from amfir_lib.running import closing, ledger
 from amfir_lib.running.display import Display, format_bytes, format_seconds
 from amfir_lib.running.housekeeping import tag_cache
 from amfir_lib.running.lock import folder_lock
-from amfir_lib.running.planning import Request, Task, facts_not_taken, parse_assignments, plan, variant_name
+from amfir_lib.running.planning import (
+    Request,
+    Task,
+    facts_not_taken,
+    first_looks,
+    parse_assignments,
+    plan,
+    variant_name,
+)
 from amfir_lib.running.supervise import log_path, run_notebook
 from amfir_lib.running.verify import record_path
 from amfir_lib.storage import digest_of, read_json
@@ -65,11 +73,16 @@ def run(request: Request, stream: TextIO | None = None) -> int:
     stream = stream or sys.stdout
     tasks = plan(request)
     display = Display(stream, len(tasks))
-    for sentence in facts_not_taken(tasks, request):
+    for sentence in (*facts_not_taken(tasks, request), *first_looks(tasks)):
         display.line(sentence)
     if request.dry_run:
         _say_what_would_run(tasks, request, display)
         return 0
+    if lacking := _without_baseline(tasks):
+        display.line(
+            f"No baseline on this machine yet for {', '.join(lacking)}: the difference to it can only be given once it "
+            f"is there. It is made with: {request.command} --only {','.join(lacking)}"
+        )
     output_dir, cache_dir = tasks[0].config.output_dir, tasks[0].config.cache_dir
     tag_cache(cache_dir)
     started = time.monotonic()
@@ -86,6 +99,16 @@ def run(request: Request, stream: TextIO | None = None) -> int:
     for sentence in closing.close(tasks[0].config, failed, notebooks=request.notebooks, command=request.command):
         display.line(sentence)
     return 1 if failed else 0
+
+
+def _without_baseline(tasks: list[Task]) -> list[str]:
+    """The notebooks of a variant that have nothing to be compared with."""
+    config = tasks[0].config
+    if not config.variant:
+        return []
+    from amfir_lib.variants import without_baseline  # here, because it imports what the notebooks do
+
+    return without_baseline(config.results_dir / config.study, config.cache_dir, [t.notebook.name for t in tasks])
 
 
 def _say_what_would_run(tasks: list[Task], request: Request, display: Display) -> None:

@@ -10,6 +10,7 @@ calls do.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -19,6 +20,7 @@ from typing import Any
 from joblib import Parallel, delayed, parallel_config
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
+from amfir_lib import paths
 from amfir_lib.errors import BackendUnavailable, BadParameter, unknown_name
 
 LOCAL, DASK, RAY = BACKENDS = ("loky", "dask", "ray")
@@ -97,7 +99,8 @@ def _connected(backend: str, scheduler: str) -> Iterator[Apply]:
             apply = partial(_apply_by_ray, ray)
     except ImportError as error:
         raise BackendUnavailable(
-            f"--backend {backend} needs packages that are not installed ({error}): pip install {PACKAGES[backend]}"
+            f"--backend {backend} needs packages that are not installed ({error}). Install them for the Python of the "
+            f"study: {paths.for_display(sys.executable)} -m pip install {PACKAGES[backend]}"
         ) from None
     except (OSError, ValueError) as error:
         raise BackendUnavailable(

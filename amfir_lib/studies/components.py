@@ -61,7 +61,7 @@ def stream_label(modality: str) -> str:
 def table2_configurations(
     modalities: Sequence[str],
     *,
-    distill_weight: float = 1.0,
+    kd_lambda: float = 1.0,
     score: str = "centred",
     ami_off: str = "equal",
     readings: Sequence[str] = ("a", "b"),
@@ -75,7 +75,7 @@ def table2_configurations(
 
     Args:
         modalities: appearance, motion.
-        distill_weight: lambda of Eq. 9, for all rows.
+        kd_lambda: lambda of Eq. 9, for all rows.
         score: reading of the free energy, for all rows.
         ami_off: fusion weights of "no AMI"; one of ``AMI_OFF``.
         readings: which of "a", "b", "c".
@@ -90,7 +90,7 @@ def table2_configurations(
     for reading in readings:
         if reading not in READINGS:
             raise unknown_name("reading of one-sided dominance", reading, READINGS)
-    own = {"kd_lambda": distill_weight, "score": score} | dict(method_options or {})
+    own = {"kd_lambda": kd_lambda, "score": score} | dict(method_options or {})
     appearance, motion = modalities
     rows = []
     for teacher, side, whole, position in (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -52,7 +53,10 @@ def main(arguments: list[str] | None = None) -> int:
             if output is not None:
                 extraction.save(output, record, text)
             continue
-        reports.append(Report(name, BENCHMARKS[name].compare(quick=chosen.quick)))
+        comparisons = BENCHMARKS[name].compare(quick=chosen.quick)
+        if chosen.quick:  # goals are for the full sizes
+            comparisons = [replace(one, goal=None, limit=None) for one in comparisons]
+        reports.append(Report(name, comparisons))
         machine = reports[-1].machine
         print(f"{name}: {machine['device_name']}, {machine['cores']} cores, {machine['threads']} threads, torch "
               f"{machine['packages']['torch']}, load average {machine['load_average']}")  # fmt: skip
@@ -63,9 +67,11 @@ def main(arguments: list[str] | None = None) -> int:
             reports[-1].save(output)
             (output / "benchmarks.md").write_text(render(output), encoding="utf-8")
     missed = [one.name for report in reports for one in report.comparisons if one.met is False]
-    if missed and not chosen.quick:
+    if missed:
         print("goals missed: " + "; ".join(missed))
-    return 1 if missed and not chosen.quick else 0
+    if chosen.quick:
+        print("Tiny sizes (--quick): all of it runs and both paths agree; the times and ratios mean nothing.")
+    return 1 if missed else 0
 
 
 if __name__ == "__main__":

@@ -1,0 +1,86 @@
+"""What the names of files tell about real clips.  The files here are empty: nothing can have been decoded."""
+
+from __future__ import annotations
+
+import pytest
+from miniatures import some_classes
+
+from amfir_lib import cli
+from amfir_lib.config import Config
+from amfir_lib.errors import BadParameter, DataNotFound, UnknownParameter
+from amfir_lib.first_look import look
+
+
+@pytest.fixture
+def clips(tmp_path):
+    """Ten classes with a clip of each of three persons."""
+    for number in range(10):
+        folder = tmp_path / "clips" / f"action{number}"
+        folder.mkdir(parents=True)
+        for person in ("ann", "bob", "eve"):
+            (folder / f"{person}_1.mp4").touch()
+    return tmp_path / "clips"
+
+
+def seen(root, *, dataset="folder", draws_episodes=True, **parameters):
+    values = {"profile": "study", "dataset": dataset, "data_root": str(root)} | parameters
+    return look(Config.from_notebook(values, environ={}), draws_episodes=draws_episodes)
+
+
+def test_a_folder_is_described_by_its_clips_classes_and_groups(clips):
+    told = seen(clips, group_pattern="^([a-z]+)_", class_counts="4/3/3", n_way=3)
+    assert told == (
+        "clips, by the names of its files: 30 clips of 10 classes (4/3/3 train/val/test; drawn, 4/3/3 classes), "
+        '3 groups (pattern "^([a-z]+)_").'
+    )
+    assert "30 groups (each clip its own)" in seen(clips, class_counts="3/2/5")
+    assert "in 2 class folds, each class tested once" in seen(clips, class_folds=2)
+
+
+def test_too_few_classes_are_refused_where_episodes_are_drawn_and_nowhere_else(clips):
+    with pytest.raises(BadParameter, match="clips has 3 test classes but n_way is 5"):
+        seen(clips, class_counts="4/3/3")
+    with pytest.raises(BadParameter, match="clips has 1 validation classes"):
+        seen(clips, class_counts="4/1/5")
+    with pytest.raises(BadParameter, match="clips has 4 test classes but n_way is 5"):
+        seen(clips, class_folds=3)
+    assert "4/3/3" in seen(clips, class_counts="4/3/3", draws_episodes=False)
+
+
+def test_a_pattern_that_finds_no_group_is_refused(clips):
+    with pytest.raises(BadParameter, match="finds no group in any of the file names"):
+        seen(clips, group_pattern=r"^(\d+)_")
+
+
+def test_videos_of_a_benchmark_are_counted_beside_those_that_there_should_be(tmp_path):
+    for labels in some_classes("ucf101", (1, 1, 1)).values():
+        for label in labels:
+            (tmp_path / label).mkdir()
+            (tmp_path / label / f"v_{label}_g01_c01.avi").touch()
+    told = seen(tmp_path, dataset="ucf101", class_counts="1/1/1", draws_episodes=False)
+    assert told.startswith("ucf101, by the names of its files: 3 of ") and "3 classes (1/1/1 train/val/test)" in told
+    with pytest.raises(UnknownParameter, match='"class_folds" is not a known option of the data set "ucf101"'):
+        seen(tmp_path, dataset="ucf101", class_folds=3)
+    with pytest.raises(DataNotFound, match="None of the 1 clips"):
+        seen(tmp_path / label, dataset="hmdb51")
+
+
+def test_a_dry_run_looks_at_the_names_and_a_run_that_cannot_succeed_is_refused_at_once(clips, tmp_path, capsys):
+    place = ["--cache-dir", str(tmp_path / "cache"), "--results-dir", str(tmp_path / "results"), "--dry-run"]
+    asked = ["--dataset", "folder", "--data-root", str(clips), "--set", "class_counts=4/3/3"]
+    assert cli.main([*asked, *place, "--set", "n_way=3", "--only", "02"]) == 0
+    assert "30 clips of 10 classes" in capsys.readouterr().out
+    assert cli.main([*asked, *place, "--only", "02"]) == 2
+    assert "Lower it (--set n_way=3)" in capsys.readouterr().err
+    assert not (tmp_path / "cache").exists()
+
+
+def test_what_describes_the_data_set_is_no_mistake_where_a_notebook_does_without_it(clips, tmp_path, capsys):
+    asked = ["--dataset", "folder", "--data-root", str(clips), "--set", "n_query=4", "--only", "01", "--dry-run"]
+    assert cli.main([*asked, "--cache-dir", str(tmp_path), "--results-dir", str(tmp_path / "results")]) == 0
+    assert "01_data_preparation without n_query: no such parameter there." in capsys.readouterr().out
+
+
+def test_a_group_pattern_without_a_folder_is_refused(capsys):
+    assert cli.main(["--group-pattern", "^([a-z]+)_", "--dry-run"]) == 2
+    assert "add --dataset folder --data-root DIR" in capsys.readouterr().err
