@@ -133,7 +133,7 @@ def _speed(results: Path) -> str | None:
     if not ratios:
         return None
     spans = [f"{kind} {min(own):.1f} to {max(own):.1f}" for kind, own in ratios.items()]
-    panel = f" A change in the what-if panel takes at most {max(changes):.0f} ms." if changes else ""
+    panel = f" A change in the what-if panel takes about {max(changes):.0f} ms." if changes else ""
     return f"Times as fast as the loop: {', '.join(spans)} (medians of five, on {'; '.join(sorted(machines))}).{panel}"
 
 

@@ -239,6 +239,7 @@ def test_flow_statistics_find_the_speed_of_a_moving_texture(tmp_path):
 
 
 def test_counts_name_splits_classes_and_groups(tmp_path):
-    counts = overview.count_clips(toy_dataset(tmp_path, n_clips=4))
+    dataset = toy_dataset(tmp_path, n_clips=4)
+    counts = overview.count_clips(dataset)
     row = counts.iloc[0]
     assert (row["classes"], row["clips"], row["groups"], row["size"]) == (2, 4, 4, "48 × 48")

@@ -19,7 +19,7 @@ from amfir_lib.running.parallel import map_parallel
 from amfir_lib.storage import read_json
 
 __all__ = [
-    "count_clips", "counts_table", "degraded_shares", "flow_statistics", "flow_table", "folder_report",
+    "classes_table", "count_clips", "counts_table", "degraded_shares", "flow_statistics", "flow_table", "folder_report",
     "folder_sentence", "preparation_table", "report_summary", "shares_table",
 ]  # fmt: skip
 FLOW_SIZE, FLOW_BOUND = 112, 20.0  # px, as in the feature store: side of the square, and where vectors are clipped
@@ -39,6 +39,16 @@ def count_clips(dataset: Dataset) -> pd.DataFrame:
             "size": _span(part["width"]) + " × " + _span(part["height"]),
         })  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def classes_table(dataset: Dataset) -> Table:
+    """Which class is in which split: one row a class, ``dataset, split, label, clips, groups``."""
+    manifest = dataset.manifest
+    counts = manifest.groupby(["split", "label"]).agg(clips=("clip_id", "size"), groups=("group", "nunique"))
+    counts = counts.loc[[split for split in SPLITS if (manifest["split"] == split).any()]].reset_index()
+    counts.insert(0, "dataset", dataset.name)
+    shown = counts.drop(columns="dataset").rename(columns={"label": "class"})
+    return Table(counts, shown, f"Classes of {dataset.name}; groups are persons or source videos.")
 
 
 def degraded_shares(dataset: Dataset) -> pd.DataFrame:
