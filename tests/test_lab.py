@@ -87,11 +87,21 @@ def menu(page, *names: str) -> None:
         page.locator(".lm-Menu-itemLabel", has_text=re.compile(f"^{name}$")).first.click()
 
 
+def answer_dialog(page) -> None:
+    """Where a kernel is slow to start, Lab asks which one to take; any other question fails the test with its words."""
+    dialog = page.locator("dialog.jp-Dialog")
+    if dialog.count():
+        words = dialog.first.inner_text()
+        assert "Kernel" in words, words
+        dialog.locator(".jp-mod-accept").first.click()
+
+
 def run_all_cells(page) -> None:
     """Choose it until a cell runs: on a busy machine Lab can lose a command that comes while a kernel connects."""
     playwright = pytest.importorskip("playwright.sync_api")
     begun = page.locator(".jp-Notebook .jp-InputPrompt", has_text=re.compile(r"\[(\*|\d+)\]")).first
     for _ in range(3):
+        answer_dialog(page)
         menu(page, "Run", "Run All Cells")
         with suppress(playwright.TimeoutError):
             return begun.wait_for(timeout=20_000)

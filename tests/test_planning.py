@@ -88,7 +88,10 @@ def test_without_a_measured_gpu_the_cores_do_the_work_and_the_table_says_so():
     frame = planned((Machine("one GPU", 2, 1),))
     assert frame["features_h"].iloc[0] == pytest.approx(6766 * 0.36 / 2 / 3600)
     table = plan_table(frame, algorithm="dis", backbone="toy", gpu_measured=False)
-    assert "no GPU was measured" in table.caption and table.shown["machine"].iloc[0] == "one GPU (2 cores, 1 GPU, not counted on)"
+    assert (
+        "no GPU was measured" in table.caption
+        and table.shown["machine"].iloc[0] == "one GPU (2 cores, 1 GPU, not counted on)"
+    )
 
 
 def test_costs_are_measured_for_every_benchmark_and_make_a_page():

@@ -24,10 +24,10 @@ LEAD = (
     "the baseline with its interval. It pairs with what this machine computed, so run the baseline first: the same "
     "command without `-p`. Options of the methods are refused with the nearest name where they are mistyped; reasons "
     "for the defaults: [decisions](tables/decisions.md).\n\n"
-    "A time is measured where the variant was run here. Elsewhere it is an estimate from the baseline's record: the "
-    "lower end is the training of the runs that the parameter reaches, the upper end is that and all that the baseline "
-    "took, which had runs to train, too. A run is taken to last as long as in the baseline; an enhancer or "
-    "query-specific prototypes make it longer."
+    "A time is measured where the variant was run here. Elsewhere it is an estimate from the baseline's record, for a "
+    "machine with nothing else to do: the lower end is the training of the runs that the parameter reaches, the upper "
+    "end is that and all that the baseline took, which had runs to train, too. A run is taken to last as long as in "
+    "the baseline; an enhancer or query-specific prototypes make it longer."
 )
 
 
