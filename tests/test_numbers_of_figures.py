@@ -70,7 +70,7 @@ def test_a_figure_quotes_its_own_numbers_or_the_part_of_the_table_that_it_draws(
         pd.DataFrame({"series": ["AMFIR"] * 2, "step": [0, 9], "free_energy": [-1.0, -2.0]}),
         tmp_path / "figures" / "fig3_shots",
     )
-    expected = ("AMFIR, step 9: free energy −2.00 nats (2 rows)", "figures/fig3_shots.csv")
+    expected = ("step 9: free energy −2.00 nats (2 rows)", "figures/fig3_shots.csv")
     assert value_of_figure(tmp_path, "fig3_shots") == expected
 
 
