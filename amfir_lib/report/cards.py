@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import re
 
 from markupsafe import Markup
-
-from amfir_lib.report.prose import to_text
 
 LONG = 200  # characters in a cell: more is a paragraph, which no column among others is wide enough for
 EMPTY = ("", "–")
@@ -24,7 +23,7 @@ def as_cards(table: str, *, always: bool = False) -> Markup:
         always: the rows are cards on any screen, by the class ``records``; else on a narrow one.
     """
     header, _, body = str(table).partition("</thead>")
-    names = [to_text(cell["text"]) for cell in CELL.finditer(header)]
+    names = [_plain(cell["text"]) for cell in CELL.finditer(header)]
     for tag, with_role in ROLES.items():
         header, body = header.replace(tag, with_role), body.replace(tag, with_role)
     header = header.replace("<tr>", '<tr role="row">').replace("<th ", '<th role="columnheader" ')
@@ -35,7 +34,11 @@ def as_cards(table: str, *, always: bool = False) -> Markup:
 
 def holds_paragraphs(table: str) -> bool:
     """Whether a cell is longer than ``LONG``."""
-    return any(len(to_text(cell["text"])) > LONG for cell in CELL.finditer(str(table)))
+    return any(len(_plain(cell["text"])) > LONG for cell in CELL.finditer(str(table)))
+
+
+def _plain(text: str) -> str:
+    return html.unescape(re.sub(r"<[^>]+>", "", text))
 
 
 def _row(cells: str, names: list[str]) -> str:
