@@ -87,6 +87,8 @@ def test_what_a_figure_draws_of_curves_is_their_mean_and_their_band():
     ("columns", "caption", "value"),
     [
         ({"a": ["x", "z"], "b": ["y", "w"]}, "", ""),
+        ({"a": [], "b": []}, "", "(0 rows)"),
+        ({"a": ["x|y", "z"], "b": [1, 2]}, "", "x|y, b: 1"),
         ({"id": ["A1", "A2"], "effect": ["none", "−0.3 ± 0.4 points; more"]}, "", "A2, effect: −0.3 ± 0.4 points"),
         ({"target": ["t", "u"], "measured": ["48 %", "9 %"], "met": ["yes", "no"]}, "", "met: yes in 1 of 2 rows"),
         ({"split": ["train", "val"], "classes": [64, 16]}, "", "train, classes: 64"),

@@ -137,7 +137,7 @@ def _in_words(row: pd.Series, main: str, figure: str) -> str:
     if rule in (POINTS, SHARE):
         return f"{words} {percent(row[main], half, signed=rule == POINTS)} {'points' if rule == POINTS else '%'}"
     if rule == NATS:
-        return f"{words} {row[main]:.2f} nats".replace("-", "−")
+        return f"{words} {f'{row[main]:.2f}'.replace('-', '−')} nats"
     name, _, unit = words.rpartition(" ")
-    number = f"{row[main]:,.0f}" if row[main] == int(row[main]) else f"{row[main]:.3g}"
-    return f"{name} {number} {unit}" if unit in UNITS else f"{words} {number}".replace("-", "−")
+    number = (f"{row[main]:,.0f}" if row[main] == int(row[main]) else f"{row[main]:.3g}").replace("-", "−")
+    return f"{name} {number} {unit}" if unit in UNITS else f"{words} {number}"

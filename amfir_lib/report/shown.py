@@ -39,6 +39,8 @@ def value_of_shown(markdown: str, *, row: str = "", column: str = "") -> str:
     """
     frame, caption = _read(markdown)
     size = f"({len(frame)} row{'s' if len(frame) != 1 else ''})"
+    if frame.empty:
+        return size
     last = frame.iloc[:, -1]
     if set(last) <= {"yes", "no"}:
         return f"{frame.columns[-1]}: yes in {(last == 'yes').sum()} of {len(frame)} rows"
@@ -48,12 +50,12 @@ def value_of_shown(markdown: str, *, row: str = "", column: str = "") -> str:
     rows = [i for i in range(len(frame)) if row and any(row in cell for cell in frame.iloc[i])]
     rows = rows or [i for i in range(len(frame)) if any(map(_is_main, names.iloc[i]))] or list(range(len(frame)))
     own = [one for one in results if column and one.startswith(column)] or [one for one in results if _is_main(one)]
+    plain = any("_" in name for name in frame)  # data as they are: shares, where the caption says %
     for sign in ("±", ".", ""):
         for i in rows:
             for one in own or results:
                 found = NUMBER.match(markup.without_asides(frame[one][i]))
                 if found and sign in found["number"]:
-                    plain = any("_" in name for name in frame)  # data as they are: shares, where the caption says %
                     unit = "" if plain else _unit(found, frame[one], caption)
                     where = [*_names(names, i), UNIT_OF_COLUMN.sub("", one)]
                     return f"{', '.join(where)}: {found['number']}{unit} {size}"
@@ -63,7 +65,9 @@ def value_of_shown(markdown: str, *, row: str = "", column: str = "") -> str:
 def _read(markdown: str) -> tuple[pd.DataFrame, str]:
     """The cells as text, those left empty below their like filled; the caption."""
     table, _, caption = markdown.strip().partition("\n\n")
-    header, _, *lines = ([cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in table.splitlines())
+    header, _, *lines = (
+        [cell.strip().replace(r"\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in table.splitlines()
+    )
     frame = pd.DataFrame(lines, columns=header, dtype=str)
     first = frame.columns[0]  # of a group of rows only the top one names it
     frame[first] = frame[first].where(frame[first] != "").ffill().fillna("")
