@@ -98,6 +98,7 @@ def test_what_a_figure_draws_of_curves_is_their_mean_and_their_band():
          "Accuracy in %.", "AMFIR, 5-shot: 70.0 ± 1.0 %"),
         ({"data": ["a"], "AMFAR": ["1.0 ± 0.1"], "AMFIR": ["2.0 ± 0.1 (−3.0)"]}, "In %.", "a, AMFIR: 2.0 ± 0.1 %"),
         ({"choice": ["b", "w"], "title": ["Better", "Worse"], "a_b": [0.25, 0.5]}, "In %.", "Better, a_b: 0.25"),
+        ({"m": ["AMFIR"], "my_clips 1-shot": ["60.0 ± 1.0"]}, "In %.", "AMFIR, my_clips 1-shot: 60.0 ± 1.0 %"),
         ({"name": ["s", "t"], "F (nats)": ["−1.95", "–"]}, "In %.", "s, F: −1.95 nats"),
         ({"name": ["s", "t"], "change": ["0.0 ± 0.5", "−0.1 ± 0.2"]}, "In %, points.", "s, change: 0.0 ± 0.5 points"),
     ],

@@ -50,7 +50,9 @@ def value_of_shown(markdown: str, *, row: str = "", column: str = "") -> str:
     rows = [i for i in range(len(frame)) if row and any(row in cell for cell in frame.iloc[i])]
     rows = rows or [i for i in range(len(frame)) if any(map(_is_main, names.iloc[i]))] or list(range(len(frame)))
     own = [one for one in results if column and one.startswith(column)] or [one for one in results if _is_main(one)]
-    plain = any("_" in name for name in frame)  # data as they are: shares, where the caption says %
+    plain = any(
+        "_" in name and name.isidentifier() for name in frame
+    )  # data as they are: shares, where the caption says %
     for sign in ("±", ".", ""):
         for i in rows:
             for one in own or results:
