@@ -138,7 +138,7 @@ def _speed(results: Path) -> str | None:
 
 
 def _claims(results: Path) -> str | None:
-    """The tested claims of each notebook by their verdict on all queries; how many others there are."""
+    """The tested claims of each notebook by their verdict; how many others there are."""
     path = results / STUDY / "tables" / "claims.csv"
     if not path.exists():
         return None

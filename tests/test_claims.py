@@ -153,8 +153,21 @@ def test_all_records_are_joined_into_one_table_with_commands_and_untested_claims
     first = table.shown.iloc[0]
     assert first["verdict"] == ONLY_DEGRADED and first["paper"] == "Sec. 4: +5"
     assert first["undegraded queries"] == f"**{UNDECIDED}**: +1.0 ± 0.5 points"
-    assert table.shown.iloc[1]["measured (all queries)"] == "+1.0 ± 0.5 points (validation episodes)"
+    assert (
+        first["all queries"] == f"**{ONLY_DEGRADED}**: +1.0 ± 0.5 points" and first["other basis, or why none"] == "–"
+    )
     assert (tmp_path / "tables" / "claims.md").exists() and (tmp_path / "tables" / "claims.tex").exists()
+
+
+def test_a_claim_that_was_not_asked_on_all_queries_says_where_it_was_measured(tmp_path):
+    record(tmp_path, "03_toy", [claim("validation episodes", FAILS, key="energy")])
+    record(tmp_path, "10_toy", [claim(COPIES, UNDECIDED, key="robust")])
+    energy, robust, untested_one = collect(tmp_path).shown.to_dict("records")[:3]
+    other = "other basis, or why none"
+    assert energy["all queries"] == robust["all queries"] == untested_one["all queries"] == "–"
+    assert (energy["verdict"], energy[other]) == (FAILS, "validation episodes: +1.0 ± 0.5 points")
+    assert (robust[COPIES], robust[other]) == (f"**{UNDECIDED}**: +1.0 ± 0.5 points", "–")
+    assert untested_one[other] == untested()[0].value and untested_one[COPIES] == "–"
 
 
 def test_the_bases_of_a_claim_are_joined_and_a_setting_is_named_where_it_differs():

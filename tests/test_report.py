@@ -12,7 +12,8 @@ from small_study import make_study
 from amfir_lib import paths, report, variants
 from amfir_lib.exports import Table, write_table
 from amfir_lib.report import templates
-from amfir_lib.report.exhibits import Exhibit
+from amfir_lib.report.cards import LONG
+from amfir_lib.report.exhibits import Exhibit, read_exhibits
 from amfir_lib.report.pictures import picture_of_file
 from amfir_lib.report.prose import inline, split_table, to_text
 from amfir_lib.report.story import read_story
@@ -183,14 +184,17 @@ def test_the_guide_becomes_a_page_whose_links_lead_to_the_exhibits(tmp_path):
     folder = make_study(tmp_path)
     (folder / "GUIDE.md").write_text(
         "# Guide to study\n\n| what | expected |\n|:--|--:|\n| [curve](figures/curve.png) | a<br>b |\n"
-        "| [gone](figures/gone.png) | <i>1</i> |\n",
+        "| [numbers](figures/curve.csv) | `./run_all.sh -p a=-1` |\n| [gone](figures/gone.png) | <i>1</i> |\n",
         encoding="utf-8",
     )
     report.write(folder)
     page = check_page(folder / "GUIDE.html")
     assert "index.html#figures-curve" in page.links and "figures-curve" in check_page(folder / "index.html").anchors
     text = (folder / "GUIDE.html").read_text(encoding="utf-8")
-    assert 'aria-label="table"><table>' in text
+    assert 'aria-label="table"><table class="cards" role="table">' in text
+    assert '<td role="cell" data-label="expected"' in text
+    assert "figures/curve.csv" in page.links  # whose digits are not those of the report
+    assert '<code>./run_all.sh <span class="flag">-p</span> a=-1</code>' in text
     assert "a<br>b" in text and "&lt;i&gt;" in text and ">gone<" in text.replace('scope="row"', "")
     assert "GUIDE.html" in check_page(folder / "index.html").links
 
@@ -214,6 +218,21 @@ def test_a_table_names_its_columns_and_rows_and_keeps_a_bar_inside_a_cell(tmp_pa
     assert '<th scope="row">a|b</th>' in html and '<th scope="col" class="number">accuracy</th>' in html
     assert '<td class="number">0.25</td>' in html
     assert caption == "A *caption*." and inline(caption) == "A <em>caption</em>." and to_text(caption) == "A caption."
+
+
+def test_a_table_with_a_paragraph_in_a_cell_becomes_cards_whose_cells_name_their_columns(tmp_path):
+    rows = pd.DataFrame({"id": ["A1", "A2"], "a & b": ["–", "x < y"], "reason": ["short", LONG * "w"]})
+    (tmp_path / "tables").mkdir()
+    write_table(Table(rows), tmp_path / "tables" / "short")
+    exports = {f"tables/{name}.md": "" for name in ("decisions", "short")}
+    write_table(Table(rows.assign(reason=["short", (LONG + 1) * "w"])), tmp_path / "tables" / "decisions")
+    found = read_exhibits(tmp_path, exports, {})
+    assert "cards" not in found["tables/short"].table
+    table = found["tables/decisions"].table
+    assert '<table class="cards records" role="table">' in table
+    assert '<th role="rowheader" scope="row">A2</th>\n<td role="cell" data-label="a &amp; b">x &lt; y</td>' in table
+    assert '<td role="cell" data-label="a &amp; b" data-empty>–</td>' in table
+    assert table.count('role="columnheader"') == 3 and Page(table).open == []
 
 
 @pytest.mark.parametrize("name", ["guide.html", "notebook.html", "page.html"])

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from markupsafe import Markup
 
+from amfir_lib.report.cards import as_cards, holds_paragraphs
 from amfir_lib.report.numbers import numbers_of_figure
 from amfir_lib.report.pictures import Picture, picture_of_file
 from amfir_lib.report.prose import split_table
@@ -79,6 +80,7 @@ def _read(output_dir: Path, stem: str, files: Sequence[str], caption: str, diges
     table = None
     if ".md" in suffixes:
         table, caption = split_table((output_dir / f"{stem}.md").read_text(encoding="utf-8"))
+        table = as_cards(table, always=True) if holds_paragraphs(table) else table
     links = [(PurePosixPath(path).suffix[1:].upper(), path) for path in files if not path.endswith(".md")]
     if picture and ".csv" not in suffixes and (values := numbers_of_figure(output_dir, PurePosixPath(stem).name)):
         links.append(("CSV", values))

@@ -1,4 +1,4 @@
-"""GUIDE.md of a study: every figure, table and claim with the notebook, the command, the time and the value to expect,
+"""GUIDE.md of a study: each notebook's figures, tables and claims with its command, its time and the values to expect,
 what the notebooks found in words, and every ablation with its command.
 
 Written after each run from what the notebooks declare and what lies in the study's folder; nothing is typed by hand.
@@ -16,8 +16,9 @@ import pandas as pd
 from amfir_lib.claims import NOT_TESTABLE, NOT_TESTED, OnBasis, statements
 from amfir_lib.report.expected_time import alone_seconds
 from amfir_lib.report.guide_ablations import LEAD, ablation_row
-from amfir_lib.report.numbers import numbers_of_figure, value_of_figure, value_of_table
+from amfir_lib.report.numbers import value_of_figure
 from amfir_lib.report.reruns import ablations, available
+from amfir_lib.report.shown import value_of_shown
 from amfir_lib.running.display import format_seconds
 from amfir_lib.running.ledger import cost_of
 from amfir_lib.running.listing import title_of
@@ -25,6 +26,7 @@ from amfir_lib.running.notebooks import Notebook, find_notebooks, read_notebook
 from amfir_lib.storage import atomic_write, read_json
 
 FILE = "GUIDE.md"
+NOWHERE = "Measured by no notebook"
 
 
 def write(output_dir: Path, notebooks_dir: Path, *, command: str = "./run_all.sh") -> Path:
@@ -55,19 +57,30 @@ def render(output_dir: Path, notebooks_dir: Path, *, command: str) -> str:
         "of a notebook after those before it, from whose cache it takes clips, features and trained runs. *Alone* is "
         "what it takes from an empty cache: about its own time, the preparation of the data, and the training of the "
         "runs that it shares with earlier notebooks, as their records say. "
+        "A value is written as in the table that the row links to; a CSV file holds shares, in which 59.1 % is 0.591. "
         "`./run_all.sh check` regenerates all tables and compares every cell.",
         "## Figures and tables",
-        _markdown(_exports(output_dir, notebooks, records, command)),
+        *_by_notebook(_exports(output_dir, notebooks, records), records, command),
     ]
-    claims = _claims(output_dir, records, command)
+    claims = _claims(output_dir)
     if claims:
-        parts += ["## Claims", "A cell is one data set at one number of ways and shots.", _markdown(claims)]
+        parts += ["## Claims", "A cell is one data set at one number of ways and shots."]
+        parts += _by_notebook(claims, records, command)
     parts += _words(notebooks, records)
     rows = available(ablations(), notebooks)
     if rows:
         table = _markdown([ablation_row(row, output_dir, records, command) for row in rows])
         parts += ["## Ablations", LEAD, table]
     return "\n\n".join(parts) + "\n"
+
+
+def _by_notebook(rows: Mapping[str, list[dict[str, str]]], records: Mapping[str, Any], command: str) -> list[str]:
+    """A table for each notebook, under its command and time; notebook "" for what none measures."""
+    parts = []
+    for name, own in rows.items():
+        parts += [f"### {name}", f"`{command} --only {name}`: {_time(records, name)}"] if name else [f"### {NOWHERE}"]
+        parts.append(_markdown(own))
+    return parts
 
 
 def _markdown(rows: list[dict[str, str]]) -> str:
@@ -85,36 +98,32 @@ def _time(records: Mapping[str, Any], notebook: str) -> str:
 
 
 def _exports(
-    output_dir: Path, notebooks: Mapping[str, Notebook], records: Mapping[str, Any], command: str
-) -> list[dict[str, str]]:
-    rows = []
+    output_dir: Path, notebooks: Mapping[str, Notebook], records: Mapping[str, Any]
+) -> dict[str, list[dict[str, str]]]:
+    """Notebook -> a row for each of its figures and tables."""
+    rows: dict[str, list[dict[str, str]]] = {}
     for name, notebook in notebooks.items():
         made_here = records.get(name, {}).get("exports", {})  # it may make more than it promises for every data set
         for made in dict.fromkeys(str(Path(path).with_suffix("")) for path in (*notebook.makes, *made_here)):
             is_table = made.startswith("tables/")
-            rows.append(
-                {
-                    "what": f"[{made}]({made}.{'md' if is_table else 'png'})",
-                    "command": f"`{command} --only {name}`",
-                    "time": _time(records, name),
-                    "expected": _table_value(output_dir / f"{made}.csv") if is_table else _value(output_dir, made),
-                }
-            )
+            row = {
+                "what": f"[{made}]({made}.{'md' if is_table else 'png'})",
+                "expected": _table_value(output_dir / f"{made}.md") if is_table else _value(output_dir, made),
+            }
+            rows.setdefault(name, []).append(row)
     return rows
 
 
 def _table_value(path: Path) -> str:
-    return value_of_table(pd.read_csv(path), path.stem) if path.exists() else "–"
+    return value_of_shown(path.read_text(encoding="utf-8")) if path.exists() else "–"
 
 
 def _value(output_dir: Path, figure: str) -> str:
     """A number of a figure, and the file that holds it."""
     if not (output_dir / f"{figure}.png").exists():
         return "–"
-    numbers = numbers_of_figure(output_dir, Path(figure).name)
-    if numbers is None:
-        return "pictures of clips, no table of numbers"
-    return f"{value_of_figure(output_dir, Path(figure).name)} in [{numbers}]({numbers})"
+    found = value_of_figure(output_dir, Path(figure).name)
+    return "pictures of clips, no table of numbers" if found is None else f"{found[0]} in [{found[1]}]({found[1]})"
 
 
 def _words(notebooks: Mapping[str, Notebook], records: Mapping[str, Any]) -> list[str]:
@@ -126,23 +135,20 @@ def _words(notebooks: Mapping[str, Notebook], records: Mapping[str, Any]) -> lis
     return ["## What the notebooks found, in words", *found] if found else []
 
 
-def _claims(output_dir: Path, records: Mapping[str, Any], command: str) -> list[dict[str, str]]:
+def _claims(output_dir: Path) -> dict[str, list[dict[str, str]]]:
+    """Notebook -> a row for each claim that it measures."""
     path = output_dir / "tables" / "claims.csv"
     if not path.exists():
-        return []
-    rows = []
+        return {}
+    rows: dict[str, list[dict[str, str]]] = {}
     for one in statements(pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records")):
-        measured = one.notebook in records
-        rows.append(
-            {
-                "claim": f"{one.claim} ({one.source})",
-                "setting": one.setting or "–",
-                "command": f"`{command} --only {one.notebook}`" if measured else "–",
-                "time": _time(records, one.notebook) if measured else "–",
-                "verdict": one.verdict,
-                "expected": "<br>".join(_on_basis(found) for found in one.found),
-            }
-        )
+        row = {
+            "claim": f"{one.claim} ({one.source})",
+            "setting": one.setting or "–",
+            "verdict": one.verdict,
+            "expected": "<br>".join(_on_basis(found) for found in one.found),
+        }
+        rows.setdefault(one.notebook, []).append(row)
     return rows
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from amfir_lib.report.expected_time import estimate
-from amfir_lib.report.numbers import MAIN_SERIES
 from amfir_lib.report.reruns import Ablation
+from amfir_lib.report.shown import MAIN_SERIES
 from amfir_lib.running.display import format_seconds
 from amfir_lib.running.ledger import cost_of
 from amfir_lib.running.planning import parse_assignments, variant_name

@@ -6,12 +6,18 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
+from markupsafe import Markup
+
+from amfir_lib.report.cards import as_cards
 from amfir_lib.report.prose import to_page
 from amfir_lib.report.templates import render
 from amfir_lib.storage import atomic_write
 
 SOURCE, PAGE = "GUIDE.md", "GUIDE.html"
 LINK = re.compile(r"\[([^\]]+)\]\(([^)#:]+)\)")  # to a file; not to an anchor, not to another place
+SHOWN = (".md", ".png")  # what the report shows; a CSV file is opened itself
+FLAG = re.compile(r"(?<= )-[^\s<]+(?=[^<]*</code>)")  # of a command: a browser would break the line after its hyphen
+TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
 
 
 def write_guide(output_dir: Path, *, study: str, anchors: Collection[str]) -> str | None:
@@ -31,12 +37,14 @@ def write_guide(output_dir: Path, *, study: str, anchors: Collection[str]) -> st
     def follow(found: re.Match[str]) -> str:
         words, target = found.groups()
         anchor = target.rpartition(".")[0].replace("/", "-")
-        if anchor in anchors:
+        if anchor in anchors and target.endswith(SHOWN):
             return f"[{words}](index.html#{anchor})"
         return found[0] if (output_dir / target).exists() else words
 
     title, _, body = source.read_text(encoding="utf-8").partition("\n")
-    page = render("guide.html", title=title.lstrip("# "), body=to_page(LINK.sub(follow, body)), study=study)
+    html = TABLE.sub(lambda table: as_cards(table[0]), to_page(LINK.sub(follow, body)))
+    html = Markup(FLAG.sub(r'<span class="flag">\g<0></span>', html))
+    page = render("guide.html", title=title.lstrip("# "), body=html, study=study)
     with atomic_write(output_dir / PAGE) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return PAGE
