@@ -14,6 +14,7 @@ from amfir_lib.claims.sweeps import sweep_claims
 from amfir_lib.errors import BadParameter
 from amfir_lib.experiments import TestCell
 from amfir_lib.profiles import PROFILES
+from amfir_lib.studies.episode_counts import episodes_frame, shown_episodes
 from amfir_lib.studies.sweep_findings import sweep_sentences
 from amfir_lib.studies.sweep_tables import (
     NEXT_BEST,
@@ -112,6 +113,8 @@ def test_shorter_lists_widen_the_conventional_interval():
     frame = episodes_frame(runs(RISING, SHOTS))
     assert frame["n_episodes"].tolist()[-2:] == [60, 120]
     assert frame["conventional_half_width"].is_monotonic_decreasing
+    assert "class folds" not in shown_episodes(frame).caption
+    assert "a: the first of 3 class folds" in shown_episodes(frame.assign(dataset="a", n_folds=3)).caption
 
 
 def test_what_the_paper_says_of_figure_5_includes_an_upper_bound():

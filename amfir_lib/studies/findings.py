@@ -39,7 +39,7 @@ def _verdicts(part: pd.DataFrame) -> str:
     for verdict, own in part.groupby("verdict", sort=False):
         told = [f"{row.n_shot}-shot ({_gain(row)} points)" for row in own.itertuples()]
         texts.append(f"{JUDGED[verdict]} equal-weight late fusion at {' and '.join(told)}")
-    corrected = "after Holm's correction " if part["p_holm"].notna().any() else ""
+    corrected = "after Holm's correction " if part["half_width"].notna().any() else ""
     return f"{corrected}AMFIR {', and '.join(texts)}"
 
 
