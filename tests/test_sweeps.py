@@ -14,14 +14,14 @@ from amfir_lib.claims.sweeps import sweep_claims
 from amfir_lib.errors import BadParameter
 from amfir_lib.experiments import TestCell
 from amfir_lib.profiles import PROFILES
+from amfir_lib.studies.episode_counts import episodes_frame, shown_episodes
 from amfir_lib.studies.sweep_findings import sweep_sentences
 from amfir_lib.studies.sweep_tables import (
     NEXT_BEST,
-    episodes_frame,
-    lead_caption,
+    lead_captions,
     published_points,
     shown_sweep,
-    sweep_caption,
+    sweep_captions,
     sweep_frames,
 )
 from amfir_lib.studies.sweeps import method_series, sweep_cells
@@ -95,25 +95,26 @@ def test_frames_hold_every_point_and_the_leads():
     shown = shown_sweep(accuracy, lead, published_points("fig3", ["synth-ssv2"]), swept="n_shot", caption="").shown
     paper = shown[shown["method"] == "AMFIR, paper (as printed): about"].iloc[0]
     assert paper[["1-shot", "2-shot", "3-shot"]].tolist() == ["70", "–", "–"]
-    assert "5-way, 120 episodes a point" in sweep_caption(
-        accuracy, published_points("fig3", []), swept="n_shot", kind="synthetic clips"
-    )
+    drawn, written = sweep_captions(accuracy, published_points("fig3", []), swept="n_shot", kind="synthetic clips")
+    assert "5-way, 120 episodes a point" in drawn and "bars:" in drawn and "bars:" not in written
     text = sweep_sentences(accuracy, lead, swept="n_shot")
     assert "next best method (strm or amfar)" in text and "at 1-shot and" in text
 
 
 def test_the_caption_of_the_leads_names_the_next_best_of_each_point():
-    rows = {"dataset": "a", "n_way": 5, "n_shot": [1, 2, 3], "other": NEXT_BEST}
+    rows = {"dataset": "a", "n_way": 5, "n_shot": [1, 2, 3], "other": NEXT_BEST, "half_width": 0.01}
     same = pd.DataFrame(rows | {"next_best": "AMFAR (our reading)"})
-    assert "a, 5-way: AMFAR at every point)" in lead_caption(same, swept="n_shot")
+    assert "a, 5-way: AMFAR at every point)" in lead_captions(same, swept="n_shot")[0]
     other = same.assign(next_best=["AMFAR", "STRM", "AMFAR"])
-    assert "a, 5-way: AMFAR at 1 and 3 shots, STRM at 2 shots)" in lead_caption(other, swept="n_shot")
+    assert "a, 5-way: AMFAR at 1 and 3 shots, STRM at 2 shots)" in lead_captions(other, swept="n_shot")[1]
 
 
 def test_shorter_lists_widen_the_conventional_interval():
     frame = episodes_frame(runs(RISING, SHOTS))
     assert frame["n_episodes"].tolist()[-2:] == [60, 120]
     assert frame["conventional_half_width"].is_monotonic_decreasing
+    assert "class folds" not in shown_episodes(frame).caption
+    assert "a: the first of 3 class folds" in shown_episodes(frame.assign(dataset="a", n_folds=3)).caption
 
 
 def test_what_the_paper_says_of_figure_5_includes_an_upper_bound():

@@ -113,7 +113,7 @@ def test_bases_stand_side_by_side_and_a_missing_one_is_a_dash():
     shown = tables.bases_table(results, copies, methods=["trx", "amfir"]).shown
     assert shown["method"].tolist() == ["TRX", "AMFIR"]
     assert shown["1-shot, degradation-free copies"][0] == "–" != shown["1-shot, degradation-free copies"][1]
-    assert shown["1-shot, undegraded queries"].tolist() == ["–", "–"]  # every clip of the toy table is degraded
+    assert "1-shot, undegraded queries" not in shown  # every clip of the toy table is degraded
 
 
 def test_costs_come_from_the_records_and_an_untrained_method_has_none():

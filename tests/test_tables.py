@@ -119,6 +119,25 @@ def test_a_caption_promises_an_interval_only_where_there_is_one():
     assert tables.interval_note(frame, "bars: one") == "bars: one"
     assert "left out where" in tables.interval_note(frame.assign(half_width=[0.01, np.nan]))
     assert tables.interval_note(frame.assign(half_width=np.nan)).startswith("no intervals")
+    assert tables.interval_note(frame, then="filled: shown").endswith("interval; filled: shown")
+    assert "filled" not in tables.interval_note(frame.assign(half_width=np.nan), then="filled: shown")
+
+
+def test_without_an_interval_a_difference_has_no_verdict():
+    frame = pd.DataFrame({"dataset": "a", "n_shot": 1, "comparison": ["x − y", "x − z"], "difference": [0.02, 0.01]})
+    frame = frame.assign(half_width=0.01, p_value=[0.001, 0.04], p_holm=[0.002, 0.04], verdict="better")
+    assert tables.holm_note(frame).startswith("Holm's correction over the 2 comparisons of one data set and number")
+    assert tables.shown_differences(frame, caption="").shown["verdict"].tolist() == ["better", "better"]
+    nothing = frame.assign(half_width=np.nan, p_value=np.nan, p_holm=np.nan, verdict="undecided")
+    shown = tables.shown_differences(nothing, caption="").shown
+    assert shown["verdict"].tolist() == ["–", "–"]
+    alone = tables.shown_differences(frame.assign(p_holm=frame["p_value"]), caption="").shown
+    assert "p" in alone and "p (Holm)" not in alone
+
+
+def test_fractions_are_shown_with_fixed_decimals_and_a_true_minus():
+    shown = tables.rounded(pd.DataFrame({"a": [-0.5, np.nan, -0.001], "n": [1, 2, 3], "s": list("xyz")}))
+    assert shown["a"].tolist() == ["−0.50", "–", "0.00"] and shown["n"].tolist() == [1, 2, 3]
 
 
 def test_undegraded_accuracy_counts_the_queries_that_are_not_degraded_and_no_other():

@@ -21,6 +21,12 @@ MEASURES = {
 }
 
 
+LABEL_RULE = (
+    f"Earned: the mean cost is at least {100 * MIN_OWN_COST:.0f} points for the own stream and at most "
+    f"{100 * MAX_OTHER_COST:.0f} for the other; the mean decides, though its interval may cross a limit."
+)
+
+
 def basis(cells: Sequence[TestCell], *, n_seeds: int | None = None) -> str:
     """What the numbers rest on, for captions.
 
@@ -53,7 +59,7 @@ def degradation_table(degradation: pd.DataFrame, *, caption: str) -> Table:
 
 
 def kinds_table(verdicts: pd.DataFrame, *, caption: str) -> Table:
-    """What each kind costs its own stream and the other, and whether its label is earned."""
+    """What each kind costs its own stream and the other, and whether its label is earned; the caption says when."""
     shown = pd.DataFrame({
         "data set": verdicts["dataset"],
         "kind": verdicts["kind"].str.replace("_", " "),
@@ -62,7 +68,7 @@ def kinds_table(verdicts: pd.DataFrame, *, caption: str) -> Table:
         "cost to the other": _column(verdicts, "other"),
         "verdict": verdicts["verdict"],
     })  # fmt: skip
-    return Table(verdicts, shown, caption)
+    return Table(verdicts, shown, f"{caption} {LABEL_RULE}")
 
 
 def character_table(character: pd.DataFrame, *, caption: str) -> Table:
@@ -85,7 +91,7 @@ def targets_table(targets: pd.DataFrame, *, caption: str) -> Table:
 def label_sentence(verdicts: pd.DataFrame) -> str:
     """One sentence a benchmark on its labels."""
     own, other = 100 * MIN_OWN_COST, 100 * MAX_OTHER_COST
-    rule = f"(at least {own:.0f} points for the own stream, at most {other:.0f} for the other)"
+    rule = f"(mean cost at least {own:.0f} points for the own stream, at most {other:.0f} for the other)"
     lines = []
     for dataset, part in verdicts.groupby("dataset", sort=False):
         earned = part[part["verdict"] == "earned"]["kind"].tolist()

@@ -23,6 +23,7 @@ from amfir_lib.explore.session import Answers, Session, answers_of, material_as_
 from amfir_lib.exports import Table
 from amfir_lib.figures.style import looks
 from amfir_lib.methods import uses_patches
+from amfir_lib.tables import rounded
 
 CHANCE_SEED = 7  # of shake and of which frames are dropped, so that a slider changes the strength and nothing else
 
@@ -116,7 +117,7 @@ def knob_table(what_if: WhatIf, *, levels: tuple[float, ...] = (0.5, 1.0)) -> Ta
     target = int(session.episodes.target[what_if.episode, what_if.query])
     asked = [("as it is", 0.0, Knobs())]
     asked += [(knob.name, level, Knobs(**{knob.name: level})) for knob in fields(Knobs) for level in levels]
-    rows, shown = [], []
+    rows = []
     for change, level, knobs in asked:
         answer = what_if.answer(what_if.inputs(knobs)[1])
         said = int(answer.posterior[FUSED].argmax())
@@ -125,9 +126,14 @@ def knob_table(what_if: WhatIf, *, levels: tuple[float, ...] = (0.5, 1.0)) -> Ta
         for name in ("free_energy", "certainty", "weight"):
             row |= {f"{name}_{m}": float(value) for m, value in getattr(answer, name).items()}
         rows.append(row)
-        shown.append({_title(key): f"{v:.2f}" if isinstance(v, float) else v for key, v in row.items()})
-    shown = pd.DataFrame(shown).replace({True: "yes", False: "no"})
-    return Table(pd.DataFrame(rows), shown, caption=f"{session.dataset.caption}; one query, one change at a time.")
+    frame = pd.DataFrame(rows)
+    shown = rounded(frame).replace({True: "yes", False: "no"}).rename(columns=_title)
+    caption = (
+        f"{session.dataset.caption}; one query, one change at a time; level: 0 is the clip as it is, 1 the worst. "
+        "p(true): probability of the true class; F: free energy in nats, lower is more reliable; c: certainty, the "
+        "largest probability; α: weight in the fused answer (Eq. 8)."
+    )
+    return Table(frame, shown, caption)
 
 
 def _title(key: str) -> str:

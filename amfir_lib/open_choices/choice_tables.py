@@ -13,7 +13,7 @@ from amfir_lib.open_choices.choice_runs import Measured, choice_of
 from amfir_lib.open_choices.choices import DEFAULT, METHOD, Choice, change_of, section_of
 from amfir_lib.open_choices.picks import RIGHT, UNHURT, own_score, picks, pooled_picks
 from amfir_lib.statistics import holm
-from amfir_lib.tables import Group, calibration_table, grouped, percent, pooled_difference, verdict
+from amfir_lib.tables import Group, calibration_table, grouped, percent, pooled_difference, verdict, verdict_cell
 
 PICKED = (RIGHT, UNHURT)
 
@@ -93,7 +93,8 @@ def shown_pooled(pooled: pd.DataFrame, *, caption: str) -> Table:
     pairs = zip(pooled["difference"], pooled["half_width"], strict=True)
     shown["difference"] = [percent(mean, half_width, signed=True) for mean, half_width in pairs]
     shown["p (Holm)"] = [f"{p:.3f}" if np.isfinite(p) else "–" for p in pooled["p_holm"]]
-    return Table(pooled, shown.assign(verdict=pooled["verdict"]), caption)
+    shown["verdict"] = [verdict_cell(*pair) for pair in zip(pooled["verdict"], pooled["p_holm"], strict=True)]
+    return Table(pooled, shown, caption)
 
 
 def corrected_p(values: Sequence[float]) -> np.ndarray:

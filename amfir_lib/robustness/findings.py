@@ -125,9 +125,7 @@ def cost_sentence(costs: pd.DataFrame, titles: Mapping[str, str]) -> str:
 
 def reliability_sentence(frame: pd.DataFrame) -> str:
     """Over- or under-confidence of each modality, the range over the data sets."""
-    gaps = frame.assign(weighted=(frame["certainty"] - frame["accuracy"]) * frame["share"])
-    sums = gaps.groupby(["stream", "dataset", "n_shot"], sort=False)[["weighted", "share"]].sum()
-    gap = (sums["weighted"] / sums["share"]).groupby("stream", sort=False).agg(["min", "max"])
+    gap = frame.groupby("stream", sort=False)["overconfidence"].agg(["min", "max"])
     texts = [
         f"{stream.replace('rgb', 'RGB')} from {percent(row['min'], signed=True)} to {percent(row['max'], signed=True)}"
         for stream, row in gap.iterrows()

@@ -13,13 +13,13 @@ from amfir_lib.run_store import RunResult
 from amfir_lib.statistics import Sample, pooled_jackknife
 from amfir_lib.tables import Group, grouped, percent
 from amfir_lib.tables.grouping import Namer, method_title
+from amfir_lib.tables.reliability import N_CALIBRATION_BINS, calibration_of
 
-N_BINS = 10
 FEWEST = 50  # queries that a bin must hold to be shown
 
 
 def reliability_frame(
-    results: Iterable[RunResult], *, series: Namer = method_title, n_bins: int = N_BINS
+    results: Iterable[RunResult], *, series: Namer = method_title, n_bins: int = N_CALIBRATION_BINS
 ) -> pd.DataFrame:
     """Accuracy in bins of certainty, of each modality of multimodal runs; the queries of all seeds together.
 
@@ -30,7 +30,7 @@ def reliability_frame(
     Returns:
         One row per data set, shots, series, modality and bin that holds ``FEWEST`` queries: ``certainty`` (mean),
         ``accuracy, half_width`` (class jackknife; NaN where too few classes fall into the bin), ``share`` of the
-        queries.
+        queries; and of all queries ``overconfidence, calibration_error``, as in ``tables.calibration_table``.
     """
     rows = []
     for group in grouped(results, series):
@@ -38,13 +38,15 @@ def reliability_frame(
             for stream in tests[0].certainty:
                 certainty = np.stack([test.certainty[stream] for test in tests]).astype(float)  # (S, E, M)
                 correct = np.stack([test.correct[stream] for test in tests])
+                whole = calibration_of(tests, stream)
+                whole = {key: whole[key] for key in ("overconfidence", "calibration_error")}
                 bins = np.minimum((certainty * n_bins).astype(int), n_bins - 1)
                 for number in np.unique(bins):
                     mask = bins == number
                     if mask.sum() >= FEWEST:
                         row = group.where() | {"method": name, "stream": stream, "bin": int(number)}
                         row |= {"certainty": float(certainty[mask].mean())} | _accuracy(group, correct & mask, mask)
-                        rows.append(row | {"share": float(mask.mean())})
+                        rows.append(row | {"share": float(mask.mean())} | whole)
     return pd.DataFrame(rows)
 
 
@@ -68,11 +70,10 @@ def shown_reliability(frame: pd.DataFrame, *, caption: str) -> Table:
     for (dataset, shot, stream), part in frame.groupby(["dataset", "n_shot", "stream"], sort=False):
         gap = part["certainty"] - part["accuracy"]
         worst = part.loc[gap.abs().idxmax()]
-        weights = part["share"] / part["share"].sum()
         rows.append({
             "data set": dataset, "shots": shot, "modality": stream.replace("rgb", "RGB"),
-            "certainty minus accuracy": percent(float((gap * weights).sum()), signed=True),
-            "calibration error": percent(float((gap.abs() * weights).sum())),
+            "certainty minus accuracy": percent(worst["overconfidence"], signed=True),
+            "calibration error": percent(worst["calibration_error"]),
             "worst bin: certainty": percent(worst["certainty"]),
             "worst bin: accuracy": percent(worst["accuracy"], worst["half_width"]),
         })  # fmt: skip

@@ -24,6 +24,8 @@ from amfir_lib.runs import Material, TestCell
 from amfir_lib.studies.copies import degradation_free, original
 from amfir_lib.studies.examples import SHOWN_SIZE
 from amfir_lib.studies.sweeps import method_series
+from amfir_lib.tables.bases import COPIES
+from amfir_lib.tables.setting import folds_of, spread
 
 NEEDED = (OWN, "protonet_lf", *SINGLES)  # what the claims compare
 MOST_QUERIES = 4  # per class: a few clips a class must fill both sides of an episode
@@ -68,6 +70,29 @@ def sound_materials(config: Config, name: str, *, backbone: str = "auto") -> lis
     if name in SYNTHETIC_BENCHMARKS:
         return [degradation_free(config, name, backbone=backbone)]
     return prepare_all(config, name, backbone=backbone)
+
+
+def setting_of(
+    materials: Sequence[Material], cells: Sequence[TestCell], *, n_seeds: int, clips_per_class: int = 0
+) -> str:
+    """What accuracies rest on, for captions.
+
+    Args:
+        materials: from ``sound_materials``.
+        cells: test episodes, one cell a number of shots.
+        n_seeds: of training.
+        clips_per_class: test clips of each class that are asked about, at most; 0 for all.
+    """
+    folds = folds_of(materials)
+    parts = [f"{COPIES} of the benchmarks" if all(one.dataset.synthetic for one in materials) else "real clips"]
+    if clips_per_class:
+        tests = [one.dataset.manifest.query("split == 'test'") for one in materials]
+        fewer = min(own["label"].value_counts().min() for own in tests) < clips_per_class
+        parts.append(f"{'at most ' if fewer else ''}{clips_per_class} test clips a class")
+    shots = " and ".join(str(cell.n_shot) for cell in cells)
+    n_episodes = spread(cells[0].n_episodes * len(own) for own in folds.values())
+    parts += [f"{cells[0].n_way}-way", f"mean of {shots} shots", f"{n_episodes} episodes each"]
+    return ", ".join([*parts, f"{n_seeds} training seed(s)"])
 
 
 def compared(methods: Sequence[str], material: Material) -> list[Series]:

@@ -90,8 +90,14 @@ def _right_share(one: Outcomes, method: str, condition: Hashable) -> tuple[np.nd
     return np.divide(right, decidable, out=np.zeros_like(right), where=decidable > 0), decidable
 
 
-def shown_weights(frame: pd.DataFrame, *, severity: float, caption: str) -> Table:
-    """Weights at one severity, one row a data set and kind."""
+def shown_weights(frame: pd.DataFrame, *, severity: float, basis: str) -> Table:
+    """Weights at one severity, one row a data set and kind; the caption says what each column is.
+
+    Args:
+        frame: from ``weights_frame``.
+        severity: the one that is shown; kinds without grades at their only one.
+        basis: what the numbers rest on and what ± is, for the caption.
+    """
     shown = frame[frame["n_shot"] == frame["n_shot"].min()]
     shown = shown[shown["severity"].isin([0.0, severity]) | (shown["kind"] == "reversal")]
     rows = []
@@ -100,12 +106,21 @@ def shown_weights(frame: pd.DataFrame, *, severity: float, caption: str) -> Tabl
         rows.append({
             "data set": row.dataset,
             "queries": "as they are" if row.kind == CLEAN.kind else row.kind,
-            f"{first} loses": percent(row.first_cost) if row.severity else "–",
-            f"{second} loses": percent(row.second_cost) if row.severity else "–",
+            f"{first} alone loses (points)": percent(row.first_cost) if row.severity else "–",
+            f"{second} alone loses (points)": percent(row.second_cost) if row.severity else "–",
             "less disturbed": row.spared_verdict.replace("rgb", "RGB") or "–",
-            f"weight of {first}": percent(row.weight, row.weight_half_width),
-            f"group of {first}": percent(row.group_share, row.group_share_half_width),
-            f"{first} is the right one": percent(row.right_share, row.right_share_half_width),
-            "weight gained by the less disturbed": percent(row.weight_gain, row.weight_gain_half_width, signed=True),
+            f"weight of {first} (%)": percent(row.weight, row.weight_half_width),
+            f"queries that {first} dominates (%)": percent(row.group_share, row.group_share_half_width),
+            f"{first} is the right one (%)": percent(row.right_share, row.right_share_half_width),
+            "weight gained by the less disturbed (points)": percent(
+                row.weight_gain, row.weight_gain_half_width, signed=True
+            ),
         })  # fmt: skip
+    caption = (
+        f"AMFIR's weights on queries at severity {severity:g} ({basis}). Alone loses: accuracy that the network on "
+        "this modality alone loses. Less disturbed: the modality whose network loses less, where the paired interval "
+        "excludes 0. Weight: mean fusion weight (Eq. 8). Dominates: has the lower free energy (Eq. 3). Is the right "
+        "one: share among the queries that exactly one of AMFIR's modalities answers rightly. Weight gained: against "
+        "the queries as they are."
+    )
     return Table(frame, pd.DataFrame(rows), caption)

@@ -11,9 +11,20 @@ from amfir_lib.experiments import RunResult
 from amfir_lib.exports import Table
 from amfir_lib.studies.components import FULL, Configuration, published_ablation
 from amfir_lib.studies.copies import original
-from amfir_lib.tables import ALL, UNDEGRADED, accuracy_table, paired_table, percent
+from amfir_lib.tables import (
+    ALL,
+    UNDEGRADED,
+    accuracy_table,
+    holm_note,
+    interval_note,
+    number,
+    paired_table,
+    percent,
+    verdict_cell,
+)
 from amfir_lib.tables.bases import COPIES
 from amfir_lib.tables.grouping import Namer
+from amfir_lib.tables.shown import JACKKNIFE
 
 CHECK, CROSS = "✓", "×"
 PAPERS_COLUMNS = "Columns named paper: as printed, real data."
@@ -22,10 +33,6 @@ READ_AS = {
     "b": "(b): all queries are in the one group",
     "c": "(c): all queries are in the one group and its modality alone decides",
 }
-FILLED = (
-    "paired 95 % class-jackknife interval; filled: a difference is shown after Holm's correction (within a basis, data "
-    "set and number of shots)"
-)
 STRATEGIES = (
     "T-X: modality X teaches the other one on all queries; bidirectional: AMFIR, each teaches the queries that it "
     "dominates"
@@ -68,6 +75,21 @@ def differences(
 ) -> pd.DataFrame:
     """``tables.paired_table`` on all bases: ``reference`` minus every other; Holm within basis, data set and shots."""
     return on_bases(paired_table, results, copies, reference, series=series)
+
+
+def captions_of_differences(frame: pd.DataFrame, what: str, words: str) -> tuple[str, str]:
+    """The captions of the figure of differences and of their table, which show the intervals in other ways.
+
+    Args:
+        frame: from ``differences``.
+        what: is subtracted from what.
+        words: what the names mean.
+    """
+    drawn = interval_note(frame, f"bars: paired {JACKKNIFE}", then=f"filled: shown after {holm_note(frame)}")
+    written = interval_note(
+        frame, f"± is the paired {JACKKNIFE}", then=f"p and verdict: of all queries, after {holm_note(frame)}"
+    )
+    return tuple(f"{what}, percentage points; {covers}. {words}." for covers in (drawn, written))
 
 
 def words_of_table2(configurations: Sequence[Configuration]) -> str:
@@ -116,8 +138,7 @@ def shown_bases(frame: pd.DataFrame, *, caption: str) -> Table:
             own = part[part["basis"] == basis]
             row[basis] = percent(own["difference"].iloc[0], own["half_width"].iloc[0], signed=True) if len(own) else "–"
         first = part.iloc[0]
-        row |= {"p (Holm)": f"{first['p_holm']:.3f}" if np.isfinite(first["p_holm"]) else "–"}
-        row |= {"verdict": first["verdict"]}
+        row |= {"p (Holm)": number(first["p_holm"], 3), "verdict": verdict_cell(first["verdict"], first["p_holm"])}
         if "paper" in part:
             row["paper"] = percent(first["paper"], signed=True)
         rows.append(row)

@@ -39,7 +39,8 @@ def _verdicts(part: pd.DataFrame) -> str:
     for verdict, own in part.groupby("verdict", sort=False):
         told = [f"{row.n_shot}-shot ({_gain(row)} points)" for row in own.itertuples()]
         texts.append(f"{JUDGED[verdict]} equal-weight late fusion at {' and '.join(told)}")
-    return f"after Holm's correction AMFIR {', and '.join(texts)}"
+    corrected = "after Holm's correction " if part["half_width"].notna().any() else ""
+    return f"{corrected}AMFIR {', and '.join(texts)}"
 
 
 def _counted(decomposition: pd.DataFrame, part: str) -> str:

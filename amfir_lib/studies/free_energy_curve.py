@@ -10,7 +10,7 @@ import pandas as pd
 
 from amfir_lib.experiments import RunResult
 from amfir_lib.exports import Table
-from amfir_lib.tables import curve_frame
+from amfir_lib.tables import curve_frame, number
 
 TOTAL = "total"
 PREFIX = "free_energy_"
@@ -92,8 +92,7 @@ def shown(frame: pd.DataFrame, *, caption: str) -> Table:
 
 
 def _nats(value: float, spread: float = np.nan) -> str:
-    text = f"{value:.2f}".replace("-", "−")
-    return f"{text} ± {spread:.2f}" if np.isfinite(spread) else text
+    return f"{number(value)} ± {spread:.2f}" if np.isfinite(spread) else number(value)
 
 
 def sentences(frame: pd.DataFrame, *, plateau: float) -> str:

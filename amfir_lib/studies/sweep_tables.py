@@ -7,15 +7,13 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from amfir_lib.errors import BadParameter
 from amfir_lib.experiments import RunResult
 from amfir_lib.exports import Table
 from amfir_lib.paper import published, published_name
-from amfir_lib.statistics import class_jackknife
 from amfir_lib.studies.leave_out import Point, points
 from amfir_lib.tables import accuracy_table, paired_table, percent
 from amfir_lib.tables.grouping import Namer
-from amfir_lib.tables.shown import JACKKNIFE
+from amfir_lib.tables.shown import JACKKNIFE, interval_note
 
 NEXT_BEST = "next best"
 SWEPT = {"n_shot": "shot", "n_way": "way"}
@@ -60,33 +58,6 @@ def _next_best_row(point: Point, reference: str) -> dict[str, object]:
     }
 
 
-def episodes_frame(results: Iterable[RunResult]) -> pd.DataFrame:
-    """How the two intervals of AMFIR's accuracy depend on the number of episodes, at the first point of each data set.
-
-    The first episodes of a list do not depend on how many follow, so shorter lists are prefixes.  Of class folds the
-    first is taken.
-
-    Returns:
-        Columns ``dataset, n_way, n_shot, n_episodes, accuracy, half_width, conventional_half_width, n_classes``.
-    """
-    own = [result for result in results if result.run.method == "amfir"]
-    firsts = {point.group.dataset: point for point in reversed(points(own))}
-    rows = []
-    for point in reversed(firsts.values()):
-        (name,), classes = point.series, point.group.fold_episodes[0].classes
-        values = point.group.accuracy(name).mean(0)[: len(classes)]
-        for n_episodes in sorted({max(2, len(values) // share) for share in (10, 5, 2, 1)}):
-            try:
-                interval = class_jackknife(values[:n_episodes], classes[:n_episodes])
-            except BadParameter:  # a class is in each of so few episodes, or in none
-                continue
-            row = {"n_episodes": n_episodes, "accuracy": interval.mean, "half_width": interval.half_width}
-            row |= {"conventional_half_width": interval.conventional_half_width, "n_classes": interval.n_classes}
-            rows.append(point.group.where() | row)
-    columns = ["dataset", "n_way", "n_shot", "n_episodes", "accuracy", "half_width", "conventional_half_width"]
-    return pd.DataFrame(rows, columns=[*columns, "n_classes"])
-
-
 def published_points(figure: str, datasets: Iterable[str]) -> pd.DataFrame:
     """What the paper's text says about Figure 3 ("fig3") or 5 ("fig5"); the figures' own values are not printed.
 
@@ -110,8 +81,8 @@ def published_points(figure: str, datasets: Iterable[str]) -> pd.DataFrame:
     ).reset_index(drop=True)
 
 
-def sweep_caption(accuracy: pd.DataFrame, paper: pd.DataFrame, *, swept: str, kind: str) -> str:
-    """Data, episodes, seeds and what the intervals are, for the figure and the table.
+def sweep_captions(accuracy: pd.DataFrame, paper: pd.DataFrame, *, swept: str, kind: str) -> tuple[str, str]:
+    """Data, episodes, seeds and what the intervals are: for the figure, and for the table.
 
     Args:
         accuracy: from ``sweep_frames``.
@@ -122,17 +93,21 @@ def sweep_caption(accuracy: pd.DataFrame, paper: pd.DataFrame, *, swept: str, ki
     fixed = next(name for name in SWEPT if name != swept)
 
     def numbers(column: str) -> str:
-        return " or ".join(str(n) for n in sorted(set(accuracy[column])))
+        return " or ".join(f"{n:,}" for n in sorted(set(accuracy[column])))
 
+    setting = (
+        f"Test accuracy in % ({kind}), {numbers(fixed)}-{SWEPT[fixed]}, {numbers('n_episodes')} episodes a point from "
+        f"{numbers('n_classes')} test classes, {numbers('n_seeds')} training seed(s)"
+    )
+    hollow = "; hollow: paper (as printed, real data)" if len(paper) else ""
     return (
-        f"Test accuracy in % ({kind}), {numbers(fixed)}-{SWEPT[fixed]}, {numbers('n_episodes')} episodes a point, "
-        f"{numbers('n_seeds')} training seed(s); bars and ±: {JACKKNIFE}, {numbers('n_classes')} "
-        f"test classes{'; hollow: paper (as printed, real data)' if len(paper) else ''}."
+        f"{setting}; {interval_note(accuracy, f'bars: {JACKKNIFE}')}{hollow}.",
+        f"{setting}; {interval_note(accuracy)}.",
     )
 
 
-def lead_caption(lead: pd.DataFrame, *, swept: str) -> str:
-    """What the figure of leads shows, and which method is the next best at which points.
+def lead_captions(lead: pd.DataFrame, *, swept: str) -> tuple[str, str]:
+    """What the leads are, and which method is the next best at which points: for the figure, and for the table.
 
     Args:
         lead: from ``sweep_frames``.
@@ -146,9 +121,12 @@ def lead_caption(lead: pd.DataFrame, *, swept: str) -> str:
         points = [f"{name} at {' and '.join(map(str, own))} {SWEPT[swept]}s" for name, own in names.items()]
         where = f"{dataset}, {other}-{SWEPT[fixed]}"
         told.append(f"{where}: {', '.join(points) if len(names) > 1 else f'{names.index[0]} at every point'}")
+    bars = interval_note(lead, f"bars: paired {JACKKNIFE}", then="hollow: it reaches 0")
+    best = f"Next best: the best other method of each point ({'; '.join(told)})."
     return (
-        f"AMFIR minus other method, percentage points; bars: paired {JACKKNIFE}; hollow: it reaches 0. Next best: the "
-        f"best other method of each point ({'; '.join(told)})."
+        f"AMFIR minus other method, percentage points; {bars}. {best}",
+        f"Rows with a minus: AMFIR minus other method, percentage points; "
+        f"{interval_note(lead, f'± is the paired {JACKKNIFE}')}. {best}",
     )
 
 

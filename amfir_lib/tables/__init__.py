@@ -2,7 +2,8 @@
 
 ``grouping`` puts results together by data set and test cell (``group``); ``accuracy`` and ``pooled`` compare series,
 cell by cell and over all cells; ``reliability`` looks at single modalities, ``training`` at what came before; ``shown``
-renders numbers for reading; ``table1`` (its ``rows``), ``bases`` and ``cost`` lay out the paper's Table 1.
+renders numbers for reading, ``setting`` says in words what they were measured on; ``table1`` (its ``rows``),
+``bases`` and ``cost`` lay out the paper's Table 1.
 """
 
 from amfir_lib.evaluation import FUSED
@@ -14,7 +15,17 @@ from amfir_lib.tables.grouping import grouped, method_title
 from amfir_lib.tables.pooled import PooledDifference, pooled_difference
 from amfir_lib.tables.reliability import calibration_table, selection_table, shown_calibration, shown_selection
 from amfir_lib.tables.rows import by_method, labels, ordered_methods
-from amfir_lib.tables.shown import interval_note, percent, shown_accuracies, shown_differences
+from amfir_lib.tables.setting import episodes_note
+from amfir_lib.tables.shown import (
+    holm_note,
+    interval_note,
+    number,
+    percent,
+    rounded,
+    shown_accuracies,
+    shown_differences,
+    verdict_cell,
+)
 from amfir_lib.tables.table1 import (
     caption_of_paired,
     caption_of_table1,
@@ -38,9 +49,9 @@ from amfir_lib.tables.training import (
 __all__ = [
     "ALL", "FUSED", "Group", "PooledDifference", "UNDEGRADED", "accuracy_table", "bases_table", "budget", "by_method",
     "calibration_table", "caption_of_paired", "caption_of_table1", "cost_table", "curve_frame", "cut_off_sentence",
-    "doubts_table", "drawn_curves", "grouped", "interval_note", "kept_states", "labels", "method_title", "notes_of",
-    "ordered_methods", "paired_table", "percent", "pooled_difference", "run_facts", "selection_table",
-    "shown_accuracies", "shown_calibration", "shown_costs", "shown_differences", "shown_selection", "shown_table1",
-    "shown_table1_paired",
-    "stream_table", "table1_frame", "table1_paired", "verdict", "with_notes",
+    "doubts_table", "drawn_curves", "episodes_note", "grouped", "holm_note", "interval_note", "kept_states", "labels",
+    "method_title", "notes_of", "number", "ordered_methods", "paired_table", "percent", "pooled_difference", "rounded",
+    "run_facts", "selection_table", "shown_accuracies", "shown_calibration", "shown_costs", "shown_differences",
+    "shown_selection", "shown_table1", "shown_table1_paired", "stream_table", "table1_frame", "table1_paired",
+    "verdict", "verdict_cell", "with_notes",
 ]  # fmt: skip

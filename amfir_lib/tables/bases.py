@@ -15,11 +15,11 @@ from amfir_lib.tables.rows import by_method, labels
 from amfir_lib.tables.shown import interval_note, percent
 
 COPIES = "degradation-free copies"
-CAPTION = (
-    "Test accuracy in %; {covers}. Undegraded queries: those whose own clip is not "
-    "degraded, with the supports as they are. Degradation-free copies: the same clips rendered without any "
-    "degradation; training, validation and test on them."
-)
+MEANING = {
+    UNDEGRADED: "Undegraded queries: those whose own clip is not degraded, with the supports as they are.",
+    COPIES: "Degradation-free copies: the same clips rendered without any degradation; training, validation and test "
+    "on them.",
+}
 
 
 def bases_table(results: Sequence[RunResult], copies: Sequence[RunResult] = (), *, methods: Sequence[str]) -> Table:
@@ -31,7 +31,8 @@ def bases_table(results: Sequence[RunResult], copies: Sequence[RunResult] = (), 
         methods: which to show, in order.
     Returns:
         One row per data set and method; as data one row per shots and basis, too, with the columns of
-        ``accuracy_table``, ``basis`` and ``label``.  A basis that the data do not have is a dash.
+        ``accuracy_table``, ``basis`` and ``label``.  A basis that a data set does not have is a dash, one that none
+        has is left out.
     """
     titles = labels(results)
     parts = [
@@ -44,13 +45,14 @@ def bases_table(results: Sequence[RunResult], copies: Sequence[RunResult] = (), 
     data = data[data["method"].isin(methods)].assign(label=data["method"].map(titles))
     cells = data.assign(cell=[percent(a, h) for a, h in zip(data["accuracy"], data["half_width"], strict=True)])
     texts = cells.set_index(["dataset", "n_shot", "method", "basis"])["cell"]
-    shots = list(dict.fromkeys(data["n_shot"]))
+    shots, bases = list(dict.fromkeys(data["n_shot"])), list(dict.fromkeys(data["basis"]))
     rows = []
     for dataset in dict.fromkeys(data["dataset"]):
         for number, method in enumerate(methods):
             row = {"data set": dataset if number == 0 else "", "method": titles[method]}
             for shot in shots:
-                for basis in (ALL, UNDEGRADED, COPIES):
+                for basis in bases:
                     row[f"{shot}-shot, {basis}"] = texts.get((dataset, shot, method, basis), "–")
             rows.append(row)
-    return Table(data, pd.DataFrame(rows), CAPTION.format(covers=interval_note(data)))
+    caption = [f"Test accuracy in %; {interval_note(data)}.", *(MEANING[basis] for basis in bases if basis in MEANING)]
+    return Table(data, pd.DataFrame(rows), " ".join(caption))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ from amfir_lib.evaluation import QueryResults, selection_quality
 from amfir_lib.experiments import RunResult
 from amfir_lib.exports import Table
 from amfir_lib.tables.grouping import Namer, grouped, method_title
-from amfir_lib.tables.shown import percent
+from amfir_lib.tables.shown import number, percent
 
 N_CALIBRATION_BINS = 10
 
@@ -46,10 +46,14 @@ def calibration_table(results: Iterable[RunResult], *, series: Namer = method_ti
     for group in grouped(results, series):
         for name, tests in group.tests.items():
             for stream in tests[0].certainty:
-                parts = [_calibration(test, stream) for test in tests]
-                means = {key: float(np.mean([part[key] for part in parts])) for key in parts[0]}
-                rows.append(group.where() | {"method": name, "stream": stream} | means)
+                rows.append(group.where() | {"method": name, "stream": stream} | calibration_of(tests, stream))
     return pd.DataFrame(rows)
+
+
+def calibration_of(tests: Sequence[QueryResults], stream: str) -> dict[str, float]:
+    """The numbers of ``calibration_table`` of one modality: of each training seed, then their mean."""
+    parts = [_calibration(test, stream) for test in tests]
+    return {key: float(np.mean([part[key] for part in parts])) for key in parts[0]}
 
 
 def _calibration(test: QueryResults, stream: str) -> dict[str, float]:
@@ -97,13 +101,14 @@ def shown_calibration(frame: pd.DataFrame) -> Table:
     shown["certainty (%)"] = frame["certainty"].map(percent)
     shown["overconfidence (points)"] = [percent(value, signed=True) for value in frame["overconfidence"]]
     shown["calibration error (%)"] = frame["calibration_error"].map(percent)
-    shown["F (nats)"] = [f"{value:.2f}".replace("-", "−") for value in frame["free_energy"]]
+    shown["F (nats)"] = frame["free_energy"].map(number)
     return Table(
         frame,
         shown,
         "Certainty: mean probability of the announced class. Overconfidence: certainty minus accuracy, negative where "
-        f"a stream is right more often than it says. Calibration error: expected, {N_CALIBRATION_BINS} bins. F: mean "
-        "free energy, comparable between streams only if both are calibrated alike. Test queries, seeds averaged.",
+        f"a stream is right more often than it says. Calibration error: expected, {N_CALIBRATION_BINS} bins, of each "
+        "training seed, then their mean. F: mean free energy, comparable between streams only if both are calibrated "
+        "alike. Test queries, seeds averaged.",
     )
 
 

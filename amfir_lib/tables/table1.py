@@ -15,6 +15,7 @@ from amfir_lib.tables.accuracy import accuracy_table, paired_table
 from amfir_lib.tables.group import ALL, UNDEGRADED
 from amfir_lib.tables.grouping import grouped
 from amfir_lib.tables.rows import by_method, heading, labels, ordered_methods, papers_name, wide
+from amfir_lib.tables.setting import spread
 from amfir_lib.tables.shown import JACKKNIFE, interval_note, percent
 
 REFERENCE = "amfir"
@@ -102,15 +103,16 @@ def caption_of_table1(frame: pd.DataFrame, *, kind: str, budget: str = "") -> st
         kind: of the clips, such as "synthetic clips".
         budget: one sentence on the training, or empty.
     """
-    one_of = {column: _spread(frame[column]) for column in ("n_way", "n_episodes", "n_queries", "n_seeds", "n_classes")}
+    one_of = {column: spread(frame[column]) for column in ("n_way", "n_episodes", "n_queries", "n_seeds", "n_classes")}
     covers = interval_note(
-        frame, f"± is the {JACKKNIFE} ({one_of['n_classes']} test classes): another draw of test classes, not of seeds"
+        frame,
+        f"± is the {JACKKNIFE} ({one_of['n_classes']} test classes): another draw of test classes, not of seeds",
+        then="bold: the highest of its column, if it differs from AMFIR (AMFIR: from the next) after Holm's correction "
+        "over the column",
     )
     text = (
         f"Test accuracy in % ({kind}), {one_of['n_way']}-way, {one_of['n_episodes']} episodes of "
-        f"{one_of['n_queries']} queries per cell, mean of {one_of['n_seeds']} training seed(s); {covers}. Bold: the "
-        "highest of its column, if it differs from AMFIR (AMFIR: from the next) after Holm's correction over the "
-        f"column. {budget}"
+        f"{one_of['n_queries']} queries per cell, mean of {one_of['n_seeds']} training seed(s); {covers}. {budget}"
     ).strip()
     if frame["paper"].notna().any():
         named = {name: published_name(name) for name in dict.fromkeys(frame["dataset"])}
@@ -179,15 +181,12 @@ def shown_table1_paired(frame: pd.DataFrame, *, caption: str) -> Table:
 def caption_of_paired(frame: pd.DataFrame) -> str:
     """What the table of differences shows."""
     family = frame.groupby(["dataset", "n_shot", "basis"]).size().max()
-    covers = interval_note(frame[frame["basis"] == ALL], f"± is the paired {JACKKNIFE}, not corrected")
+    covers = interval_note(
+        frame[frame["basis"] == ALL],
+        f"± is the paired {JACKKNIFE}, not corrected",
+        then=f"bold: excludes 0 after Holm's correction over the {family} comparisons of its column",
+    )
     return (
         "AMFIR minus the row, on identical test episodes, percentage points; positive: AMFIR is more accurate; "
-        f"{covers}. Bold: excludes 0 after Holm's correction over the {family} comparisons of its column. The CSV has "
-        "the same on undegraded queries, where they are known."
+        f"{covers}. The CSV has the same on undegraded queries, where they are known."
     )
-
-
-def _spread(column: pd.Series) -> str:
-    """``1000``, or ``24 to 40`` where it differs."""
-    low, high = int(column.min()), int(column.max())
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"

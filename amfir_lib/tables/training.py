@@ -8,6 +8,7 @@ import pandas as pd
 
 from amfir_lib.experiments import RunResult, cell_name
 from amfir_lib.tables.grouping import Namer, method_title
+from amfir_lib.tables.setting import class_split, folds_of
 
 STILL_RISING = 0.01  # of accuracy, between the last two validations
 
@@ -112,11 +113,12 @@ def budget(results: Iterable[RunResult], *, series: Namer = method_title) -> str
 def notes_of(results: Iterable[RunResult]) -> str:
     """What must be said under every table of these runs; "" where nothing must.
 
-    Of real data: how many of the published videos were used, and whether the split is not the published one; of
-    features: leakage, random weights, adaptation to classes.
+    Of real data: how many of the published videos were used, whether the split is not the published one, and how many
+    class splits and test classes there are; of features: leakage, random weights, adaptation to classes.
     """
     materials = [result.run.material for result in results]
-    data = [f"{one.dataset.caption}." for one in materials if not one.dataset.synthetic and one.dataset.caption]
+    real = folds_of(one for one in materials if not one.dataset.synthetic and one.dataset.caption)
+    data = [f"{folds[0].dataset.caption}; {class_split(folds)}." for folds in real.values()]
     stores = [store for one in materials for store in one.stores.values()]
     notes = [note for store in stores for note in store.metadata.get("backbone", {}).get("notes", ())]
     return " ".join(dict.fromkeys([*data, *notes]))
