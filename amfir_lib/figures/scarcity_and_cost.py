@@ -24,7 +24,8 @@ from amfir_lib.figures.style import (
 
 DODGE = 0.012  # of the x axis, between two methods at one amount
 EQUAL, NEAR = 0.01, 4.0  # costs and accuracies (points) no further apart lie on each other; costs as a share
-NESTED = (3.5, 1.2)  # points that a marker and its bar grow by with every one that lies on it
+COARSE, FINE = (1, 2, 5), (1, 1.5, 2, 3, 4, 6, 8)  # leading digits of ticks: over more than a decade, over less
+BESIDE = 0.022  # of the range of costs, between two that lie on each other
 
 
 @styled
@@ -74,7 +75,7 @@ def scarcity_curves(frame: pd.DataFrame, *, full: Mapping[tuple[str, str], int],
 def cost_and_accuracy(frame: pd.DataFrame, *, chance: float) -> Figure:
     """Accuracy against what a query costs, with the line of methods that none beats at no higher cost.
 
-    Of methods of equal cost and about equal accuracy each is drawn larger than the next, so that all are seen.
+    Methods of equal cost and about equal accuracy stand side by side around it, so that all are seen.
 
     Args:
         frame: columns ``dataset, key, accuracy, half_width, multiply_adds, query_ms``.
@@ -102,18 +103,14 @@ def cost_and_accuracy(frame: pd.DataFrame, *, chance: float) -> Figure:
             front = undominated(x.to_numpy(), part["accuracy"].to_numpy())
             order = front[np.argsort(x.to_numpy()[front], kind="stable")]
             axes.step(x.iloc[order], part["accuracy"].iloc[order], where="post", color=GREY, linewidth=0.8, zorder=3)
-            for one, place, level in zip(part.itertuples(), x, lying_on(x, part["accuracy"]), strict=True):
-                colour = look[one.key].colour
+            places = side_by_side(x.to_numpy(), part["accuracy"].to_numpy())
+            for one, place in zip(part.itertuples(), places, strict=True):
                 axes.errorbar(
-                    place, one.accuracy, np.nan_to_num(one.half_width), fmt="none", ecolor=colour,
-                    elinewidth=0.7 + NESTED[1] * level, zorder=2,
-                )  # fmt: skip
-                axes.plot(
-                    place, one.accuracy, look[one.key].marker, color=colour, zorder=4,
-                    markersize=4 + NESTED[0] * level,
+                    place, one.accuracy, np.nan_to_num(one.half_width), fmt=look[one.key].marker,
+                    color=look[one.key].colour, markersize=4, elinewidth=0.7, zorder=4,
                 )  # fmt: skip
             axes.set_xscale("log")
-            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_locator(LogLocator(subs=COARSE if x.max() > 10 * x.min() else FINE))
             axes.xaxis.set_major_formatter("{x:g}")
             axes.xaxis.set_minor_formatter(NullFormatter())
             axes.set_xlabel(label)
@@ -133,10 +130,10 @@ def undominated(cost: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
     return np.flatnonzero(~(better & strictly).any(1))
 
 
-def lying_on(cost: pd.Series, accuracy: pd.Series) -> list[int]:
-    """How many later points lie on each one."""
-    x, y = cost.to_numpy(), accuracy.to_numpy()
-    return [
-        int(((np.abs(x[i + 1 :] - x[i]) <= EQUAL * x[i]) & (np.abs(y[i + 1 :] - y[i]) <= NEAR)).sum())
-        for i in range(len(x))
-    ]
+def side_by_side(cost: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
+    """Costs at which points that lie on each other are drawn side by side, around where they lie."""
+    near = np.abs(np.log(cost[:, None] / cost)) <= EQUAL
+    near &= np.abs(accuracy[:, None] - accuracy) <= NEAR
+    width = np.log(cost.max() / cost.min())
+    place = np.tril(near, -1).sum(1) - (near.sum(1) - 1) / 2
+    return cost * np.exp(BESIDE * width * place)
