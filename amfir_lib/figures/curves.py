@@ -108,9 +108,9 @@ def free_energy_curves(frame: pd.DataFrame, *, plateau: float | None = -4.0, n_w
         for stream, axes in zip(streams, row, strict=True):
             own = part[part["stream"] == stream] if stream else part
             ends = _draw_lines(axes, own, hue="series", value="value", looks_of=looks_of)
-            axes.set_title(dataset if not stream else f"{dataset}: {looks([stream])[stream].label}")
+            axes.set_title(looks([stream])[stream].label if stream else dataset)
             if axes is row[0]:
-                axes.set_ylabel("free energy F (nats)")
+                axes.set_ylabel(f"{dataset}\nfree energy F (nats)" if stream else "free energy F (nats)")
             if row is rows[-1] or not stream:
                 axes.set_xlabel("training step")
             set_ticks_to_last(axes, part["step"], most=3)

@@ -19,13 +19,13 @@ from amfir_lib.figures.style import (
     check_columns,
     legend_below,
     looks,
+    spread,
     styled,
 )
 
 DODGE = 0.012  # of the x axis, between two methods at one amount
-EQUAL, NEAR = 0.01, 4.0  # costs and accuracies (points) no further apart lie on each other; costs as a share
 COARSE, FINE = (1, 2, 5), (1, 1.5, 2, 3, 4, 6, 8)  # leading digits of ticks: over more than a decade, over less
-BESIDE = 0.022  # of the range of costs, between two that lie on each other
+BESIDE = 0.022  # of the range of costs, between two methods of about equal cost
 
 
 @styled
@@ -50,10 +50,10 @@ def scarcity_curves(frame: pd.DataFrame, *, full: Mapping[tuple[str, str], int],
         for axes, name in zip(row, swept, strict=False):
             part = frame[(frame["dataset"] == dataset) & frame["swept"].isin(["", name])]
             part = part.assign(x=np.where(part["swept"] == "", full[dataset, name], part["n_left"]))
-            spread = part["x"].max() / part["x"].min()
+            times = part["x"].max() / part["x"].min()
             for number, key in enumerate(look):
                 own = part[part["key"] == key].sort_values("x")
-                x = own["x"] * spread ** (DODGE * (number - (len(look) - 1) / 2))
+                x = own["x"] * times ** (DODGE * (number - (len(look) - 1) / 2))
                 axes.errorbar(
                     x, own["accuracy"], own["half_width"].fillna(0), color=look[key].colour, linestyle=look[key].line,
                     marker=look[key].marker, markersize=3, linewidth=1, elinewidth=0.5,
@@ -75,7 +75,7 @@ def scarcity_curves(frame: pd.DataFrame, *, full: Mapping[tuple[str, str], int],
 def cost_and_accuracy(frame: pd.DataFrame, *, chance: float) -> Figure:
     """Accuracy against what a query costs, with the line of methods that none beats at no higher cost.
 
-    Methods of equal cost and about equal accuracy stand side by side around it, so that all are seen.
+    Methods of about equal cost stand side by side, so that all are seen.
 
     Args:
         frame: columns ``dataset, key, accuracy, half_width, multiply_adds, query_ms``.
@@ -102,8 +102,8 @@ def cost_and_accuracy(frame: pd.DataFrame, *, chance: float) -> Figure:
             x = scale * part[cost]
             front = undominated(x.to_numpy(), part["accuracy"].to_numpy())
             order = front[np.argsort(x.to_numpy()[front], kind="stable")]
-            axes.step(x.iloc[order], part["accuracy"].iloc[order], where="post", color=GREY, linewidth=0.8, zorder=3)
-            places = side_by_side(x.to_numpy(), part["accuracy"].to_numpy())
+            places = side_by_side(x.to_numpy())
+            axes.step(places[order], part["accuracy"].iloc[order], where="post", color=GREY, linewidth=0.8, zorder=3)
             for one, place in zip(part.itertuples(), places, strict=True):
                 axes.errorbar(
                     place, one.accuracy, np.nan_to_num(one.half_width), fmt=look[one.key].marker,
@@ -130,10 +130,10 @@ def undominated(cost: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
     return np.flatnonzero(~(better & strictly).any(1))
 
 
-def side_by_side(cost: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
-    """Costs at which points that lie on each other are drawn side by side, around where they lie."""
-    near = np.abs(np.log(cost[:, None] / cost)) <= EQUAL
-    near &= np.abs(accuracy[:, None] - accuracy) <= NEAR
-    width = np.log(cost.max() / cost.min())
-    place = np.tril(near, -1).sum(1) - (near.sum(1) - 1) / 2
-    return cost * np.exp(BESIDE * width * place)
+def side_by_side(cost: np.ndarray) -> np.ndarray:
+    """Costs at which points are drawn: where they lie, moved apart on the log axis where these are close."""
+    order = np.argsort(cost, kind="stable")
+    logs = np.log(cost[order])
+    places = np.empty(len(cost))
+    places[order] = np.exp(spread(logs.tolist(), BESIDE * (logs[-1] - logs[0])))
+    return places

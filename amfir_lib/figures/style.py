@@ -90,13 +90,13 @@ LOOKS: dict[str, Look] = {
     "synth-kinetics": Look("synth-kinetics", "#BB5566", "<"),
     "synth-ssv2": Look("synth-ssv2", "#004488", ">", "--"),
     "synth-hmdb51": Look("synth-hmdb51", "#997700", "d", "-."),
-    "synth-ucf101": Look("synth-ucf101", "#225555", "*", ":"),
+    "synth-ucf101": Look("synth-ucf101", "#117733", "*", ":"),
 }
 # For names that have no look of their own, in the order in which they come; their colours are nobody else's.
 SPARE = [
     Look("", colour, marker, line)
     for colour, marker, line in (
-        ("#117733", "h", "-"), ("#6A3D9A", "v", "--"), ("#B15928", "d", "-."), ("#4D4D4D", "p", ":"),
+        ("#225555", "h", "-"), ("#6A3D9A", "v", "--"), ("#B15928", "d", "-."), ("#4D4D4D", "p", ":"),
         ("#EE99AA", "<", "-"), ("#003344", "X", "--"), ("#88CCEE", ">", "-."), ("#665500", "*", ":"),
     )
 ]  # fmt: skip
