@@ -24,7 +24,7 @@ from amfir_lib.figures.style import (
 )
 
 DODGE = 0.012  # of the x axis, between two methods at one amount
-COARSE, FINE = (1, 2, 5), (1, 1.5, 2, 3, 4, 6, 8)  # leading digits of ticks: over more than a decade, over less
+COARSE, FINE = (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8)  # leading digits of ticks: over more than a decade, over less
 BESIDE = 0.022  # of the range of costs, between two methods of about equal cost
 
 

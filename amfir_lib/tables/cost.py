@@ -34,7 +34,7 @@ def cost_table(results: Iterable[RunResult]) -> pd.DataFrame:
         settings = training_behind(runs[0].run)
         chosen = [one.record["best_step"] for one in runs if one.record["best_step"] is not None]
         trained = bool(seconds.any())
-        step_seconds = [one.record["seconds"] / training_behind(one.run).steps for one in runs]
+        step_seconds = [one.record["seconds"] / max(1, training_behind(one.run).steps) for one in runs]
         rows.append({
             "method": method,
             "label": titles[method],
