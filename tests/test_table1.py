@@ -138,7 +138,6 @@ def test_an_assembled_method_has_the_steps_of_its_parts_and_their_time_together(
         one = found[name]
         one.record.update(seconds=seconds, parameters=1, best_step=None, device="cpu")
         one.run.training = SimpleNamespace(steps=steps, episodes_per_step=8)
-        one.history = [] if name == "trx_lf" else [0.0]
     trx, trx_f = found["trx"].run, found["trx_f"].run
     found["trx_lf"].run.parts = lambda: (trx, trx_f)
     row = tables.cost_table(found.values()).set_index("method").loc["trx_lf"]

@@ -107,7 +107,7 @@ def budget(results: Iterable[RunResult], *, series: Namer = method_title) -> str
     """
     seen: dict[int, list[RunResult]] = {}
     for result in results:
-        if len(result.history) or result.run.parts():
+        if result.record["seconds"]:
             training = training_behind(result.run)
             seen.setdefault(training.steps * training.episodes_per_step, []).append(result)
     if not seen:
