@@ -89,9 +89,9 @@ def test_unknown_readings_and_weights_are_refused():
 
 def test_the_strategies_of_figure_4_teach_all_queries_one_way():
     found = {one.name: resolve_options("amfir", one.options) for one in distillation_strategies(("rgb", "flow"))}
-    assert list(found) == ["no distillation", "T-RGB", "T-Flow", "bidirectional", "both, all queries"]
+    assert list(found) == ["no distillation", "T-RGB", "T-Flow", "bidirectional", "both teach all"]
     assert [one.kd_strategy for one in found.values()] == ["none", "t_rgb", "t_flow", "bidirectional", "bidirectional"]
-    assert found["both, all queries"].kd_scope == "all"
+    assert found["both teach all"].kd_scope == "all"
     assert len(distillation_strategies(("depth", "flow"), control=False)) == 4
 
 
@@ -167,7 +167,7 @@ def test_ami_counting_more_on_one_set_is_a_difference_of_differences():
 
 
 STRATEGIES = distillation_strategies(("rgb", "flow"))
-TAUGHT = {"no distillation": 0.5, "T-RGB": 0.7, "T-Flow": 0.3, "bidirectional": 0.9, "both, all queries": 0.9}
+TAUGHT = {"no distillation": 0.5, "T-RGB": 0.7, "T-Flow": 0.3, "bidirectional": 0.9, "both teach all": 0.9}
 
 
 def test_strategy_claims_ask_for_every_direction():
@@ -182,7 +182,7 @@ def test_strategy_claims_ask_for_every_direction():
     assert {claim.claim for claim in claims} >= {"Bidirectional distillation is better than T-Flow"}
     text = strategy_sentences(differences(results_of(TAUGHT), [], MUTUAL, series=named))
     assert "bidirectional beats *no distillation*, *T-RGB*" in text
-    assert "no difference is shown to *both, all queries*" in text
+    assert "no difference is shown to *both teach all*" in text
     assert "Holm" in text
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from amfir_lib import figures
+from amfir_lib.config import SYNTHETIC_BENCHMARKS
 from amfir_lib.data.clip_inputs import ClipInputs
 from amfir_lib.errors import BadParameter, ShapeError
 from amfir_lib.exports import write_figure
@@ -20,6 +21,7 @@ from amfir_lib.figures.scene import moved_apart
 from amfir_lib.figures.style import LOOKS, ONE_COLUMN, SPARE, TWO_COLUMNS, looks, spread
 from amfir_lib.figures.ticks import ticks_to_last
 from amfir_lib.methods import METHODS
+from amfir_lib.studies.components import CONTROL
 
 
 def curves(datasets: tuple[str, ...] = ("a", "b"), series: tuple[str, ...] = ("rgb", "flow")) -> pd.DataFrame:
@@ -91,6 +93,15 @@ def test_a_paired_difference_is_filled_by_its_verdict_or_where_it_has_none_by_it
         assert [point.get_markerfacecolor() for point in points] == expected
 
 
+def test_a_difference_without_interval_is_a_cross_that_is_explained():
+    frame = pd.DataFrame({
+        "dataset": "a", "n_shot": [1, 5], "comparison": "AMFIR − x", "difference": 0.05, "half_width": [np.nan, 0.02],
+    })  # fmt: skip
+    without, with_one = figures.paired_differences(frame).axes
+    assert any(line.get_marker() == "x" for line in without.lines)
+    assert without.get_title(loc="right") == "×: no interval" and not with_one.get_title(loc="right")
+
+
 def test_accuracies_without_interval_are_drawn_without_one():
     frame = pd.DataFrame({
         "dataset": "a", "n_shot": [1, 5], "method": "amfir", "accuracy": [0.5, 0.7], "half_width": [np.nan, np.nan],
@@ -151,13 +162,13 @@ def test_no_panel_of_a_row_cuts_a_line_of_free_energy():
         assert low < drawn.min() and drawn.max() < high
 
 
-def test_the_name_of_a_level_gives_way_to_the_lines():
-    for level, side in ((-4.3, "bottom"), (-11.0, "top")):  # below the level is free in the second case alone
-        values = [level] * 8 + [-12, -12]
-        rows = [{"dataset": "a", "series": "AMFIR", "seed": 0, "step": s, "value": v} for s, v in enumerate(values)]
-        figure = figures.free_energy_curves(pd.DataFrame(rows), plateau=-4.0, n_way=None)
-        (name,) = [text for text in figure.findobj(mpl.text.Text) if "about" in text.get_text()]
-        assert name.get_va() == side
+def test_levels_of_free_energy_are_named_below_the_panels():
+    for plateau, n_way, expected in (
+        (-4.0, 5, ["uniform posterior, −log 5", "paper (as printed): about −4"]),
+        (None, None, []),
+    ):
+        figure = figures.free_energy_curves(curves(), plateau=plateau, n_way=n_way)
+        assert [text.get_text() for legend in figure.legends for text in legend.get_texts()] == expected
 
 
 def test_an_arrow_beside_the_flow_says_what_its_length_means():
@@ -181,12 +192,21 @@ def test_every_method_has_a_look_of_its_own():
     assert len({(look.colour, look.marker) for look in own}) == len(METHODS)
 
 
+def test_series_and_data_sets_of_the_study_have_looks_that_nothing_else_has():
+    names = [*SYNTHETIC_BENCHMARKS, CONTROL, "1/τ = 5, fixed", "1/τ = 20, fixed"]
+    assert set(names) <= set(LOOKS)
+    others = {(look.colour, look.marker) for name, look in LOOKS.items() if name not in names}
+    own = {(LOOKS[name].colour, LOOKS[name].marker) for name in names}
+    assert len(own) == len(names) and not own & others
+
+
 def test_spare_looks_have_colours_that_no_method_has():
     assert not {look.colour for look in SPARE} & {look.colour for look in LOOKS.values()}
 
 
 def test_chance_is_a_line_where_the_axis_reaches_it_and_words_where_it_does_not():
-    frame = pd.DataFrame({"dataset": "a", "method": ["amfir", "amfar"], "accuracy": [0.5, 0.6], "half_width": 0.05})
+    frame = pd.DataFrame({"method": ["amfir", "amfar"], "accuracy": [0.5, 0.6], "half_width": 0.05})
+    frame = frame.assign(dataset="a", n_shot=1)
     cut = figures.strategy_accuracies(frame, chance=0.2)
     reached = figures.strategy_accuracies(frame, chance=0.5)
     for figure, words, level in ((cut, "axis cut: chance is 20 %", 20), (reached, "grey level: chance, 50 %", 50)):

@@ -19,7 +19,7 @@ from amfir_lib.claims import robustness as claims_of
 from amfir_lib.claims.claim import COPIES, FAILS, HOLDS, UNDECIDED
 from amfir_lib.evaluation import QueryResults, evaluate
 from amfir_lib.experiments import Run, TestCell, run_all
-from amfir_lib.figures.scarcity_and_cost import lying_on, undominated
+from amfir_lib.figures.scarcity_and_cost import side_by_side, undominated
 from amfir_lib.robustness import confusion, costs, findings, tables, weighing
 from amfir_lib.robustness.conditions import CLEAN, Condition, missing_conditions, spoilt_conditions
 from amfir_lib.robustness.confusion import Confusion
@@ -187,9 +187,10 @@ def test_nothing_beats_what_is_not_dominated():
     assert undominated(cost, accuracy).tolist() == [0, 1, 2, 4]
 
 
-def test_points_that_lie_on_each_other_are_counted():
-    cost, accuracy = pd.Series([1.0, 1.0, 1.0, 2.0]), pd.Series([70.0, 71.0, 50.0, 70.0])
-    assert lying_on(cost, accuracy) == [1, 0, 0, 0]
+def test_points_of_equal_cost_are_drawn_side_by_side_around_it():
+    dear, left, right = side_by_side(np.array([2.0, 1.0, 1.0]))
+    assert left < 1 < right and left * right == pytest.approx(1)
+    assert dear == pytest.approx(2)
 
 
 def test_a_calibrated_modality_lies_on_the_diagonal():

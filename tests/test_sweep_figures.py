@@ -62,6 +62,7 @@ def test_the_papers_values_are_hollow_named_and_only_where_there_is_a_point():
     figure = figures.sweep_accuracies(sweep(), swept="n_way", paper=PAPER)
     drawn = hollow(figure.axes[0])
     assert [line.get_ydata()[0] for line in drawn] == pytest.approx([70, 58.5])  # 8-way is no point of ours
+    assert drawn[0].get_xdata()[0] < 5 - 0.2  # beside the methods, so that it hides none
     assert not hollow(figure.axes[1])
     assert drawn[0].get_color() == LOOKS["amfir"].colour
     assert "paper (as printed): AMFIR (approximate)" in texts(figure)
@@ -98,25 +99,25 @@ def test_differences_are_drawn_once_for_each_basis():
         "difference": [0.05, 0.01], "half_width": [0.02, np.nan],
     })  # fmt: skip
     figure = figures.differences_by_basis(frame)
-    assert {"all queries", "undegraded queries", "AMFIR − no AMD"} <= set(texts(figure))
+    assert {"all queries", "undegraded queries", "AMFIR − no AMD", "×: no interval"} <= set(texts(figure))
     with pytest.raises(ShapeError, match="lacks the column basis"):
         figures.differences_by_basis(frame.drop(columns="basis"))
 
 
 def test_strategies_keep_the_colour_of_their_teacher():
     names = [one.name for one in distillation_strategies(("rgb", "flow"))]
-    frame = pd.DataFrame({"dataset": "a", "method": names, "accuracy": 0.5, "half_width": 0.02})
+    frame = pd.DataFrame({"dataset": "a", "n_shot": 1, "method": names, "accuracy": 0.5, "half_width": 0.02})
     paper = pd.DataFrame({"dataset": "a", "method": ["bidirectional"], "value": [0.7]})
     figure = figures.strategy_accuracies(frame, chance=0.2, paper=paper)
     colours = {line.get_color() for line in figure.axes[0].lines}
     assert {LOOKS[name].colour for name in ("rgb", "flow", "amfir")} <= colours
-    assert "paper (as printed), real data" in texts(figure)
+    assert {"hollow: paper (as printed), real data", "a, 1-shot"} <= set(texts(figure))
 
 
 def test_panels_of_strategies_share_their_axis():
     names = [one.name for one in distillation_strategies(("rgb", "flow"))]
     rows = [
-        {"dataset": d, "method": m, "accuracy": a, "half_width": 0.02}
+        {"dataset": d, "n_shot": 1, "method": m, "accuracy": a, "half_width": 0.02}
         for d, a in (("a", 0.3), ("b", 0.8))
         for m in names
     ]

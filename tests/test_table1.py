@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -130,6 +132,22 @@ def test_costs_come_from_the_records_and_an_untrained_method_has_none():
     assert shown.loc[0, "parameters"] == "1,234" and shown.loc[1, "ms per step"] == "–"
 
 
+def test_an_assembled_method_has_the_steps_of_its_parts_and_their_time_together():
+    found = {name: result(name, 0, 0.5) for name in ("protonet", "trx", "trx_f", "trx_lf")}
+    for name, seconds, steps in (("protonet", 1.0, 20), ("trx", 8.0, 40), ("trx_f", 4.0, 40), ("trx_lf", 12.0, 20)):
+        one = found[name]
+        one.record.update(seconds=seconds, parameters=1, best_step=None, device="cpu")
+        one.run.training = SimpleNamespace(steps=steps, episodes_per_step=8)
+    trx, trx_f = found["trx"].run, found["trx_f"].run
+    found["trx_lf"].run.parts = lambda: (trx, trx_f)
+    row = tables.cost_table(found.values()).set_index("method").loc["trx_lf"]
+    assert row["steps"] == 40 and row["step_ms"] == pytest.approx(300) and row["training_seconds"] == 12
+    seen = [found["protonet"], found["protonet"], found["protonet"], found["trx"], found["trx_lf"]]
+    assert tables.budget(seen, series=lambda one: one.run.method) == (
+        "Each trained method saw 160 training episodes (20 steps of 8); 320: trx, trx_lf."
+    )
+
+
 def test_the_figure_names_every_row_and_draws_the_papers_numbers_hollow():
     figure = figures.accuracy_dots(frame_of({"amfir": 0.8, "protonet_ec": 0.5, "otam": 0.4, "trx": 0.5}))
     found = texts(figure)
@@ -137,6 +155,13 @@ def test_the_figure_names_every_row_and_draws_the_papers_numbers_hollow():
         assert name in found
     hollow = [line for line in figure.axes[0].lines if line.get_markerfacecolor() == "white" and len(line.get_xdata())]
     assert sorted(float(line.get_xdata()[0]) for line in hollow) == pytest.approx([49.5, 64.6, 92.3])
+
+
+def test_a_doubtful_number_of_the_paper_is_marked_in_the_figure():
+    frame = frame_of({"amfir": 0.8, "trx": 0.5}).assign(paper_doubt="")
+    assert "†" not in texts(figures.accuracy_dots(frame))
+    found = texts(figures.accuracy_dots(frame.assign(paper_doubt="as for another method")))
+    assert "†" in found and "paper (as printed), real data; †: doubtful" in found
 
 
 def test_a_method_keeps_its_colour_and_marker_at_every_number_of_shots():

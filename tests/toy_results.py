@@ -40,7 +40,7 @@ def result(method: str, seed: int, accuracy: float, stream: int = 0, *, table=TA
         values = {name: rng.random(shape) for name in ("rgb", "flow")}
         tests[cell] = QueryResults(correct, {}, values, values, values)
     material = SimpleNamespace(dataset=SimpleNamespace(name=dataset), layout=lambda: table)
-    run = SimpleNamespace(material=material, method=method, seed=seed)
+    run = SimpleNamespace(material=material, method=method, seed=seed, parts=lambda: ())
     return SimpleNamespace(run=run, tests=tests, record={})
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from amfir_lib.figures.levels import reference_line
+from amfir_lib.figures.levels import note_missing_intervals, reference_line
 from amfir_lib.figures.style import (
     GREY,
     PAPER,
@@ -16,6 +16,7 @@ from amfir_lib.figures.style import (
     check_columns,
     grid_of_panels,
     looks,
+    point_of,
     shown_to_differ,
     styled,
 )
@@ -58,7 +59,7 @@ def accuracy_bars(frame: pd.DataFrame, *, chance: float | None = 0.2) -> Figure:
         axes.set_title(dataset)
         axes.set_ylabel("accuracy (%)" if number % 2 == 0 else "")
         if chance is not None:
-            reference_line(axes, 100 * chance, "chance", place="outside")
+            reference_line(axes, 100 * chance, "chance", outside=True)
     handles, labels = panels[0].get_legend_handles_labels()
     if "paper" in frame:
         handles += panels[0].plot([], [], "o", color=GREY, markerfacecolor="white")
@@ -119,7 +120,7 @@ def degradation_costs(frame: pd.DataFrame, *, own_least: float = 0.10, other_mos
 def paired_differences(frame: pd.DataFrame) -> Figure:
     """Forest plot of paired differences: a point with its interval and a line at zero, one panel a shot.
 
-    A difference that is not shown is hollow (``style.shown_to_differ``).
+    A difference that is not shown is hollow (``style.shown_to_differ``), one without interval a grey cross.
 
     Args:
         frame: columns ``dataset, n_shot, comparison, difference, half_width``, the last two as shares in [-1, 1]; an
@@ -147,10 +148,11 @@ def paired_differences(frame: pd.DataFrame) -> Figure:
         axes.axvline(0, color=GREY, linewidth=0.8, zorder=1)
         for row in own.itertuples():
             axes.errorbar(
-                row.difference, places[row.dataset, row.comparison], xerr=row.half_width, fmt="o", color="black",
-                markerfacecolor="black" if row.shown else "white", elinewidth=1, capsize=2,
+                row.difference, places[row.dataset, row.comparison], xerr=row.half_width, elinewidth=1, capsize=2,
+                **point_of(row),
             )  # fmt: skip
         axes.set_title(f"{shot}-shot")
+        note_missing_intervals(axes, own)
         axes.set_xlabel("difference of accuracies (points)")
         axes.grid(axis="x")
         axes.grid(visible=False, axis="y")

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from amfir_lib.figures.levels import chance_level
+from amfir_lib.figures.levels import chance_level, note_missing_intervals
 from amfir_lib.figures.style import (
     GREY,
     HOLLOW,
@@ -20,6 +20,7 @@ from amfir_lib.figures.style import (
     check_columns,
     grid_of_panels,
     looks,
+    point_of,
     shown_to_differ,
     styled,
 )
@@ -32,7 +33,7 @@ BASIS_LOOKS = (Look("", "#000000", "o"), Look("", "#5A5A5A", "s"), Look("", "#A0
 def differences_by_basis(frame: pd.DataFrame, *, label: str = "difference of accuracies (points)") -> Figure:
     """Forest plot of paired differences, each comparison once for every basis, one column of panels a shot.
 
-    A difference that is not shown is hollow (``style.shown_to_differ``).
+    A difference that is not shown is hollow (``style.shown_to_differ``), one without interval a grey cross.
 
     Args:
         frame: columns ``dataset, n_shot, comparison, basis, difference, half_width``, the last two as shares in
@@ -62,11 +63,11 @@ def differences_by_basis(frame: pd.DataFrame, *, label: str = "difference of acc
                 for one in own.itertuples():
                     y = comparisons.index(one.comparison) + 0.24 * (number - (len(bases) - 1) / 2)
                     axes.errorbar(
-                        one.difference, y, xerr=np.nan_to_num(one.half_width), fmt=look.marker, color=look.colour,
-                        markerfacecolor=look.colour if one.shown else "white", markersize=3.5, elinewidth=0.9,
-                        capsize=1.5,
+                        one.difference, y, xerr=one.half_width, elinewidth=0.9, capsize=1.5,
+                        **point_of(one, marker=look.marker, colour=look.colour, size=3.5),
                     )  # fmt: skip
             axes.set_title(f"{dataset}, {shot}-shot")
+            note_missing_intervals(axes, frame[(frame["dataset"] == dataset) & (frame["n_shot"] == shot)])
             axes.set_xlabel(label if dataset == datasets[-1] else "")
             axes.set_yticks(range(len(comparisons)), comparisons)
             axes.set_ylim(len(comparisons) - 0.5, -0.5)
@@ -86,7 +87,8 @@ def strategy_accuracies(frame: pd.DataFrame, *, chance: float, paper: pd.DataFra
     """Figure 4: accuracy of each strategy with its interval, one panel a data set.
 
     Args:
-        frame: columns ``dataset, method, accuracy, half_width``, shares in [0, 1]; one number of ways and shots.
+        frame: columns ``dataset, n_shot, method, accuracy, half_width``, shares in [0, 1]; one number
+            of ways and shots.
         chance: accuracy of guessing.
         paper: columns ``dataset, method, value`` in [0, 1], drawn hollow beside ours.
     Returns:
@@ -94,7 +96,7 @@ def strategy_accuracies(frame: pd.DataFrame, *, chance: float, paper: pd.DataFra
     Raises:
         ShapeError: no rows, or a column is missing. BadParameter: shares beyond 1.
     """
-    check_columns(frame, ("dataset", "method", "accuracy", "half_width"), figure="strategy_accuracies")
+    check_columns(frame, ("dataset", "n_shot", "method", "accuracy", "half_width"), figure="strategy_accuracies")
     frame = frame.assign(**{c: as_percent(frame[c], name=c) for c in ("accuracy", "half_width")})
     names = list(dict.fromkeys(frame["method"]))
     looks_of = looks(names)
@@ -118,13 +120,12 @@ def strategy_accuracies(frame: pd.DataFrame, *, chance: float, paper: pd.DataFra
                 axes.plot(x, 100 * value, look.marker, color=look.colour, markerfacecolor="white", markersize=5)
         axes.set_xticks(range(len(names)), [name.replace(" ", "\n", 1) for name in names])
         axes.set_xlim(-0.5, len(names) - 0.3)
-        axes.set_title(dataset)
+        axes.set_title(f"{dataset}, {frame['n_shot'].iloc[0]}-shot")
         axes.set_ylabel("accuracy (%)" if number % 2 == 0 else "")
     low, high = min(axes.get_ylim()[0] for axes in panels), max(axes.get_ylim()[1] for axes in panels)
     for axes in panels:
         axes.set_ylim(low, high)
         chance_level(axes, 100 * chance)
     if published:
-        (handle,) = panels[0].plot([], [], "o", color=GREY, markerfacecolor="white")
-        figure.legend([handle], [f"{PAPER}, real data"], loc="outside lower center")
+        figure.supxlabel(f"hollow: {PAPER}, real data", fontsize=7)
     return figure

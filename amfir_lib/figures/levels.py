@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 
@@ -12,16 +13,12 @@ from amfir_lib.figures.style import GREY
 SOFT = "#6B6B6B"  # of small words beside results
 
 
-def reference_line(
-    axes: Axes, level: float, label: str, *, dashed: bool = False, place: str = "left", below: bool = False
-) -> None:
-    """A thin grey horizontal line with its name: inside at the "left" or "right" end, or "outside" the right edge."""
-    axes.axhline(level, color=GREY, linewidth=0.8, linestyle=(0, (5, 3)) if dashed else "-", zorder=1)
-    vertical = "center" if place == "outside" else "top" if below else "bottom"
+def reference_line(axes: Axes, level: float, label: str, *, outside: bool = False) -> None:
+    """A thin grey horizontal line with its name: below its right end, or outside the right edge."""
+    axes.axhline(level, color=GREY, linewidth=0.8, zorder=1)
     axes.annotate(
-        label, (0 if place == "left" else 1, level), xycoords=("axes fraction", "data"),
-        xytext=(-3 if place == "right" else 3, {"center": 0, "top": -2, "bottom": 2}[vertical]),
-        textcoords="offset points", ha="right" if place == "right" else "left", va=vertical, color=SOFT,
+        label, (1, level), xycoords=("axes fraction", "data"), xytext=(3, 0) if outside else (-3, -2),
+        textcoords="offset points", ha="left" if outside else "right", va="center" if outside else "top", color=SOFT,
         fontsize=6.5, zorder=4, annotation_clip=False, path_effects=[withStroke(linewidth=1.5, foreground="white")],
     )  # fmt: skip
 
@@ -43,6 +40,12 @@ def chance_level(axes: Axes, level: float) -> None:
     if reached:
         axes.axhline(level, color=GREY, linewidth=0.8, zorder=1)
     note_above(axes, f"{'grey level: chance,' if reached else 'axis cut: chance is'} {level:.3g} %")
+
+
+def note_missing_intervals(axes: Axes, part: pd.DataFrame) -> None:
+    """What a cross means, above a panel with one: a difference without interval (``style.point_of``)."""
+    if part["half_width"].isna().any():
+        note_above(axes, "×: no interval")
 
 
 def note_above(axes: Axes, text: str) -> None:

@@ -30,19 +30,19 @@ CLEAN = "none"
 MOST_COLUMNS = 4  # panels beside each other
 DODGE = 0.012  # of the x axis, between two methods at one severity
 SHARES = {
-    "weight": ("mean fusion weight", "-", "D"),
-    "group_share": ("share of queries in its group", "--", "s"),
-    "right_share": ("it is the right one (where one is)", ":", "o"),
-}
+    "weight": ("mean fusion weight", "#000000", "-", "P"),
+    "group_share": ("share of queries in its group", "#707070", "--", "X"),
+    "right_share": ("it is the right one (where one is)", "#000000", ":", "*"),
+}  # black and grey, as colours are methods
 
 
 @styled
 def spoilt_clips(shown: Mapping[str, Sequence[tuple | None]], *, levels: Sequence[str]) -> Figure:
-    """One clip, spoilt in every way: two frames and two flow fields at each level.
+    """One clip as it is, and below it spoilt in every way: two frames and two flow fields at each level.
 
     Args:
-        shown: kind -> for each level frames uint8 (2, S, S, 3) and flow (2, S, S, 2), or None; the first picture of the
-            first kind sets the scale of the flow colours.
+        shown: kind -> for each level frames uint8 (2, S, S, 3) and flow (2, S, S, 2), or None; the first kind is the
+            clip as it is: it stands above the headings, and its first picture sets the scale of the flow colours.
         levels: what stands above the columns.
     Returns:
         The figure, 7 in wide.
@@ -60,7 +60,7 @@ def spoilt_clips(shown: Mapping[str, Sequence[tuple | None]], *, levels: Sequenc
     figure = PrintFigure(figsize=(TWO_COLUMNS, head + step * len(shown)), layout="none")
     up = figure.get_size_inches()[1]
     for row, (kind, pictures) in enumerate(shown.items()):
-        bottom = up - head - (row + 1) * step + 0.03
+        bottom = up - (row + 1) * step + 0.03 - (head if row else 0)
         figure.text((left - 0.07) / TWO_COLUMNS, (bottom + height / 2) / up, kind, ha="right", va="center", fontsize=7)
         for column, one in enumerate(pictures):
             if one is None:
@@ -69,7 +69,8 @@ def spoilt_clips(shown: Mapping[str, Sequence[tuple | None]], *, levels: Sequenc
             axes = add_axes_inches(figure, left + column * (width + gap), bottom, width, height)
             picture(axes, strip(image, gap=1))
     for column, level in enumerate(levels):
-        figure.text((left + column * (width + gap)) / TWO_COLUMNS, 1 - 0.12 / up, level, va="center", fontsize=7)
+        across = (left + column * (width + gap)) / TWO_COLUMNS
+        figure.text(across, 1 - (step + 0.09) / up, level, va="center", fontsize=7)
     return figure
 
 
@@ -116,32 +117,29 @@ def weight_curves(frame: pd.DataFrame) -> Figure:
         frame: columns ``dataset, kind, severity, first, spared_verdict``, and ``weight, group_share, right_share``,
             each with ``_half_width``.
     Returns:
-        The figure, 7 in wide; above each panel the modality that is spared at the largest severity, if one is.
+        The figure, 7 in wide; above each panel the modality that is shown to lose less at the largest severity, or
+        "undecided".
     Raises:
         ShapeError: no rows, or a column is missing. BadParameter: shares beyond 1.
     """
     columns = [name for share in SHARES for name in (share, f"{share}_half_width")]
     check_columns(frame, ("dataset", "kind", "severity", "first", "spared_verdict", *columns), figure="weight_curves")
     frame = frame.assign(**{c: as_percent(frame[c], name=c) for c in columns})
-    look = looks([frame["first"].iloc[0]])[frame["first"].iloc[0]]
-    styles = {
-        name: Look(label, "#000000" if name == "right_share" else look.colour, marker, line)
-        for name, (label, line, marker) in SHARES.items()
-    }
+    first = frame["first"].iloc[0]
+    styles = {name: Look(label, colour, marker, line) for name, (label, colour, line, marker) in SHARES.items()}
     figure, panels = _grid(frame)
     for (dataset, kind), axes in panels.items():
         part = _with_start(frame, dataset, kind).sort_values("severity")
         for name, style in styles.items():
             axes.errorbar(
                 part["severity"], part[name], part[f"{name}_half_width"].fillna(0), color=style.colour,
-                linestyle=style.line, marker=style.marker, markersize=3, linewidth=1, elinewidth=0.5,
+                linestyle=style.line, marker=style.marker, markersize=4, linewidth=1, elinewidth=0.5,
             )  # fmt: skip
         axes.axhline(50, color=GREY, linewidth=0.8, zorder=1)
         axes.set_ylim(0, 100)
         spared = part["spared_verdict"].iloc[-1]
-        text = f"spares {looks([spared])[spared].label}" if spared else "spares neither"
-        note_above(axes, text)
-    _label(panels, f"share of {look.label} (%)")
+        note_above(axes, f"{looks([spared])[spared].label} loses less" if spared else "undecided")
+    _label(panels, f"share of {looks([first])[first].label} (%)")
     legend_below(figure, [*styles.values(), Look("50 %: both alike", GREY, "", "-")])
     return figure
 

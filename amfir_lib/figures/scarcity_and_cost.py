@@ -19,12 +19,13 @@ from amfir_lib.figures.style import (
     check_columns,
     legend_below,
     looks,
+    spread,
     styled,
 )
 
 DODGE = 0.012  # of the x axis, between two methods at one amount
-EQUAL, NEAR = 0.01, 4.0  # costs and accuracies (points) no further apart lie on each other; costs as a share
-NESTED = (3.5, 1.2)  # points that a marker and its bar grow by with every one that lies on it
+COARSE, FINE = (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8)  # leading digits of ticks: over more than a decade, over less
+BESIDE = 0.022  # of the range of costs, between two methods of about equal cost
 
 
 @styled
@@ -49,10 +50,10 @@ def scarcity_curves(frame: pd.DataFrame, *, full: Mapping[tuple[str, str], int],
         for axes, name in zip(row, swept, strict=False):
             part = frame[(frame["dataset"] == dataset) & frame["swept"].isin(["", name])]
             part = part.assign(x=np.where(part["swept"] == "", full[dataset, name], part["n_left"]))
-            spread = part["x"].max() / part["x"].min()
+            times = part["x"].max() / part["x"].min()
             for number, key in enumerate(look):
                 own = part[part["key"] == key].sort_values("x")
-                x = own["x"] * spread ** (DODGE * (number - (len(look) - 1) / 2))
+                x = own["x"] * times ** (DODGE * (number - (len(look) - 1) / 2))
                 axes.errorbar(
                     x, own["accuracy"], own["half_width"].fillna(0), color=look[key].colour, linestyle=look[key].line,
                     marker=look[key].marker, markersize=3, linewidth=1, elinewidth=0.5,
@@ -74,7 +75,7 @@ def scarcity_curves(frame: pd.DataFrame, *, full: Mapping[tuple[str, str], int],
 def cost_and_accuracy(frame: pd.DataFrame, *, chance: float) -> Figure:
     """Accuracy against what a query costs, with the line of methods that none beats at no higher cost.
 
-    Of methods of equal cost and about equal accuracy each is drawn larger than the next, so that all are seen.
+    Methods of about equal cost stand side by side, so that all are seen.
 
     Args:
         frame: columns ``dataset, key, accuracy, half_width, multiply_adds, query_ms``.
@@ -101,19 +102,15 @@ def cost_and_accuracy(frame: pd.DataFrame, *, chance: float) -> Figure:
             x = scale * part[cost]
             front = undominated(x.to_numpy(), part["accuracy"].to_numpy())
             order = front[np.argsort(x.to_numpy()[front], kind="stable")]
-            axes.step(x.iloc[order], part["accuracy"].iloc[order], where="post", color=GREY, linewidth=0.8, zorder=3)
-            for one, place, level in zip(part.itertuples(), x, lying_on(x, part["accuracy"]), strict=True):
-                colour = look[one.key].colour
+            places = side_by_side(x.to_numpy())
+            axes.step(places[order], part["accuracy"].iloc[order], where="post", color=GREY, linewidth=0.8, zorder=3)
+            for one, place in zip(part.itertuples(), places, strict=True):
                 axes.errorbar(
-                    place, one.accuracy, np.nan_to_num(one.half_width), fmt="none", ecolor=colour,
-                    elinewidth=0.7 + NESTED[1] * level, zorder=2,
-                )  # fmt: skip
-                axes.plot(
-                    place, one.accuracy, look[one.key].marker, color=colour, zorder=4,
-                    markersize=4 + NESTED[0] * level,
+                    place, one.accuracy, np.nan_to_num(one.half_width), fmt=look[one.key].marker,
+                    color=look[one.key].colour, markersize=4, elinewidth=0.7, zorder=4,
                 )  # fmt: skip
             axes.set_xscale("log")
-            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_locator(LogLocator(subs=COARSE if x.max() > 10 * x.min() else FINE))
             axes.xaxis.set_major_formatter("{x:g}")
             axes.xaxis.set_minor_formatter(NullFormatter())
             axes.set_xlabel(label)
@@ -133,10 +130,10 @@ def undominated(cost: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
     return np.flatnonzero(~(better & strictly).any(1))
 
 
-def lying_on(cost: pd.Series, accuracy: pd.Series) -> list[int]:
-    """How many later points lie on each one."""
-    x, y = cost.to_numpy(), accuracy.to_numpy()
-    return [
-        int(((np.abs(x[i + 1 :] - x[i]) <= EQUAL * x[i]) & (np.abs(y[i + 1 :] - y[i]) <= NEAR)).sum())
-        for i in range(len(x))
-    ]
+def side_by_side(cost: np.ndarray) -> np.ndarray:
+    """Costs at which points are drawn: where they lie, moved apart on the log axis where these are close."""
+    order = np.argsort(cost, kind="stable")
+    logs = np.log(cost[order])
+    places = np.empty(len(cost))
+    places[order] = np.exp(spread(logs.tolist(), BESIDE * (logs[-1] - logs[0])))
+    return places

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.style
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -57,7 +58,7 @@ LOOKS: dict[str, Look] = {
     "depth": Look("depth", "#D55E00", "o"),
     "flow": Look("flow", "#0072B2", "s"),
     "fused": Look("fused", "#000000", "D"),
-    "total": Look("total", "#000000", "D"),
+    "total": Look("mean of both", "#000000", "D"),
     "amfir": Look("AMFIR", "#009E73", "D"),
     "amfar": Look("AMFAR", "#E69F00", "^"),
     "nearest_mean": Look("nearest mean", "#777777", "d"),
@@ -83,13 +84,20 @@ LOOKS: dict[str, Look] = {
     "strm_lf": Look("STRM-LF", "#7B4EA3", "v"),
     "strm_ec": Look("STRM-EC", "#44AA99", "P"),
     "hyrsm": Look("HyRSM", "#661100", "*"),
+    "both teach all": Look("both teach all", "#EE3377", "p"),
+    "1/τ = 5, fixed": Look("1/τ = 5, fixed", "#AA3377", "P", "-."),
+    "1/τ = 20, fixed": Look("1/τ = 20, fixed", "#663333", "v", "--"),
+    "synth-kinetics": Look("synth-kinetics", "#BB5566", "<"),
+    "synth-ssv2": Look("synth-ssv2", "#004488", ">", "--"),
+    "synth-hmdb51": Look("synth-hmdb51", "#997700", "d", "-."),
+    "synth-ucf101": Look("synth-ucf101", "#117733", "*", ":"),
 }
 # For names that have no look of their own, in the order in which they come; their colours are nobody else's.
 SPARE = [
     Look("", colour, marker, line)
     for colour, marker, line in (
-        ("#EE3377", "p", "-"), ("#004488", "v", "--"), ("#997700", "d", "-."), ("#117733", "h", ":"),
-        ("#EE99AA", "<", "-"), ("#663333", "X", "--"), ("#88CCEE", ">", "-."), ("#225555", "*", ":"),
+        ("#225555", "h", "-"), ("#6A3D9A", "v", "--"), ("#B15928", "d", "-."), ("#4D4D4D", "p", ":"),
+        ("#EE99AA", "<", "-"), ("#003344", "X", "--"), ("#88CCEE", ">", "-."), ("#665500", "*", ":"),
     )
 ]  # fmt: skip
 
@@ -192,6 +200,14 @@ def shown_to_differ(frame: pd.DataFrame) -> pd.Series:
     if "verdict" in frame:
         return frame["verdict"] != "undecided"
     return frame["difference"].abs() > frame["half_width"]
+
+
+def point_of(row: Any, *, marker: str = "o", colour: str = "black", size: float | None = None) -> dict[str, Any]:
+    """How ``errorbar`` draws a difference: hollow where it is not ``shown``, a grey cross where it has no interval."""
+    if not np.isfinite(row.half_width):
+        return {"fmt": "x", "color": GREY, "markersize": size}
+    face = colour if row.shown else "white"
+    return {"fmt": marker, "color": colour, "markerfacecolor": face, "markersize": size}
 
 
 def legend_below(figure: Figure, styles: Iterable[Look]) -> None:

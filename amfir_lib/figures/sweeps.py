@@ -24,6 +24,7 @@ from amfir_lib.figures.style import (
 X_LABELS = {"n_shot": "shots (supports per class)", "n_way": "ways (classes per episode)"}
 FIXED = {"n_shot": ("n_way", "way"), "n_way": ("n_shot", "shot")}
 DODGE = 0.07  # between two methods at one point, so that intervals do not hide each other
+ASIDE = 0.32  # of the paper's value, from the methods at its point
 ACCURACY_TICK = 20  # percent between two ticks
 
 
@@ -59,7 +60,7 @@ def sweep_accuracies(frame: pd.DataFrame, *, swept: str, paper: pd.DataFrame | N
             "chance", (ticks[0], chance[0]), xytext=(0, 3), textcoords="offset points", color="#6B6B6B", fontsize=6.5
         )
         own = _published(paper, part, ticks, swept)
-        drawn |= _draw_published(axes, own, looks_of, swept)
+        drawn |= _draw_published(axes, own, looks_of, swept, first=ticks[0])
         _axes(axes, title, ticks, swept, "accuracy (%)" if number % 2 == 0 else "")
         make_room(axes, [*chance, *(100 * own["value"])])
     low, high = min(axes.get_ylim()[0] for axes in panels), max(axes.get_ylim()[1] for axes in panels)
@@ -150,7 +151,7 @@ def _lines(
             x, own[value], own["half_width"].fillna(0), fmt="none", ecolor=look.colour, elinewidth=0.7, capsize=1.5,
             alpha=0.8, zorder=2,
         )  # fmt: skip
-        clear = ~(own[value].abs() <= own["half_width"]) if hollow else np.ones(len(own), dtype=bool)
+        clear = own[value].abs() > own["half_width"] if hollow else np.ones(len(own), dtype=bool)
         for chosen, face in ((clear, look.colour), (~clear, "white")):
             axes.plot(
                 x[chosen], own.loc[chosen, value] if hollow else own[value][chosen], look.marker, color=look.colour,
@@ -169,8 +170,10 @@ def _published(paper: pd.DataFrame | None, part: pd.DataFrame, ticks: np.ndarray
     return paper[here & paper[swept].isin(ticks)]
 
 
-def _draw_published(axes: Axes, own: pd.DataFrame, looks_of: dict[str, Look], swept: str) -> set[tuple[str, str]]:
-    """Hollow markers; returns (marker, text) of the legend."""
+def _draw_published(
+    axes: Axes, own: pd.DataFrame, looks_of: dict[str, Look], swept: str, *, first: int
+) -> set[tuple[str, str]]:
+    """Hollow markers beside the methods (left of the first point, else right); returns (marker, text) of the legend."""
     drawn = set()
     amfir = next((look for look in looks_of.values() if look.label.startswith("AMFIR")), Look("AMFIR", GREY, "D"))
     for row in own.itertuples():
@@ -180,7 +183,8 @@ def _draw_published(axes: Axes, own: pd.DataFrame, looks_of: dict[str, Look], sw
             axes.plot(x - 0.32, y - 1.5, "v", color=GREY, markerfacecolor="white", markersize=4.5, zorder=5)
             drawn.add(("v", ": all other methods below"))
         else:
-            axes.plot(x, y, amfir.marker, color=amfir.colour, markerfacecolor="white", markersize=6, zorder=4)
+            x += -ASIDE if x == first else ASIDE
+            axes.plot(x, y, amfir.marker, color=amfir.colour, markerfacecolor="white", markersize=5, zorder=4)
             drawn.add((amfir.marker, ": AMFIR (approximate)"))
     return drawn
 
@@ -188,6 +192,6 @@ def _draw_published(axes: Axes, own: pd.DataFrame, looks_of: dict[str, Look], sw
 def _axes(axes: Axes, title: str, ticks: object, swept: str, label: str) -> None:
     axes.set_title(title)
     axes.set_xticks(list(ticks))
-    axes.set_xlim(min(ticks) - 0.48, max(ticks) + 0.35)
+    axes.set_xlim(min(ticks) - 0.48, max(ticks) + 0.48)
     axes.set_xlabel(X_LABELS[swept])
     axes.set_ylabel(label)

@@ -35,7 +35,8 @@ def accuracy_dots(frame: pd.DataFrame, *, chance: float | None = 0.2) -> Figure:
     Args:
         frame: columns ``dataset, n_shot, method, label, heading, accuracy, half_width`` in the order of the rows;
             ``method`` is the registry name, which has the look; shares in [0, 1] (half_width NaN where there is no
-            interval); an optional column ``paper`` holds published accuracies, drawn hollow.
+            interval); an optional column ``paper`` holds published accuracies, drawn hollow, and ``paper_doubt`` why
+            one is doubtful ("": it is not), marked †.
         chance: share of the thin grey line; None for none.
     Returns:
         The figure, 7 in wide (3.4 in for one data set).
@@ -46,6 +47,8 @@ def accuracy_dots(frame: pd.DataFrame, *, chance: float | None = 0.2) -> Figure:
     check_columns(frame, columns, figure="accuracy_dots")
     if "paper" not in frame:
         frame = frame.assign(paper=np.nan)
+    if "paper_doubt" not in frame:
+        frame = frame.assign(paper_doubt="")
     frame = frame.assign(**{c: as_percent(frame[c].astype(float), name=c) for c in ("accuracy", "half_width", "paper")})
     datasets, shots = list(dict.fromkeys(frame["dataset"])), sorted(frame["n_shot"].unique())
     looks_of = looks(frame["method"])
@@ -67,6 +70,10 @@ def accuracy_dots(frame: pd.DataFrame, *, chance: float | None = 0.2) -> Figure:
             if np.isfinite(row.paper):
                 hollow = {"color": GREY, "markerfacecolor": "white", "markeredgewidth": 0.6}
                 axes.plot(row.paper, y, look.marker, zorder=2, **hollow, **whole)
+                axes.annotate(
+                    "†" if row.paper_doubt else "", (row.paper, y), xytext=(sizes[row.n_shot] / 2 + 0.5, 0),
+                    textcoords="offset points", fontsize=7, va="center", annotation_clip=False,
+                )  # fmt: skip
         axes.set_title(dataset)
         axes.grid(visible=True, axis="x")
         axes.grid(visible=False, axis="y")
@@ -85,7 +92,7 @@ def accuracy_dots(frame: pd.DataFrame, *, chance: float | None = 0.2) -> Figure:
         panels[0].plot([], [], "o", color="black", markersize=sizes[shot], label=f"{shot}-shot")[0] for shot in shots
     ]
     if frame["paper"].notna().any():
-        name = f"{PAPER}, real data"
+        name = f"{PAPER}, real data" + ("; †: doubtful" if frame["paper_doubt"].any() else "")
         handles += panels[0].plot([], [], "o", color=GREY, markerfacecolor="white", markersize=3.2, label=name)
     if chance is not None:
         handles += panels[0].plot([], [], color=GREY, linewidth=0.8, label="chance")

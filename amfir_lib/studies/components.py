@@ -17,7 +17,7 @@ from amfir_lib.experiments import Series, TestCell
 from amfir_lib.paper import published, published_name
 
 FULL, NO_AMD, NO_AMI = "AMFIR", "no AMD", "no AMI"
-MUTUAL, NO_DISTILLATION, CONTROL = "bidirectional", "no distillation", "both, all queries"
+MUTUAL, NO_DISTILLATION, CONTROL = "bidirectional", "no distillation", "both teach all"
 READINGS = {"a": "(a)", "b": "(b)", "c": "(c)"}
 AMI_OFF = ("equal", "first", "second", "hard")
 
@@ -136,7 +136,7 @@ def distillation_strategies(
         modalities: appearance, motion.
         kd_lambda: lambda of Eq. 9.
         score: reading of the free energy.
-        control: add "both, all queries".
+        control: add "both teach all".
     """
     own = {"kd_lambda": kd_lambda, "score": score}
     appearance, motion = (stream_label(m) for m in modalities)

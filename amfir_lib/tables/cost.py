@@ -10,6 +10,7 @@ import pandas as pd
 from amfir_lib.experiments import RunResult
 from amfir_lib.exports import Table
 from amfir_lib.tables.rows import labels, ordered_methods
+from amfir_lib.tables.training import training_behind
 
 
 def cost_table(results: Iterable[RunResult]) -> pd.DataFrame:
@@ -22,7 +23,7 @@ def cost_table(results: Iterable[RunResult]) -> pd.DataFrame:
         ``step_ms`` (mean milliseconds per training step, validation included), ``training_seconds`` (mean per run),
         ``steps``, ``episodes`` (trained on), ``selected_step`` (median step whose state was kept),
         ``selected_step_last`` (largest), ``n_runs, device``; NaN where nothing is trained.  An assembled method costs
-        what its parts cost.
+        what its parts cost: its step is one of each part.
     """
     results = list(results)
     titles = labels(results)
@@ -30,14 +31,15 @@ def cost_table(results: Iterable[RunResult]) -> pd.DataFrame:
     for method in ordered_methods(titles):
         runs = [one for one in results if one.run.method == method]
         seconds = np.array([one.record["seconds"] for one in runs])
-        settings = runs[0].run.training
+        settings = training_behind(runs[0].run)
         chosen = [one.record["best_step"] for one in runs if one.record["best_step"] is not None]
         trained = bool(seconds.any())
+        step_seconds = [one.record["seconds"] / max(1, training_behind(one.run).steps) for one in runs]
         rows.append({
             "method": method,
             "label": titles[method],
             "parameters": max(one.record["parameters"] for one in runs),
-            "step_ms": 1000 * float(np.mean([one.record["step_seconds"] for one in runs])) if trained else np.nan,
+            "step_ms": 1000 * float(np.mean(step_seconds)) if trained else np.nan,
             "training_seconds": float(seconds.mean()) if trained else np.nan,
             "steps": settings.steps if trained else np.nan,
             "episodes": settings.steps * settings.episodes_per_step if trained else np.nan,

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from amfir_lib.experiments import RunResult, cell_name
+from amfir_lib.runs import Run
 from amfir_lib.tables.grouping import Namer, method_title
 from amfir_lib.tables.setting import class_split, folds_of
+from amfir_lib.training import Training
 
 STILL_RISING = 0.01  # of accuracy, between the last two validations
 
@@ -94,16 +96,25 @@ def _by_series(named: dict[tuple[str, str], str]) -> str:
     return "; ".join(f"{series} ({', '.join(own)})" for series, own in texts.items())
 
 
+def training_behind(run: Run) -> Training:
+    """How the run was trained; an assembled one: how its parts were."""
+    return max((part.training for part in run.parts()), key=lambda one: one.steps, default=run.training)
+
+
 def budget(results: Iterable[RunResult], *, series: Namer = method_title) -> str:
-    """``Each trained method saw 1,600 training episodes (200 steps of 8); 3,200: TRX.``"""
+    """``Each trained method saw 1,600 training episodes (200 steps of 8); 3,200: TRX, TRX-LF.``
+
+    An assembled method saw what each of its parts saw.
+    """
     seen: dict[int, list[RunResult]] = {}
     for result in results:
-        if len(result.history):
-            seen.setdefault(result.run.training.steps * result.run.training.episodes_per_step, []).append(result)
+        if result.record["seconds"]:
+            training = training_behind(result.run)
+            seen.setdefault(training.steps * training.episodes_per_step, []).append(result)
     if not seen:
         return ""
     most = max(seen, key=lambda n_episodes: len(seen[n_episodes]))
-    one = seen[most][0].run.training
+    one = training_behind(seen[most][0].run)
     text = f"Each trained method saw {most:,} training episodes ({one.steps} steps of {one.episodes_per_step})"
     for n_episodes in sorted(set(seen) - {most}):
         text += f"; {n_episodes:,}: " + ", ".join(dict.fromkeys(series(result) for result in seen[n_episodes]))
