@@ -99,6 +99,8 @@ def _unit(found: re.Match[str], column: pd.Series, caption: str) -> str:
         return found["unit"]
     if own := UNIT_OF_COLUMN.search(str(column.name)):
         return f" {own[1]}"
+    if str(column.name).startswith("p("):  # a probability, whatever else the caption speaks of
+        return ""
     zero = re.match(r"0(\.0*)?( |$)", found["number"])  # which has no sign: look at its column
     cells = column.map(markup.without_asides) if zero else [found["number"]]
     signed = any(cell.startswith(("+", "−")) for cell in cells)
