@@ -7,6 +7,7 @@ import subprocess
 from dataclasses import replace
 from io import BytesIO
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -153,3 +154,15 @@ def test_a_smaller_picture_of_a_plot_looks_the_same():
     small = png_of(figure, dpi=100)
     first, second = (np.asarray(Image.open(one).convert("RGB"), int) for one in (buffer, BytesIO(small)))
     assert np.abs(first - second).max() <= 16 and len(small) < len(buffer.getvalue())  # of 255
+
+
+def test_a_smaller_picture_of_frames_keeps_their_colours():
+    figure = a_figure()
+    across = np.linspace(0, 1, 200)
+    figure.axes[0].imshow(np.stack(np.broadcast_arrays(across, across[:, None], 0.5), axis=-1))
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=100)
+    small = png_of(figure, dpi=100)
+    first, second = (np.asarray(Image.open(one).convert("RGB"), float) for one in (buffer, BytesIO(small)))
+    blurred = [cv2.blur(one, (9, 9)) for one in (first, second)]  # what an eye sees of a dithered surface
+    assert np.abs(blurred[0] - blurred[1]).mean() <= 2 and len(small) < len(buffer.getvalue())  # of 255
