@@ -77,10 +77,12 @@ def png_of(figure: Figure, *, dpi: float) -> bytes:
     """
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
-    method = Image.Quantize.MEDIANCUT if holds_pictures(figure) else Image.Quantize.MAXCOVERAGE
-    palette = Image.open(buffer).convert("RGB").quantize(256, method=method)
+    image = Image.open(buffer).convert("RGB")
+    few = image.quantize(256, method=Image.Quantize.MAXCOVERAGE, kmeans=4 if holds_pictures(figure) else 0)
+    if holds_pictures(figure):
+        few = image.quantize(palette=few, dither=Image.Dither.FLOYDSTEINBERG)
     smaller = BytesIO()
-    palette.save(smaller, "PNG", optimize=True)
+    few.save(smaller, "PNG", optimize=True)
     return smaller.getvalue()
 
 
