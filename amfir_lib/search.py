@@ -59,6 +59,7 @@ def search(config: Config, methods: Sequence[str]) -> pd.DataFrame:
     best = short.loc[short.groupby("method", sort=False)["val_accuracy"].idxmax()]
     long = _judged(config, best[["method", "lr", "logit_scale"]], longer=LONGER)
     settled = long["gain"].to_numpy() < WORTH_IT
+    short["gain"] = np.nan  # the rule looks at the long trials
     short["chosen"] = short.index.isin(best.index[settled])
     frame = pd.concat([short, long.assign(chosen=~settled)], ignore_index=True).round({"logit_scale": 4})
     return frame.sort_values("method", key=lambda names: names.map(list(methods).index), kind="stable")

@@ -302,7 +302,8 @@ def test_a_dry_run_ends_with_how_many_notebooks_and_how_long_they_took(study):
     record.parent.mkdir(parents=True)
     record.write_text('{"seconds": 42}')
     _, text = study.run(dry_run=True)
-    assert "2 of 2 notebooks would run; by their records at most 42 s, less with a filled cache (1 of them" in text
+    told = "2 of 2 notebooks would run; by their records 42 s after the notebooks before them, less with a filled cache"
+    assert f"{told} (1 of them" in text
 
 
 def test_every_run_renews_the_guide(study):

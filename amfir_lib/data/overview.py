@@ -63,8 +63,9 @@ def degraded_shares(dataset: Dataset) -> pd.DataFrame:
 
 
 def flow_statistics(
-    dataset: Dataset, *, n_clips: int, rng: np.random.Generator, n_jobs: int = 1, flow_size: int = FLOW_SIZE
-) -> pd.DataFrame:
+    dataset: Dataset, *, n_clips: int, rng: np.random.Generator, n_jobs: int = 1, flow_size: int = FLOW_SIZE,
+    flow_algorithm: str = "dis", flow_average: int = 1,
+) -> pd.DataFrame:  # fmt: skip
     """How long the flow vectors are: median and 95th percentile over pixels, instants and clips.
 
     Args:
@@ -73,6 +74,7 @@ def flow_statistics(
         rng: draws them.
         n_jobs: worker processes.
         flow_size: side of the square on which flow is computed, as in the feature store.
+        flow_algorithm, flow_average: as in the feature store.
     Returns:
         One row for the clips with sound flow and one for those whose flow is degraded, where the manifest tells them
         apart: ``dataset, clips_with, n_clips``, ``median_px, p95_px`` in px per frame, and ``beyond_bound``, the share
@@ -80,7 +82,7 @@ def flow_statistics(
     """
     chosen = np.sort(rng.permutation(len(dataset))[:n_clips])
     items = [(dataset.clip_path(row), int(dataset.manifest["n_frames"].iloc[row])) for row in chosen]
-    measure = partial(_lengths, flow_size=flow_size)
+    measure = partial(_lengths, flow_size=flow_size, flow_algorithm=flow_algorithm, flow_average=flow_average)
     lengths = map_parallel(measure, items, n_jobs=n_jobs, description=f"{dataset.name}: flow statistics")
     shaken = np.zeros(len(chosen), bool)
     if "degraded" in dataset.manifest:
@@ -114,15 +116,16 @@ def shares_table(datasets: Sequence[Dataset]) -> Table:
     return Table(shares, shown, "Share of the clips in %, by kind of degradation; synthetic.")
 
 
-def flow_table(statistics: pd.DataFrame) -> Table:
-    """``flow_statistics`` of one or more data sets."""
+def flow_table(statistics: pd.DataFrame, *, flow_algorithm: str = "dis", flow_average: int = 1) -> Table:
+    """``flow_statistics`` of one or more data sets, all with the same kind of flow."""
     shown = pd.DataFrame({
         "data set": statistics["dataset"], "clips with": statistics["clips_with"],
         "clips": statistics["n_clips"].map(str), "median (px)": statistics["median_px"].map("{:.2f}".format),
         "95th percentile (px)": statistics["p95_px"].map("{:.2f}".format),
         "beyond the bound (%)": (100 * statistics["beyond_bound"]).map("{:.2f}".format),
     })  # fmt: skip
-    caption = f"Length of flow vectors in px per frame of a square of {FLOW_SIZE} px; DIS; bound: {FLOW_BOUND:g} px."
+    kind = flow_algorithm + (f", mean of {flow_average} pairs of frames" if flow_average > 1 else "")
+    caption = f"Length of flow vectors in px per frame of a square of {FLOW_SIZE} px; {kind}; bound: {FLOW_BOUND:g} px."
     return Table(statistics, shown, caption)
 
 
@@ -147,9 +150,12 @@ def folder_sentence(report: dict[str, Any]) -> str:
     )
 
 
-def _lengths(item: tuple[Path, int], *, flow_size: int) -> np.ndarray:
+def _lengths(item: tuple[Path, int], *, flow_size: int, flow_algorithm: str, flow_average: int) -> np.ndarray:
     path, n_frames = item
-    flow = clip_inputs(path, size=flow_size, flow_size=flow_size, flow_bound=FLOW_BOUND, n_frames=n_frames).flow
+    flow = clip_inputs(
+        path, size=flow_size, flow_size=flow_size, flow_bound=FLOW_BOUND, n_frames=n_frames,
+        flow_algorithm=flow_algorithm, flow_average=flow_average,
+    ).flow  # fmt: skip
     return np.hypot(flow[..., 0], flow[..., 1])[:, ::4, ::4].astype(np.float32).ravel()
 
 

@@ -79,7 +79,7 @@ def clean(
         print(f"{folder}: {format_bytes(size_of(folder))}")
     for reason in sorted(set(outdated.values())):
         own = [folder for folder, other in outdated.items() if other == reason]
-        print(f"{len(own)} of {cache_dir}, {format_bytes(sum(map(size_of, own)))}: {reason}")
+        print(f"In {cache_dir}: {format_bytes(sum(map(size_of, own)))} in {len(own)} place(s): {reason}")
     folders += outdated
     if not yes:
         if not sys.stdin.isatty():

@@ -68,8 +68,9 @@ def _shared(notebooks: Sequence[Notebook]) -> dict[str, Parameter]:
     for name in notebooks[0].parameters if len(notebooks) > 1 else ():
         found = [notebook.parameters[name] for notebook in notebooks if name in notebook.parameters]
         if len(found) == len(notebooks) and len({(one.kind, str(one.default)) for one in found}) == 1:
-            wording = Counter(one.comment for one in reversed(found)).most_common(1)[0][0]
-            shared[name] = replace(found[0], comment=wording)
+            wordings = Counter(one.comment for one in reversed(found))
+            differs = " (in other words in some: --help NOTEBOOK)" if len(wordings) > 1 else ""
+            shared[name] = replace(found[0], comment=wordings.most_common(1)[0][0] + differs)
     return shared
 
 

@@ -75,14 +75,14 @@ def run(request: Request, stream: TextIO | None = None) -> int:
     display = Display(stream, len(tasks))
     for sentence in (*facts_not_taken(tasks, request), *first_looks(tasks)):
         display.line(sentence)
-    if request.dry_run:
-        _say_what_would_run(tasks, request, display)
-        return 0
     if lacking := _without_baseline(tasks):
         display.line(
             f"No baseline on this machine yet for {', '.join(lacking)}: the difference to it can only be given once it "
             f"is there. It is made with: {request.command} --only {','.join(lacking)}"
         )
+    if request.dry_run:
+        _say_what_would_run(tasks, request, display)
+        return 0
     output_dir, cache_dir = tasks[0].config.output_dir, tasks[0].config.cache_dir
     tag_cache(cache_dir)
     started = time.monotonic()
@@ -125,7 +125,9 @@ def _say_what_would_run(tasks: list[Task], request: Request, display: Display) -
     if n_wanted == 0:
         display.line(f"Nothing would run: all {len(tasks)} notebooks are up to date. Results: {where}")
         return
-    took = f"; by their records at most {format_seconds(seconds)}, less with a filled cache" if seconds else ""
+    took = ""
+    if seconds:  # each record is of a notebook that found what those before it had made
+        took = f"; by their records {format_seconds(seconds)} after the notebooks before them, less with a filled cache"
     took += f" ({unknown} of them without a record)" if seconds and unknown else ""
     display.line(f"{n_wanted} of {len(tasks)} notebooks would run{took}. Results: {where}")
 
