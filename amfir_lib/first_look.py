@@ -5,7 +5,7 @@ from __future__ import annotations
 from amfir_lib.config import Config
 from amfir_lib.data.catalogue import FOLDER, given_options
 from amfir_lib.data.class_split import check_validation_classes, check_ways
-from amfir_lib.data.folder import read_names
+from amfir_lib.data.folder import choose_split, read_names
 from amfir_lib.data.manifest import SPLITS
 from amfir_lib.data.real import choose_videos
 from amfir_lib.materials import class_folds_of, dataset_options, size_of
@@ -38,12 +38,15 @@ def look(config: Config, *, draws_episodes: bool) -> str:
 
 
 def _folder(config: Config, options: dict) -> tuple[str, list[dict[str, str]]]:
-    found = [read_names(**options | fold) for fold in class_folds_of(config)]
-    clips, first = found[0].clips, found[0].split
+    fold, *others = class_folds_of(config)
+    found = read_names(**options | fold)  # the tree is searched once, whatever the number of folds
+    clips, first = found.clips, found.split
+    drawn = {"class_counts": options.get("class_counts")}
+    splits = [first, *(choose_split(config.data_root, clips["label"], **drawn | other) for other in others)]
     split = f"{'/'.join(map(str, first.counts))} train/val/test; {first.source}"
-    split = split if len(found) == 1 else f"in {len(found)} class folds, each class tested once"
+    split = split if not others else f"in {len(splits)} class folds, each class tested once"
     told = f"{len(clips):,} clips of {len(first.split_of)} classes ({split}), {clips['group'].nunique():,} groups"
-    return f"{told} ({found[0].groups})", [one.split.split_of for one in found]
+    return f"{told} ({found.groups})", [one.split_of for one in splits]
 
 
 def _benchmark(name: str, options: dict) -> tuple[str, list[dict[str, str]]]:

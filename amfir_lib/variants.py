@@ -160,7 +160,7 @@ def _compare_notebook(
     if unchanged:
         remarks.append(f"the parameter does not reach {', '.join(unchanged)}: these are the baseline's own runs.")
     if same:
-        remarks.append(f"every query is answered as in the baseline by {', '.join(same)}.")
+        remarks.append(f"no episode has another accuracy than in the baseline with {', '.join(same)}.")
     if unpaired:
         remarks.append(
             f"{', '.join(unpaired)} met other test episodes than the baseline (ways, shots, queries, clips or the "

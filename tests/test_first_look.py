@@ -7,6 +7,7 @@ from miniatures import some_classes
 
 from amfir_lib import cli
 from amfir_lib.config import Config
+from amfir_lib.data.listing import find_clips
 from amfir_lib.errors import BadParameter, DataNotFound, UnknownParameter
 from amfir_lib.first_look import look
 
@@ -84,3 +85,12 @@ def test_what_describes_the_data_set_is_no_mistake_where_a_notebook_does_without
 def test_a_group_pattern_without_a_folder_is_refused(capsys):
     assert cli.main(["--group-pattern", "^([a-z]+)_", "--dry-run"]) == 2
     assert "add --dataset folder --data-root DIR" in capsys.readouterr().err
+
+
+def test_notebooks_that_read_the_clips_alike_are_looked_at_together(clips, tmp_path, monkeypatch, capsys):
+    searches = []
+    monkeypatch.setattr("amfir_lib.data.folder.find_clips", lambda root: searches.append(root) or find_clips(root))
+    asked = ["--dataset", "folder", "--data-root", str(clips), "--set", "class_folds=2", "--only", "04,05,06,07,09"]
+    place = ["--cache-dir", str(tmp_path / "cache"), "--results-dir", str(tmp_path / "results")]
+    assert cli.main([*asked, *place, "--dry-run"]) == 0
+    assert len(searches) == 1 and capsys.readouterr().out.count("by the names of its files") == 1

@@ -306,6 +306,15 @@ def test_a_dry_run_ends_with_how_many_notebooks_and_how_long_they_took(study):
     assert f"{told} (1 of them" in text
 
 
+def test_a_variant_without_a_baseline_is_told_so_before_it_starts(study):
+    study.add("01_first")
+    for dry_run in (True, False):
+        _, text = study.run(overrides={"n_way": "6"}, dry_run=dry_run)
+        assert text.startswith("No baseline on this machine yet for 01_first")
+    study.run()
+    assert "No baseline" not in study.run(overrides={"n_way": "7"}, dry_run=True)[1]
+
+
 def test_every_run_renews_the_guide(study):
     study.add("01_first")
     study.run(baseline={"profile": "smoke"})

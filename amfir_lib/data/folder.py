@@ -25,17 +25,20 @@ MAX_SKIPPED_SHARE = 0.2
 NAMED_APPEARANCES = ("depth", "infrared", "thermal")  # recognised at the end of the folder's name: "my_clips_depth"
 
 
-def _choose_split(
+def choose_split(
     root: Path,
     labels: Sequence[str],
     *,
-    split: Path | str | None,
-    class_counts: str | Sequence[int] | None,
-    class_folds: int,
-    class_fold: int,
-    seed: int,
+    split: Path | str | None = None,
+    class_counts: str | Sequence[int] | None = None,
+    class_folds: int = 0,
+    class_fold: int = 0,
+    seed: int = 0,
 ) -> ClassSplit:
-    """The class split: asked-for folds or counts first, then the given or the accompanying file, then a drawn one."""
+    """The class split: asked-for folds or counts first, then the given or the accompanying file, then a drawn one.
+
+    Args, Raises: as ``load_folder``; ``labels`` are those of all clips.
+    """
     if split is not None and (class_folds or class_counts):
         raise BadParameter(f"a class split ({split}) and drawn classes were asked for at once. Give one of them.")
     accompanying = root / SPLIT_FILE
@@ -97,7 +100,7 @@ def read_names(
         groups = CLIPS_FILE
     else:
         groups, clips = "each clip its own", clips.assign(group=clips["path"])
-    chosen = _choose_split(
+    chosen = choose_split(
         root, clips["label"], split=split, class_counts=class_counts, class_folds=class_folds, class_fold=class_fold,
         seed=seed,
     )  # fmt: skip

@@ -19,6 +19,7 @@ from amfir_lib.storage import digest_of
 
 DATA_FACTS = ("appearance", "class_counts", "class_folds", "n_way", "n_query")
 """Parameters that describe a data set, which ``--set`` gives to its baseline: without them it may not run at all."""
+READING = ("class_counts", "class_folds", "class_fold", "n_way")  # in which the notebooks of a request may differ
 TRAINS_BACKBONES = "end_to_end"  # the parameter of the notebook that several devices serve
 
 
@@ -117,7 +118,13 @@ def first_looks(tasks: list[Task]) -> list[str]:
         return []
     from amfir_lib.first_look import look  # here, because it imports what the notebooks do
 
-    return list(dict.fromkeys(look(task.config, draws_episodes=_draws_episodes(task.notebook)) for task in tasks))
+    told = {}
+    for task in tasks:  # notebooks that read the clips alike need one look together
+        draws = _draws_episodes(task.notebook)
+        reading = (draws, *(str(task.parameters.get(name)) for name in READING))
+        if reading not in told:
+            told[reading] = look(task.config, draws_episodes=draws)
+    return list(dict.fromkeys(told.values()))
 
 
 def _draws_episodes(notebook: Notebook) -> bool:
