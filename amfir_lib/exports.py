@@ -15,6 +15,7 @@ from amfir_lib.storage import atomic_write
 
 DPI = 200
 PICTURE_DPI = 130  # frames of clips have few pixels, and lines of text stay sharp
+PICTURES = 0.5  # of the page; above it a figure is a picture
 # matplotlib writes dates and its own version into files; without them equal figures are equal bytes.
 PDF_METADATA = {"CreationDate": None, "Creator": None, "Producer": None}
 
@@ -38,13 +39,18 @@ class Table:
 def write_figure(figure: Figure, stem: Path) -> list[Path]:
     """Write ``stem.png`` and ``stem.pdf`` without dates, at 200 dpi, or 130 where a panel holds pictures of clips.
 
+    A figure that is mostly pictures has no PDF: lines and letters gain by one, pixels do not.
+
     Returns:
-        The two paths.
+        The paths.
     """
     dpi = PICTURE_DPI if holds_pictures(figure) else DPI
     png, pdf = (stem.with_name(stem.name + suffix) for suffix in (".png", ".pdf"))
     with atomic_write(png) as temporary:
         temporary.write_bytes(png_of(figure, dpi=dpi))
+    if share_of_pictures(figure) > PICTURES:
+        pdf.unlink(missing_ok=True)  # of an earlier figure of this name
+        return [png]
     with atomic_write(pdf) as temporary:
         figure.savefig(temporary, format="pdf", dpi=dpi, metadata=PDF_METADATA)
     return [png, pdf]
@@ -67,6 +73,12 @@ def write_drawn(frame: pd.DataFrame, stem: Path) -> Path:
 def holds_pictures(figure: Figure) -> bool:
     """Whether a panel shows frames of clips, flow colours or a map."""
     return any(axes.images for axes in figure.axes)
+
+
+def share_of_pictures(figure: Figure) -> float:
+    """Part of the page, 0 to 1, that pictures cover, once the figure is drawn."""
+    boxes = [axes.bbox for axes in figure.axes if axes.images]
+    return float(sum(box.width * box.height for box in boxes) / (figure.bbox.width * figure.bbox.height))
 
 
 def png_of(figure: Figure, *, dpi: float) -> bytes:

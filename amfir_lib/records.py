@@ -61,7 +61,7 @@ class NotebookRun:
         """Write the exports and then the record; the last cell of the notebook, always.
 
         Args:
-            figures: name -> figure; written to figures/NAME.png and .pdf.
+            figures: name -> figure; written to figures/NAME.png, and .pdf unless it is mostly pictures.
             tables: name -> table; written to tables/NAME.csv, .md and .tex.
             numbers: what the text quotes; anything that JSON can hold, NumPy scalars and arrays included.
             notes: what must stand under every table and figure, see :func:`amfir_lib.tables.notes_of`; put after

@@ -39,6 +39,21 @@ def test_equal_figures_are_equal_bytes(tmp_path):
     assert b"CreationDate" not in first[1].read_bytes()
 
 
+def pictures(height: float) -> Figure:
+    """A wide page with two frames side by side and nothing else, each of this height (of the page)."""
+    figure = Figure(figsize=(4.0, 2.0))
+    for k in range(2):
+        axes = figure.add_axes((k / 2, 0, 1 / 2, height))
+        axes.imshow(np.full((8, 8, 3), 0.5), aspect="auto")
+    return figure
+
+
+def test_a_figure_that_is_mostly_pictures_has_no_pdf_and_leaves_none_of_its_name(tmp_path):
+    assert [path.name for path in write_figure(pictures(0.4), tmp_path / "clips")] == ["clips.png", "clips.pdf"]
+    assert [path.name for path in write_figure(pictures(0.6), tmp_path / "clips")] == ["clips.png"]
+    assert not (tmp_path / "clips.pdf").exists()
+
+
 def test_a_table_keeps_full_precision_in_csv_and_reads_well_elsewhere(tmp_path):
     data = pd.DataFrame({"method": ["AMFIR", "ProtoNet"], "accuracy": [2 / 3, np.nan]})
     csv, markdown, latex = (path.read_text() for path in write_table(data, tmp_path / "table1"))

@@ -73,6 +73,12 @@ def test_the_page_loads_nothing_and_every_link_leads_somewhere(written):
     assert page.pictures and all(p["src"].startswith("data:") and p["alt"] for p in page.pictures)
 
 
+def test_a_click_on_a_figure_opens_its_pdf_and_a_picture_its_png(written):
+    folder, _ = written
+    opened = re.findall(r'<a href="([^"]+)">\s*<img', (folder / "index.html").read_text(encoding="utf-8"))
+    assert opened == ["figures/curve.pdf", "figures/loose.png"]
+
+
 def test_an_executed_notebook_becomes_a_page_that_loads_nothing(written):
     folder, _ = written
     check_page(folder / "notebooks" / "90_small.html")
