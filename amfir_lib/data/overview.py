@@ -124,8 +124,11 @@ def flow_table(statistics: pd.DataFrame, *, flow_algorithm: str = "dis", flow_av
         "95th percentile (px)": statistics["p95_px"].map("{:.2f}".format),
         "beyond the bound (%)": (100 * statistics["beyond_bound"]).map("{:.2f}".format),
     })  # fmt: skip
-    kind = f"flow algorithm: {flow_algorithm}" + (f", mean of {flow_average} pairs of frames" if flow_average > 1 else "")
-    caption = f"Length of flow vectors in px per frame of a square of {FLOW_SIZE} px; {kind}; bound: {FLOW_BOUND:g} px."
+    mean = f", mean of {flow_average} pairs of frames" if flow_average > 1 else ""
+    caption = (
+        f"Length of flow vectors in px per frame of a square of {FLOW_SIZE} px; flow algorithm: "
+        f"{flow_algorithm}{mean}; bound: {FLOW_BOUND:g} px."
+    )
     return Table(statistics, shown, caption)
 
 
