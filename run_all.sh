@@ -10,7 +10,7 @@ while [[ -L "$source_file" ]]; do  # follow links, so that a link to this file w
 done
 root="$(cd -- "$(dirname -- "$source_file")" && pwd -P)"
 lock="$root/requirements.lock"
-checker="$root/amfir_lib/environment.py"
+checker="$root/amfir_lib/run/environment.py"
 setup_log="$root/.setup.log"
 
 say() { printf '%s\n' "$*" >&2; }
@@ -19,7 +19,7 @@ fail() { say "run_all.sh: $*"; exit 1; }
 # Answered here, because a person who asks for help has perhaps nothing installed yet.
 case "${1:-}" in
     -h | --help | help)
-        if [[ $# -eq 1 ]]; then exec cat -- "$root/amfir_lib/usage.txt"; fi ;;
+        if [[ $# -eq 1 ]]; then exec cat -- "$root/amfir_lib/run/usage.txt"; fi ;;
     --version)
         exec sed -n 's/^__version__ = "\(.*\)"$/amfir-study \1/p' "$root/amfir_lib/__init__.py" ;;
 esac

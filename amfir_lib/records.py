@@ -23,11 +23,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from amfir_lib import __version__, paths
-from amfir_lib.config import COMMON_PARAMETERS, Config, n_cores, resolve_device
 from amfir_lib.errors import unknown_name
 from amfir_lib.exports import Table, write_drawn, write_figure, write_table
-from amfir_lib.running.notebooks import read_notebook
+from amfir_lib.run.notebooks import read_notebook
 from amfir_lib.storage import digest_of_file, write_json
+from amfir_lib.study.config import COMMON_PARAMETERS, Config, n_cores, resolve_device
 
 # A change elsewhere (prose, tests, results) does not change what a notebook computes.
 CODE_PATHS = ("amfir_lib", "notebooks", "run_all.sh", "requirements.lock")
@@ -64,8 +64,8 @@ class NotebookRun:
             figures: name -> figure; written to figures/NAME.png, and .pdf unless it is mostly pictures.
             tables: name -> table; written to tables/NAME.csv, .md and .tex.
             numbers: what the text quotes; anything that JSON can hold, NumPy scalars and arrays included.
-            notes: what must stand under every table and figure, see :func:`amfir_lib.tables.notes_of`; put after
-                each caption that does not have it.
+            notes: what must stand under every table and figure, see ``tables.notes_of``; put after each caption
+                that does not have it.
             drawn: name of a figure -> the numbers that it draws, where no table holds them; written to
                 figures/NAME.csv.
         Raises:

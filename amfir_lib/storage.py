@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import inspect
 import json
 import os
 import tempfile
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -16,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from amfir_lib.disk import is_full_disk
 from amfir_lib.errors import DiskFull
-from amfir_lib.running.disk import is_full_disk
 
 
 @contextmanager
@@ -95,12 +97,24 @@ def digest_of_file(path: Path | str) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()[:16]
 
 
+def meaning_of_source(source: str) -> str:
+    """What Python code means: its syntax tree without docstrings, comments and layout."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(
+            node
+        ):
+            del node.body[0]
+    return ast.dump(tree)
+
+
 @cache
-def source_of(thing: ModuleType | Callable[..., Any] | type) -> str:
-    """Source text of a module, function or class, read once, so that an edit during a run does not change its keys."""
-    return inspect.getsource(thing)
+def meaning_of(thing: ModuleType | Callable[..., Any] | type) -> str:
+    """``meaning_of_source`` of a module, function or class, read once: an edit during a run changes no key."""
+    return meaning_of_source(textwrap.dedent(inspect.getsource(thing)))
 
 
-def digest_of_source(*modules: ModuleType) -> str:
-    """Digest of the source text of modules: part of every cache key, so that changed code recomputes what it makes."""
-    return hashlib.sha256("\0".join(source_of(module) for module in modules).encode()).hexdigest()[:16]
+def digest_of_code(*things: ModuleType | Callable[..., Any] | type) -> str:
+    """Digest of what modules, functions or classes mean: part of every cache key, so that changed code recomputes what
+    it makes, and a comment or a docstring does not."""
+    return hashlib.sha256("\0".join(meaning_of(thing) for thing in things).encode()).hexdigest()[:16]

@@ -10,7 +10,7 @@ PARAMETERS = 'profile: str = "smoke"  # smoke | study | paper\nn_way: int = 5  #
 START = """
 import pandas as pd
 from amfir_lib import records
-from amfir_lib.config import Config
+from amfir_lib.study.config import Config
 config = Config.from_notebook(locals())
 run = records.start("{name}", config)
 """

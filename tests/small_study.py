@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from amfir_lib import records
-from amfir_lib.config import Config
 from amfir_lib.exports import Table
+from amfir_lib.study.config import Config
 
 CLAIM = {
     "key": "one", "claim": "AMFIR beats <b>late</b> fusion.", "source": "Sec. 4.2", "setting": "5-way",

@@ -18,19 +18,19 @@ from small_notebooks import write_notebook
 from toy_clips import moving_frames, write_class_folders
 from toy_tables import QUICK, new_method, toy_material, toy_table
 
-from amfir_lib import cli, materials, run_store
-from amfir_lib.config import Config
 from amfir_lib.data import synthetic
 from amfir_lib.data.catalogue import load_dataset
 from amfir_lib.data.clip_inputs import clip_inputs
 from amfir_lib.data.manifest import check_manifest
 from amfir_lib.data.video import read_frames, write_video
-from amfir_lib.episodes import sample_episodes
 from amfir_lib.errors import AmfirError, DiskFull, UnknownName
-from amfir_lib.experiments import Run, TestCell, run_all
-from amfir_lib.running import runner
+from amfir_lib.run import cli, runner
 from amfir_lib.storage import atomic_write
-from amfir_lib.training import train
+from amfir_lib.study import materials, run_store
+from amfir_lib.study.config import Config
+from amfir_lib.study.episodes import sample_episodes
+from amfir_lib.study.experiments import Run, TestCell, run_all
+from amfir_lib.study.training import train
 
 CELL = TestCell(n_way=3, n_shot=1, n_query=2, n_episodes=10)
 
@@ -148,7 +148,7 @@ def test_the_command_line_refuses_before_anything_is_computed(tmp_path, monkeypa
 
 BAD_CLASS = """
 from pathlib import Path
-from amfir_lib.materials import open_dataset
+from amfir_lib.study.materials import open_dataset
 open_dataset(config, "folder")
 """
 

@@ -13,7 +13,6 @@ from toy_clips import ToyBackbone
 from toy_tables import QUICK
 
 from amfir_lib.backbones.compact import CompactBackbone, CompactNet
-from amfir_lib.config import REAL_BENCHMARKS, Config
 from amfir_lib.data import overview
 from amfir_lib.data.benchmarks import BENCHMARKS, REAL_NAMES, published_class_sizes, published_videos
 from amfir_lib.data.catalogue import load_dataset
@@ -22,10 +21,11 @@ from amfir_lib.data.clip_names import group_of
 from amfir_lib.data.features import extract_stores
 from amfir_lib.data.manifest import SPLITS
 from amfir_lib.errors import BadParameter, DataNotFound, ManifestError, TooFewVideos, UnknownParameter
-from amfir_lib.experiments import Material, Run, TestCell, run_all
-from amfir_lib.materials import open_dataset
 from amfir_lib.methods.base import seeded_init
 from amfir_lib.storage import read_json
+from amfir_lib.study.config import REAL_BENCHMARKS, Config
+from amfir_lib.study.experiments import Material, Run, TestCell, run_all
+from amfir_lib.study.materials import open_dataset
 
 MAKERS = {
     "kinetics": ("kinetics100", miniatures.kinetics),

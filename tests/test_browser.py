@@ -12,8 +12,9 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 from small_study import make_study
 from test_explore import backbones, material, results, session  # noqa: F401 (fixtures)
 
-from amfir_lib import explore, paths, report
-from amfir_lib.report.executed import write_executed
+from amfir_lib import explore, paths
+from amfir_lib.run import report
+from amfir_lib.run.report.executed import write_executed
 
 COMMITTED = paths.RESULTS / "study" / "index.html"
 PHONE = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True}

@@ -10,11 +10,11 @@ import pytest
 import torch
 from toy_tables import QUICK, new_method, toy_table
 
+from amfir_lib.analysis.open_choices.calibration import answers, fit_temperature, recalibrated, validation_cells
 from amfir_lib.errors import BadParameter
-from amfir_lib.experiments import TestCell
 from amfir_lib.methods.reliability import joint, joint_decision, joint_posterior, tempered
-from amfir_lib.open_choices.calibration import answers, fit_temperature, recalibrated, validation_cells
 from amfir_lib.readings import Evidence
+from amfir_lib.study.experiments import TestCell
 
 TWO = {"rgb": torch.tensor([[[0.8, 0.2]]]).log(), "flow": torch.tensor([[[0.4, 0.6]]]).log()}
 CELL = TestCell(n_way=3, n_shot=2, n_query=2, n_episodes=20)

@@ -10,19 +10,19 @@ import pandas as pd
 import pytest
 import torch
 
-from amfir_lib.character import character_verdicts, kind_costs, label_verdicts, measure_degradation, tables
-from amfir_lib.character.measure import class_interval, query_accuracy
-from amfir_lib.character.probes import Probes, early_fusion, middle_frame
+from amfir_lib.analysis.character import character_verdicts, kind_costs, label_verdicts, measure_degradation, tables
+from amfir_lib.analysis.character.measure import class_interval, query_accuracy
+from amfir_lib.analysis.character.probes import Probes, early_fusion, middle_frame
+from amfir_lib.analysis.studies import examples
 from amfir_lib.data import overview
 from amfir_lib.data.store import FeatureStore
 from amfir_lib.data.synthetic.probes import reversed_copy
 from amfir_lib.data.video import read_frames
 from amfir_lib.errors import BadParameter
-from amfir_lib.evaluation import QueryResults
-from amfir_lib.experiments import Material, TestCell
-from amfir_lib.feature_table import FeatureTable
 from amfir_lib.methods import build_method
-from amfir_lib.studies import examples
+from amfir_lib.study.evaluation import QueryResults
+from amfir_lib.study.experiments import Material, TestCell
+from amfir_lib.study.feature_table import FeatureTable
 from tests.toy_clips import toy_dataset
 
 N_CLASSES, CLIPS = 8, 8
@@ -79,7 +79,7 @@ def test_a_reversed_copy_is_kept(tmp_path):
 
 
 def test_queries_of_the_same_version_are_answered_as_without_exchange():
-    from amfir_lib.evaluation import evaluate
+    from amfir_lib.study.evaluation import evaluate
 
     probes, results = toy_probes(own_damage=1.0), toy_results()["toy", "rgb"]
     episodes = CELLS[0].episodes(probes.table)

@@ -16,13 +16,13 @@ import pytest
 from small_notebooks import QUICK_FINISH, write_notebook
 
 from amfir_lib import paths
-from amfir_lib.checking import verdict
-from amfir_lib.checking.compare import EQUAL, MOVED, SKIPPED, WARNING, WITHIN, compare_tables, key_columns
-from amfir_lib.checking.folders import compare_folders
-from amfir_lib.checking.regenerate import _committed, check
-from amfir_lib.checking.tolerances import Spread, rule_for
 from amfir_lib.errors import BadParameter, DataNotFound
-from amfir_lib.running import runner
+from amfir_lib.run import runner
+from amfir_lib.run.checking import verdict
+from amfir_lib.run.checking.compare import EQUAL, MOVED, SKIPPED, WARNING, WITHIN, compare_tables, key_columns
+from amfir_lib.run.checking.folders import compare_folders
+from amfir_lib.run.checking.regenerate import _committed, check
+from amfir_lib.run.checking.tolerances import Spread, rule_for
 from amfir_lib.storage import read_json, write_json
 
 SEED_SD = 0.02

@@ -9,23 +9,23 @@ import pytest
 from safetensors.torch import load_file
 from toy_tables import QUICK, toy_material
 
-from amfir_lib.decisions import DECISIONS, decisions_table
+from amfir_lib.analysis.decisions import DECISIONS, decisions_table
+from amfir_lib.analysis.open_choices import choice_runs, choices
+from amfir_lib.analysis.open_choices.choice_data import changed_data
+from amfir_lib.analysis.open_choices.choice_findings import choice_sentences, decision_effects, score_sentences
+from amfir_lib.analysis.open_choices.choice_runs import choice_of, measure
+from amfir_lib.analysis.open_choices.choice_scores import score_cells
+from amfir_lib.analysis.open_choices.choice_tables import choices_frame, pooled_frame, shown_choices, shown_pooled
+from amfir_lib.analysis.open_choices.choices import CHOICES, DEFAULT, SECTIONS, Choice, change_of, chosen
+from amfir_lib.analysis.open_choices.picks import own_score, picks, pooled_picks
+from amfir_lib.analysis.open_choices.retest import Retest, retest_all
+from amfir_lib.analysis.open_choices.score_comparison import scores_frame
+from amfir_lib.analysis.tables import run_facts
 from amfir_lib.errors import BadParameter, UnknownName, UnknownParameter
-from amfir_lib.evaluation import evaluate
-from amfir_lib.experiments import TestCell, cell_name
 from amfir_lib.figures import choice_forest, score_picks
-from amfir_lib.open_choices import choice_runs, choices
-from amfir_lib.open_choices.choice_data import changed_data
-from amfir_lib.open_choices.choice_findings import choice_sentences, decision_effects, score_sentences
-from amfir_lib.open_choices.choice_runs import choice_of, measure
-from amfir_lib.open_choices.choice_scores import score_cells
-from amfir_lib.open_choices.choice_tables import choices_frame, pooled_frame, shown_choices, shown_pooled
-from amfir_lib.open_choices.choices import CHOICES, DEFAULT, SECTIONS, Choice, change_of, chosen
-from amfir_lib.open_choices.picks import own_score, picks, pooled_picks
-from amfir_lib.open_choices.retest import Retest, retest_all
-from amfir_lib.open_choices.score_comparison import scores_frame
-from amfir_lib.run_store import load_method
-from amfir_lib.tables import run_facts
+from amfir_lib.study.evaluation import evaluate
+from amfir_lib.study.experiments import TestCell, cell_name
+from amfir_lib.study.run_store import load_method
 
 ONE = TestCell(n_way=3, n_shot=1, n_query=2, n_episodes=40)
 CELLS = (ONE, replace(ONE, n_shot=2))

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from toy_results import TABLE, methods
 
-from amfir_lib import claims
-from amfir_lib.claims import (
+from amfir_lib.analysis import claims
+from amfir_lib.analysis.claims import (
     COPIES,
     FAILS,
     HOLDS,
@@ -30,11 +30,11 @@ from amfir_lib.claims import (
     untested,
     verdict_of,
 )
-from amfir_lib.claims.table1 import best_on_validation
+from amfir_lib.analysis.claims.table1 import best_on_validation
+from amfir_lib.analysis.tables import ALL, UNDEGRADED, pooled_difference
 from amfir_lib.errors import UnknownName
-from amfir_lib.statistics import class_jackknife
 from amfir_lib.storage import write_json
-from amfir_lib.tables import ALL, UNDEGRADED, pooled_difference
+from amfir_lib.study.statistics import class_jackknife
 
 
 def claim(basis: str = ALL, verdict: str = HOLDS, key: str = "a_above_b") -> Claim:

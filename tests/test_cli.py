@@ -10,13 +10,13 @@ import pytest
 import torch
 from small_notebooks import write_notebook
 
-from amfir_lib import __version__, cli, fusion, paths
+from amfir_lib import __version__, fusion, paths
 from amfir_lib.errors import BadParameter
-from amfir_lib.running import runner
-from amfir_lib.running.housekeeping import TAG, tag_cache
-from amfir_lib.running.notebooks import find_notebooks
-from amfir_lib.running.planning import Request, plan
-from amfir_lib.storage import digest_of_source, write_json
+from amfir_lib.run import cli, runner
+from amfir_lib.run.housekeeping import TAG, tag_cache
+from amfir_lib.run.notebooks import find_notebooks
+from amfir_lib.run.planning import Request, plan
+from amfir_lib.storage import digest_of_code, write_json
 
 RUN_ALL = paths.REPOSITORY / "run_all.sh"
 
@@ -154,7 +154,7 @@ def test_help_of_a_notebook_needs_no_kernel(capsys, tmp_path):
 
 
 def test_the_help_text_names_every_option():
-    text = (paths.LIBRARY / "usage.txt").read_text()
+    text = (paths.LIBRARY / "run" / "usage.txt").read_text()
     for action in cli.build_parser()._actions:
         for option in action.option_strings:
             assert option in text or option == "--notebooks-dir"
@@ -187,7 +187,7 @@ def test_clean_says_what_and_how_much_and_removes_only_a_folder_of_ours(capsys, 
 def test_clean_stale_removes_runs_that_no_present_code_and_no_record_refers_to(capsys, tmp_path):
     cache, results = tmp_path / "cache", tmp_path / "results"
     tag_cache(cache)
-    now = {"torch": torch.__version__, "code": {"amfir_lib.fusion": digest_of_source(fusion), "run": "0"}, "parts": {}}
+    now = {"torch": torch.__version__, "code": {"amfir_lib.fusion": digest_of_code(fusion), "run": "0"}, "parts": {}}
     old = now | {"code": {"amfir_lib.fusion": "0"}}
 
     def add(name: str, identity: dict | None) -> Path:
@@ -231,7 +231,7 @@ def run_all(*arguments: str, cwd) -> subprocess.CompletedProcess:
 
 def test_the_script_answers_help_and_version_without_any_set_up_from_any_folder(tmp_path):
     assert run_all("--version", cwd=tmp_path).stdout == f"amfir-study {__version__}\n"
-    assert run_all("--help", cwd=tmp_path).stdout == (paths.LIBRARY / "usage.txt").read_text()
+    assert run_all("--help", cwd=tmp_path).stdout == (paths.LIBRARY / "run" / "usage.txt").read_text()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -10,7 +10,7 @@ from toy_episodes import M_QUERY, E, K, N, as_double, build, clips, front, linea
 from toy_tables import QUICK, new_method, toy_table
 
 from amfir_lib.methods import build_method
-from amfir_lib.training import train
+from amfir_lib.study.training import train
 
 
 def embedding(clip, w):

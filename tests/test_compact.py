@@ -76,7 +76,7 @@ def test_the_digest_follows_every_weight_and_the_code(monkeypatch):
         changed = {key: values.clone() for key, values in own.items()}
         changed[name] += 1
         assert CompactBackbone("rgb", changed).digest != digest
-    monkeypatch.setattr(compact, "digest_of_source", lambda module: "another source")
+    monkeypatch.setattr(compact, "digest_of_code", lambda module: "another source")
     assert CompactBackbone("rgb", own).digest != digest
 
 

@@ -4,16 +4,11 @@ import numpy as np
 import pytest
 from toy_points import named, toy_material, toy_result
 
-from amfir_lib.claims.claim import FAILS, HOLDS, NOT_TESTED, UNDECIDED
-from amfir_lib.claims.components import strategy_claims, table2_claims
-from amfir_lib.claims.joint import joint_verdict, listed, monotone_verdict, shown
-from amfir_lib.errors import BadParameter, UnknownName
-from amfir_lib.experiments import TestCell
-from amfir_lib.methods import resolve_options
-from amfir_lib.paper import published
-from amfir_lib.statistics import Interval
-from amfir_lib.studies.component_findings import ablation_sentences, strategy_sentences
-from amfir_lib.studies.component_tables import (
+from amfir_lib.analysis.claims.claim import FAILS, HOLDS, NOT_TESTED, UNDECIDED
+from amfir_lib.analysis.claims.components import strategy_claims, table2_claims
+from amfir_lib.analysis.claims.joint import joint_verdict, listed, monotone_verdict, shown
+from amfir_lib.analysis.studies.component_findings import ablation_sentences, strategy_sentences
+from amfir_lib.analysis.studies.component_tables import (
     accuracies,
     differences,
     shown_accuracies_by_basis,
@@ -21,7 +16,7 @@ from amfir_lib.studies.component_tables import (
     shown_table2,
     with_published_differences,
 )
-from amfir_lib.studies.components import (
+from amfir_lib.analysis.studies.components import (
     CONTROL,
     FULL,
     MUTUAL,
@@ -34,6 +29,11 @@ from amfir_lib.studies.components import (
     table2_configurations,
     with_published,
 )
+from amfir_lib.errors import BadParameter, UnknownName
+from amfir_lib.methods import resolve_options
+from amfir_lib.paper import published
+from amfir_lib.study.experiments import TestCell
+from amfir_lib.study.statistics import Interval
 
 CELL = TestCell(n_way=5, n_shot=1, n_query=4, n_episodes=150)
 ROWS = table2_configurations(("rgb", "flow"))

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from amfir_lib import paths
-from amfir_lib.config import SYNTHETIC_BENCHMARKS, Config, check_jobs, resolve_device
 from amfir_lib.data.synthetic.benchmarks import CHARACTERS
 from amfir_lib.errors import BadParameter, UnknownName
-from amfir_lib.profiles import PROFILES
+from amfir_lib.study.config import SYNTHETIC_BENCHMARKS, Config, check_jobs, resolve_device
+from amfir_lib.study.profiles import PROFILES
 
 
 def configure(environ: dict[str, str] | None = None, **parameters: object) -> Config:

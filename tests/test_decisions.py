@@ -6,12 +6,12 @@ from dataclasses import fields
 import pytest
 
 from amfir_lib import paths
-from amfir_lib.decisions import DECISIONS, decisions_table
+from amfir_lib.analysis.decisions import DECISIONS, decisions_table
 from amfir_lib.methods import PRESETS, resolve_options
 from amfir_lib.methods.amfir import AmfirOptions
 from amfir_lib.methods.late_fusion import LateFusionOptions
-from amfir_lib.profiles import PROFILES
-from amfir_lib.training import Training
+from amfir_lib.study.profiles import PROFILES
+from amfir_lib.study.training import Training
 
 SIZES = {"width", "n_segments"}  # hyper-parameters, about which the paper makes no statement to interpret
 WITH_OPTION = [one for one in DECISIONS if one.option]

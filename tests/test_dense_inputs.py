@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toy_clips import ToyBackbone, moving_frames, toy_dataset
 
-from amfir_lib.costs.stage_costs import write_probe_clip
+from amfir_lib.analysis.stage_costs import write_probe_clip
 from amfir_lib.data.clip_inputs import centre_square, read_streams, resize_square
 from amfir_lib.data.dense_inputs import dense_instants, read_dense_streams
 from amfir_lib.data.features import extract_stores

@@ -33,7 +33,7 @@ from toy_tables import QUICK, toy_table
 from amfir_lib.errors import BadParameter
 from amfir_lib.methods import METHODS, DataFacts, build_method
 from amfir_lib.methods.early_fusion import align_time
-from amfir_lib.training import train
+from amfir_lib.study.training import train
 
 NAMES = ["protonet_ec", "protonet_ea", "strm_ec"]
 WIDTH = 4

@@ -17,20 +17,20 @@ import pytest
 import torch
 from toy_end_to_end import TRAINING, compact_backbones, moving_dataset, small_resnets
 
+from amfir_lib.analysis.tables import paired_table
 from amfir_lib.backbones.blurred import BlurredBackbone
 from amfir_lib.backbones.trainable import freeze_batch_norm
-from amfir_lib.config import Config
 from amfir_lib.data.augmentation import random_view
 from amfir_lib.data.features import extract_stores
 from amfir_lib.data.flow_codec import decode_flow
-from amfir_lib.end_to_end import EndToEnd, beside_frozen, evaluate_end_to_end, train_end_to_end, train_on_devices
-from amfir_lib.end_to_end import loop as loop_module
-from amfir_lib.end_to_end.clips import clips_table, look, prefetched, rows_of
-from amfir_lib.end_to_end.frames import open_frames
-from amfir_lib.end_to_end.runs import build_job, run_end_to_end
 from amfir_lib.errors import BackboneUnavailable, BadParameter, TrainingDiverged, UnknownName, UnknownParameter
-from amfir_lib.experiments import Material, Run, Series, TestCell, run_all
-from amfir_lib.tables import paired_table
+from amfir_lib.study.config import Config
+from amfir_lib.study.end_to_end import EndToEnd, beside_frozen, evaluate_end_to_end, train_end_to_end, train_on_devices
+from amfir_lib.study.end_to_end import loop as loop_module
+from amfir_lib.study.end_to_end.clips import clips_table, look, prefetched, rows_of
+from amfir_lib.study.end_to_end.frames import open_frames
+from amfir_lib.study.end_to_end.runs import build_job, run_end_to_end
+from amfir_lib.study.experiments import Material, Run, Series, TestCell, run_all
 
 BACKBONES = {"compact": compact_backbones, "resnet18": small_resnets}
 
@@ -206,7 +206,9 @@ def test_a_run_end_to_end_has_the_form_of_the_others_and_is_found_in_the_cache(p
     assert {"step", "n_shot", "accuracy", "accuracy_rgb"} <= set(result.validation.columns)
     job = job_of(place)
     assert result.record["parameters"] > sum(p.numel() for p in job.method.parameters())
-    monkeypatch.setattr("amfir_lib.end_to_end.runs.train_on_devices", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr(
+        "amfir_lib.study.end_to_end.runs.train_on_devices", lambda *_, **__: pytest.fail("trained again")
+    )
     more = [*cells, TestCell(n_way=2, n_shot=2, n_query=2, n_episodes=5)]
     again = run_end_to_end(run, more, **settings)
     np.testing.assert_array_equal(again.tests[cells[0]].accuracy, result.tests[cells[0]].accuracy)

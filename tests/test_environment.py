@@ -12,7 +12,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from amfir_lib import __version__, environment, paths
+from amfir_lib import __version__, paths
+from amfir_lib.run import environment
 
 CARD = ("torch", "torchvision", "jupyterlab", "matplotlib", "seaborn", "pandas", "papermill", "opencv-python")
 PROJECT = tomllib.loads((paths.REPOSITORY / "pyproject.toml").read_text())
@@ -106,7 +107,7 @@ def test_any_opencv_wheel_of_the_pinned_version_will_do(tmp_path, monkeypatch):
 def test_the_check_runs_as_a_script_of_its_own(tmp_path):
     lock = tmp_path / "requirements.lock"
     lock.write_text("no-such-package==1.0\n")
-    command = [sys.executable, str(paths.LIBRARY / "environment.py"), str(lock)]
+    command = [sys.executable, str(paths.LIBRARY / "run" / "environment.py"), str(lock)]
     result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert (result.returncode, result.stdout) == (1, "no-such-package 1.0 is missing\n")
     assert subprocess.run([*command[:2], "--quiet", str(lock)], capture_output=True).stdout == b""

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from amfir_lib.episodes import Episodes, sample_episodes
 from amfir_lib.errors import BadParameter, ShapeError, TooFewVideos
+from amfir_lib.study.episodes import Episodes, sample_episodes
 
 
 def draw(labels, groups=None, rows=None, *, n_way=2, n_shot=1, n_query=1, n_episodes=20, seed=0, class_names=None):

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy_tables import new_method, toy_table
 
-from amfir_lib.episodes import Episodes
 from amfir_lib.errors import NonFiniteFeatures
-from amfir_lib.evaluation import FUSED, QueryResults, embed_clips, evaluate, selection_quality
 from amfir_lib.methods import otam, streams
+from amfir_lib.study.episodes import Episodes
+from amfir_lib.study.evaluation import FUSED, QueryResults, embed_clips, evaluate, selection_quality
 
 TABLE = toy_table()
 METHODS = [

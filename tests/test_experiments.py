@@ -16,13 +16,14 @@ import pytest
 import torch
 from toy_tables import QUICK, toy_material
 
-from amfir_lib import experiments, run_store, storage, training
-from amfir_lib import runs as runs_module
+from amfir_lib import storage
+from amfir_lib.analysis.tables import method_title
 from amfir_lib.errors import BadParameter, TrainingDiverged, UnknownName, UnknownParameter
-from amfir_lib.evaluation import evaluate
-from amfir_lib.experiments import Run, TestCell, load_result, run_all, why_computed
 from amfir_lib.methods import METHODS, amfir, early_fusion, head, protonet, strm, tuned, tuples
-from amfir_lib.tables import method_title
+from amfir_lib.study import experiments, run_store, training
+from amfir_lib.study import runs as runs_module
+from amfir_lib.study.evaluation import evaluate
+from amfir_lib.study.experiments import Run, TestCell, load_result, run_all, why_computed
 
 ONE_SHOT = TestCell(n_way=3, n_shot=1, n_query=2, n_episodes=30)
 TWO_SHOT = replace(ONE_SHOT, n_shot=2)
@@ -122,8 +123,8 @@ def test_other_code_of_the_stage_changes_the_key_and_that_of_another_method_does
 
     def changed_by(module) -> set[str]:
         with monkeypatch.context() as patch:
-            source_of = storage.source_of
-            patch.setattr(storage, "source_of", lambda thing: source_of(thing) + "# changed" * (thing is module))
+            meaning_of = storage.meaning_of
+            patch.setattr(storage, "meaning_of", lambda thing: meaning_of(thing) + "# changed" * (thing is module))
             return {name for name in METHODS if one(material, name).key != before[name]}
 
     assert changed_by(training) == changed_by(head) == set(METHODS)
@@ -145,7 +146,7 @@ def test_another_stream_for_a_method_changes_the_key(material, monkeypatch):
 def test_a_key_is_fixed_once_it_is_known_and_travels_with_the_run(material, monkeypatch):
     run = one(material, "protonet_lf")
     key, parts = run.key, [part.key for part in run.parts()]
-    monkeypatch.setattr(storage, "source_of", lambda thing: "edited during the run")
+    monkeypatch.setattr(storage, "meaning_of", lambda thing: "edited during the run")
     assert run.key == key and [part.key for part in run.parts()] == parts != [one(material, "protonet").key]
 
 
@@ -308,9 +309,9 @@ def test_the_log_says_why_a_run_is_computed(done, material, monkeypatch):
         ({"options": OPTIONS | {"kd_lambda": 0.5}}, "options.kd_lambda 0.0 -> 0.5"),
     ):
         assert why_computed(one(material, **(base | changes)), cache_dir) == changed + words
-    source_of = storage.source_of
-    monkeypatch.setattr(storage, "source_of", lambda thing: source_of(thing) + "#" * (thing is training))
-    assert why_computed(one(material, **base), cache_dir) == changed + "code.amfir_lib.training"
+    meaning_of = storage.meaning_of
+    monkeypatch.setattr(storage, "meaning_of", lambda thing: meaning_of(thing) + "#" * (thing is training))
+    assert why_computed(one(material, **base), cache_dir) == changed + "code.amfir_lib.study.training"
 
 
 def test_other_features_are_a_stated_reason(done, tmp_path):

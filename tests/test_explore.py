@@ -23,13 +23,13 @@ from amfir_lib.data.clip_inputs import clip_inputs
 from amfir_lib.data.features import extract_stores
 from amfir_lib.data.flow import flow_to_colour
 from amfir_lib.errors import BadParameter, UnknownName
-from amfir_lib.evaluation import evaluate
-from amfir_lib.experiments import Material, Run, TestCell, run_all
 from amfir_lib.explore import clips
 from amfir_lib.explore.scene import in_plane_of_prototypes
 from amfir_lib.explore.what_if import spoil
 from amfir_lib.explore.widgets import EpisodeExplorer, WhatIfPanel
-from amfir_lib.training import Training
+from amfir_lib.study.evaluation import evaluate
+from amfir_lib.study.experiments import Material, Run, TestCell, run_all
+from amfir_lib.study.training import Training
 
 CELL = TestCell(n_way=3, n_shot=2, n_query=2, n_episodes=6)
 QUICK = Training(n_way=2, shots=(1,), n_query=1, steps=2, episodes_per_step=1, validate_every=2, n_val_episodes=4)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from amfir_lib import figures
-from amfir_lib.config import SYNTHETIC_BENCHMARKS
+from amfir_lib.analysis.studies.components import CONTROL
 from amfir_lib.data.clip_inputs import ClipInputs
 from amfir_lib.errors import BadParameter, ShapeError
 from amfir_lib.exports import write_figure
@@ -21,7 +21,7 @@ from amfir_lib.figures.scene import moved_apart
 from amfir_lib.figures.style import LOOKS, ONE_COLUMN, SPARE, TWO_COLUMNS, looks, spread
 from amfir_lib.figures.ticks import ticks_to_last
 from amfir_lib.methods import METHODS
-from amfir_lib.studies.components import CONTROL
+from amfir_lib.study.config import SYNTHETIC_BENCHMARKS
 
 
 def curves(datasets: tuple[str, ...] = ("a", "b"), series: tuple[str, ...] = ("rgb", "flow")) -> pd.DataFrame:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pandas as pd
 
-from amfir_lib.claims import summarise_table1
-from amfir_lib.studies.component_tables import words_of_table2
-from amfir_lib.studies.components import table2_configurations
-from amfir_lib.studies.findings import summarise_comparison
-from amfir_lib.tables import ALL, UNDEGRADED
+from amfir_lib.analysis.claims import summarise_table1
+from amfir_lib.analysis.studies.component_tables import words_of_table2
+from amfir_lib.analysis.studies.components import table2_configurations
+from amfir_lib.analysis.studies.findings import summarise_comparison
+from amfir_lib.analysis.tables import ALL, UNDEGRADED
 
 
 def test_the_comparison_has_a_verdict_for_each_data_set_and_one_closing_paragraph():

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from miniatures import some_classes
 
-from amfir_lib import cli
-from amfir_lib.config import Config
 from amfir_lib.data.listing import find_clips
 from amfir_lib.errors import BadParameter, DataNotFound, UnknownParameter
-from amfir_lib.first_look import look
+from amfir_lib.run import cli
+from amfir_lib.run.first_look import look
+from amfir_lib.study.config import Config
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from amfir_lib.data.flow_codec import STORAGES, decode_flow, encode_flow, mirror
 from amfir_lib.data.frame_cache import build_frame_cache, verify_frame_cache
 from amfir_lib.data.frame_sizes import Stored, cache_bytes
 from amfir_lib.errors import BadParameter, StoreError, UnknownName
-from amfir_lib.storage import source_of
+from amfir_lib.storage import meaning_of
 
 STREAMS = {"rgb": Stored(8, 40), "flow": Stored(9, 48)}
 
@@ -67,7 +67,7 @@ def test_the_size_is_known_before_and_shown_for_every_form_of_flow(dataset, tmp_
 def test_the_code_that_reads_and_stores_is_part_of_the_digest(dataset, tmp_path, monkeypatch, changed):
     digest = build_frame_cache(dataset, STREAMS, cache_dir=tmp_path).digest
     monkeypatch.setattr(
-        storage, "source_of", lambda module: "changed" if module.__name__.endswith(changed) else source_of(module)
+        storage, "meaning_of", lambda module: "changed" if module.__name__.endswith(changed) else meaning_of(module)
     )
     assert build_frame_cache(dataset, STREAMS, cache_dir=tmp_path).digest != digest
 

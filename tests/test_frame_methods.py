@@ -14,12 +14,12 @@ from toy_episodes import DIMS, TARGET, D, E, K, N, P, Q, as_double, build, clips
 from toy_tables import QUICK, new_method, toy_material, toy_table
 
 from amfir_lib.errors import BadParameter, UnknownParameter
-from amfir_lib.experiments import Run, TestCell, load_result, run_all
 from amfir_lib.figures.style import LOOKS
 from amfir_lib.methods import METHODS, MethodSpec, Trx, TrxOptions, build_method, options_of_part, resolve_options
 from amfir_lib.methods.late_fusion import LateFusion, late_fusion_options
 from amfir_lib.methods.protonet import ProtoNet
-from amfir_lib.training import train
+from amfir_lib.study.experiments import Run, TestCell, load_result, run_all
+from amfir_lib.study.training import train
 
 NAMES = ["matchingnet", "cmn", "otam", "trx", "trx_f"]
 LITERAL = {"preset": "paper_literal"}

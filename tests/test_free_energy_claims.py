@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from amfir_lib.claims.claim import FAILS, HOLDS, UNDECIDED
-from amfir_lib.claims.free_energy import free_energy_claims, interval_over_seeds, near_verdict, shapes
-from amfir_lib.statistics import Interval
-from amfir_lib.studies.free_energy_curve import curves
+from amfir_lib.analysis.claims.claim import FAILS, HOLDS, UNDECIDED
+from amfir_lib.analysis.claims.free_energy import free_energy_claims, interval_over_seeds, near_verdict, shapes
+from amfir_lib.analysis.studies.free_energy_curve import curves
+from amfir_lib.study.statistics import Interval
 
 
 def result(name, values, *, seed=0, gap=(0.2, 1.0), dataset="toy"):

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from amfir_lib.analysis.studies.free_energy_curve import curves, sentences, summary
 from amfir_lib.paper import published, published_plateau
-from amfir_lib.studies.free_energy_curve import curves, sentences, summary
 
 
 def result(name: str, values: list[float], seed: int = 0):

@@ -9,17 +9,17 @@ import pandas as pd
 import pytest
 
 from amfir_lib import paths
-from amfir_lib.decisions import DECISIONS
+from amfir_lib.analysis.decisions import DECISIONS
+from amfir_lib.analysis.studies.components import table2_configurations
 from amfir_lib.exports import Table, write_table
 from amfir_lib.methods import METHODS, resolve_options
-from amfir_lib.report import guide
-from amfir_lib.report.expected_time import alone_seconds, estimate
-from amfir_lib.report.reruns import METHOD, OPTIONS, Ablation, ablations, available
-from amfir_lib.running.notebooks import find_notebooks, read_notebook
-from amfir_lib.running.parameters import check_values, read_parameters
-from amfir_lib.running.planning import parse_assignments, variant_name
+from amfir_lib.run.notebooks import find_notebooks, read_notebook
+from amfir_lib.run.parameters import check_values, read_parameters
+from amfir_lib.run.planning import parse_assignments, variant_name
+from amfir_lib.run.report import guide
+from amfir_lib.run.report.expected_time import alone_seconds, estimate
+from amfir_lib.run.report.reruns import METHOD, OPTIONS, Ablation, ablations, available
 from amfir_lib.storage import read_json, write_json
-from amfir_lib.studies.components import table2_configurations
 
 NOTEBOOKS = {name: read_notebook(path) for name, path in find_notebooks(paths.NOTEBOOKS).items()}
 ENVIRONMENT = {"cores": 2, "device": "cpu"}

@@ -35,7 +35,7 @@ from toy_tables import QUICK, toy_table
 from amfir_lib.distances import hausdorff
 from amfir_lib.errors import BadParameter
 from amfir_lib.methods import DataFacts, build_method, resolve_options
-from amfir_lib.training import train
+from amfir_lib.study.training import train
 
 WIDTH, HEADS = 8, 2
 SMALL = {"width": WIDTH, "n_heads": HEADS}

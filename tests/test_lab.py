@@ -18,8 +18,9 @@ import nbformat
 import pytest
 from chromium import MISSING, chromium, find_chromium  # noqa: F401 (a fixture)
 
-from amfir_lib import environment, paths
-from amfir_lib.cli import FIRST_NOTEBOOK
+from amfir_lib import paths
+from amfir_lib.run import environment
+from amfir_lib.run.cli import FIRST_NOTEBOOK
 from amfir_lib.storage import read_json, write_json
 
 URL = re.compile(r"http://(?:localhost|127\.0\.0\.1):\d+/lab/tree/\S+token=\w+")

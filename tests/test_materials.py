@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from toy_clips import ToyBackbone, write_class_folders
 
-from amfir_lib import materials
-from amfir_lib.config import Config
 from amfir_lib.data import shards
 from amfir_lib.errors import BadParameter
-from amfir_lib.experiments import Material
+from amfir_lib.study import materials
+from amfir_lib.study.config import Config
+from amfir_lib.study.experiments import Material
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from amfir_lib import paths
-from amfir_lib.running.notebooks import find_notebooks
+from amfir_lib.run.notebooks import find_notebooks
 from amfir_lib.storage import read_json
 
 pytestmark = pytest.mark.timeout(1200)

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 from amfir_lib import paths
+from amfir_lib.analysis.tables import drawn_curves
 from amfir_lib.exports import Table, write_drawn, write_table
-from amfir_lib.report.numbers import SOURCES, numbers_of_figure, value_of_drawn, value_of_figure
-from amfir_lib.report.shown import value_of_shown
-from amfir_lib.tables import drawn_curves
+from amfir_lib.run.report.numbers import SOURCES, numbers_of_figure, value_of_drawn, value_of_figure
+from amfir_lib.run.report.shown import value_of_shown
 
 PICTURES = {"fig1_architecture", "tour_kinds", "tour_flow", "clips", "robustness_clips"}  # of clips
 CURVES = pd.DataFrame({

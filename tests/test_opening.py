@@ -11,13 +11,14 @@ import torch
 from toy_clips import toy_dataset, write_class_folders
 from toy_weights import public_i3d_state
 
-from amfir_lib import materials, tables
+from amfir_lib.analysis import tables
 from amfir_lib.backbones import weights_files
 from amfir_lib.backbones.adaptation import AdaptedBackbone
 from amfir_lib.backbones.compact import CompactNet
 from amfir_lib.backbones.opening import STREAMS, input_size_of, names_of_streams
-from amfir_lib.config import Config
 from amfir_lib.errors import BackboneUnavailable, BadParameter, UnknownName
+from amfir_lib.study import materials
+from amfir_lib.study.config import Config
 
 
 @pytest.fixture(autouse=True)

@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 
 from amfir_lib import paths
-from amfir_lib.config import REAL_BENCHMARKS
 from amfir_lib.storage import read_json
+from amfir_lib.study.config import REAL_BENCHMARKS
 
 COUNTS = (2, 2, 4)  # classes; an interval wants two test classes more than ways
 MAKERS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from amfir_lib.errors import BadParameter, UnknownParameter
-from amfir_lib.running.parameters import check_values, read_parameters
+from amfir_lib.run.parameters import check_values, read_parameters
 
 CELL = """
 profile: str = "study"   # smoke | study | paper

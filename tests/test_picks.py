@@ -5,12 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from amfir_lib.claims.choices import score_claims
-from amfir_lib.claims.claim import FAILS, HOLDS, UNDECIDED
-from amfir_lib.experiments import TestCell
-from amfir_lib.open_choices.choice_scores import CALIBRATIONS, CERTAINTY, FREE_ENERGY, LEARNT, SCORED, ScoredCell
-from amfir_lib.open_choices.picks import RIGHT, UNHURT, Picks, picks, pooled_picks
-from amfir_lib.open_choices.score_comparison import (
+from amfir_lib.analysis.claims.choices import score_claims
+from amfir_lib.analysis.claims.claim import FAILS, HOLDS, UNDECIDED
+from amfir_lib.analysis.open_choices.choice_scores import (
+    CALIBRATIONS,
+    CERTAINTY,
+    FREE_ENERGY,
+    LEARNT,
+    SCORED,
+    ScoredCell,
+)
+from amfir_lib.analysis.open_choices.picks import RIGHT, UNHURT, Picks, picks, pooled_picks
+from amfir_lib.analysis.open_choices.score_comparison import (
     above_chance,
     best_column,
     hit_difference,
@@ -18,8 +24,9 @@ from amfir_lib.open_choices.score_comparison import (
     scores_frame,
     shown_scores,
 )
-from amfir_lib.statistics import auroc
-from amfir_lib.tables import ALL, UNDEGRADED
+from amfir_lib.analysis.tables import ALL, UNDEGRADED
+from amfir_lib.study.experiments import TestCell
+from amfir_lib.study.statistics import auroc
 
 E, M = 60, 8
 CELL = TestCell(n_way=3, n_shot=1, n_query=2, n_episodes=E)

@@ -7,17 +7,17 @@ from types import SimpleNamespace
 import pytest
 from toy_clips import ToyBackbone, toy_dataset
 
+from amfir_lib.analysis.stage_costs import ClipCosts, costs_table, measure_benchmarks
 from amfir_lib.backbones.i3d import I3D
 from amfir_lib.backbones.resnet import ResNet
-from amfir_lib.costs.planning import MACHINES, Machine, plan, plan_table, planning_page, storage_table
-from amfir_lib.costs.stage_costs import ClipCosts, costs_table, measure_benchmarks
-from amfir_lib.costs.throughput import measure_throughput, throughput_table
-from amfir_lib.costs.training_costs import TrainingCosts, trained_methods, training_plan, training_table
 from amfir_lib.data.benchmarks import BENCHMARKS
 from amfir_lib.data.frame_sizes import Stored
-from amfir_lib.end_to_end import EndToEnd, frames
-from amfir_lib.end_to_end.frames import stored_streams
 from amfir_lib.methods import METHODS
+from amfir_lib.study.end_to_end import EndToEnd, frames
+from amfir_lib.study.end_to_end.frames import stored_streams
+from tests.benchmarks.planning import MACHINES, Machine, plan, plan_table, planning_page, storage_table
+from tests.benchmarks.throughput import measure_throughput, throughput_table
+from tests.benchmarks.training_costs import TrainingCosts, trained_methods, training_plan, training_table
 
 COSTS = {"hmdb51": ClipCosts(0.036, {"dis": 0.072}, {"rgb": 0.1, "flow": 0.26}, 50_000)}
 BACKBONES = {"rgb": ToyBackbone("rgb"), "flow": ToyBackbone("flow")}

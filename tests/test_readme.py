@@ -6,9 +6,10 @@ import shlex
 import pandas as pd
 import pytest
 
-from amfir_lib import cli, paths
-from amfir_lib.readme import PARTS, README, stale_parts, update
-from amfir_lib.running.notebooks import find_notebooks
+from amfir_lib import paths
+from amfir_lib.run import cli
+from amfir_lib.run.notebooks import find_notebooks
+from amfir_lib.run.readme import PARTS, README, stale_parts, update
 from amfir_lib.storage import write_json
 
 

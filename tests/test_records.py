@@ -15,10 +15,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from amfir_lib import records
-from amfir_lib.config import Config
 from amfir_lib.errors import UnknownName
 from amfir_lib.exports import Table, png_of, write_figure, write_table
 from amfir_lib.storage import digest_of_file
+from amfir_lib.study.config import Config
 
 
 @pytest.fixture

@@ -9,15 +9,17 @@ import pytest
 from markupsafe import Markup
 from small_study import make_study
 
-from amfir_lib import paths, report, variants
+from amfir_lib import paths
+from amfir_lib.analysis import variants
+from amfir_lib.analysis.variants import VariantDifference
 from amfir_lib.exports import Table, write_table
-from amfir_lib.report import templates
-from amfir_lib.report.cards import LONG
-from amfir_lib.report.exhibits import Exhibit, read_exhibits
-from amfir_lib.report.pictures import picture_of_file
-from amfir_lib.report.prose import inline, split_table, to_text
-from amfir_lib.report.story import read_story
-from amfir_lib.variants import VariantDifference
+from amfir_lib.run import report
+from amfir_lib.run.report import templates
+from amfir_lib.run.report.cards import LONG
+from amfir_lib.run.report.exhibits import Exhibit, read_exhibits
+from amfir_lib.run.report.pictures import picture_of_file
+from amfir_lib.run.report.prose import inline, split_table, to_text
+from amfir_lib.run.report.story import read_story
 
 VOID = {"meta", "link", "img", "input", "br", "hr"}
 

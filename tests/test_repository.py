@@ -17,7 +17,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from amfir_lib import paths
-from amfir_lib.running.notebooks import find_notebooks, read_notebook
+from amfir_lib.run.notebooks import find_notebooks, read_notebook
 
 NOTEBOOKS = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
 LIBRARY = sorted(paths.LIBRARY.rglob("*.py"))

@@ -15,6 +15,11 @@ import torch
 from toy_clips import ToyBackbone, eight_classes, moving_frames
 from toy_tables import QUICK, toy_material
 
+from amfir_lib.analysis.robustness import scarcity
+from amfir_lib.analysis.robustness.conditions import CLEAN, Condition, missing_conditions, spoilt_conditions
+from amfir_lib.analysis.robustness.counting import multiply_adds, peak_bytes
+from amfir_lib.analysis.robustness.outcomes import ask_methods
+from amfir_lib.analysis.robustness.spoilt_clips import chosen_clips, spoil_clips
 from amfir_lib.data.clip_inputs import centre_square, clip_inputs
 from amfir_lib.data.dense_inputs import read_dense_streams
 from amfir_lib.data.features import extract_stores
@@ -22,15 +27,10 @@ from amfir_lib.data.memory_inputs import streams_of_frames
 from amfir_lib.data.spoiling import SPOILINGS, spoil_clip, spoiling_rng
 from amfir_lib.data.video import read_frames, write_video
 from amfir_lib.errors import BadParameter, TooFewVideos, UnknownName
-from amfir_lib.evaluation import evaluate
-from amfir_lib.experiments import Material, Run, TestCell, run_all
-from amfir_lib.feature_table import Whitening
-from amfir_lib.robustness import scarcity
-from amfir_lib.robustness.conditions import CLEAN, Condition, missing_conditions, spoilt_conditions
-from amfir_lib.robustness.counting import multiply_adds, peak_bytes
-from amfir_lib.robustness.outcomes import ask_methods
-from amfir_lib.robustness.spoilt_clips import chosen_clips, spoil_clips
-from amfir_lib.training import Training
+from amfir_lib.study.evaluation import evaluate
+from amfir_lib.study.experiments import Material, Run, TestCell, run_all
+from amfir_lib.study.feature_table import Whitening
+from amfir_lib.study.training import Training
 
 CELL = TestCell(n_way=3, n_shot=2, n_query=2, n_episodes=8)
 BRIEF = Training(n_way=2, shots=(1,), n_query=1, steps=2, episodes_per_step=1, validate_every=2, n_val_episodes=4)

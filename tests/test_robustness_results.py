@@ -15,19 +15,19 @@ from matplotlib.figure import Figure
 from toy_tables import QUICK, toy_material
 
 from amfir_lib import figures
-from amfir_lib.claims import robustness as claims_of
-from amfir_lib.claims.claim import COPIES, FAILS, HOLDS, UNDECIDED
-from amfir_lib.evaluation import QueryResults, evaluate
-from amfir_lib.experiments import Run, TestCell, run_all
+from amfir_lib.analysis.claims import robustness as claims_of
+from amfir_lib.analysis.claims.claim import COPIES, FAILS, HOLDS, UNDECIDED
+from amfir_lib.analysis.robustness import confusion, costs, findings, tables, weighing
+from amfir_lib.analysis.robustness.conditions import CLEAN, Condition, missing_conditions, spoilt_conditions
+from amfir_lib.analysis.robustness.confusion import Confusion
+from amfir_lib.analysis.robustness.estimates import estimate
+from amfir_lib.analysis.robustness.outcomes import Outcomes
+from amfir_lib.analysis.robustness.reliability_diagram import reliability_frame, shown_reliability
+from amfir_lib.analysis.robustness.scarcity import CLASSES, CLIPS, EVERYTHING, Amount
 from amfir_lib.figures.scarcity_and_cost import side_by_side, undominated
-from amfir_lib.robustness import confusion, costs, findings, tables, weighing
-from amfir_lib.robustness.conditions import CLEAN, Condition, missing_conditions, spoilt_conditions
-from amfir_lib.robustness.confusion import Confusion
-from amfir_lib.robustness.estimates import estimate
-from amfir_lib.robustness.outcomes import Outcomes
-from amfir_lib.robustness.reliability_diagram import reliability_frame, shown_reliability
-from amfir_lib.robustness.scarcity import CLASSES, CLIPS, EVERYTHING, Amount
-from amfir_lib.statistics import class_jackknife, paired_difference
+from amfir_lib.study.evaluation import QueryResults, evaluate
+from amfir_lib.study.experiments import Run, TestCell, run_all
+from amfir_lib.study.statistics import class_jackknife, paired_difference
 
 CELLS = [TestCell(n_way=3, n_shot=k, n_query=2, n_episodes=60) for k in (1, 5)]
 METHODS = ("protonet", "protonet_f", "protonet_lf", "strm_ec", "amfar", "amfir")

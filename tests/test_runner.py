@@ -22,10 +22,10 @@ from small_notebooks import QUICK_FINISH, write_notebook
 
 from amfir_lib import paths, storage
 from amfir_lib.errors import BadParameter, CacheLocked, DataNotFound, UnknownName, UnknownParameter
-from amfir_lib.running import ledger, runner, supervise
-from amfir_lib.running.ledger import cost_of
-from amfir_lib.running.lock import folder_lock
-from amfir_lib.running.notebooks import read_notebook
+from amfir_lib.run import ledger, runner, supervise
+from amfir_lib.run.ledger import cost_of
+from amfir_lib.run.lock import folder_lock
+from amfir_lib.run.notebooks import read_notebook
 
 
 class Study:
@@ -252,7 +252,7 @@ def test_outputs_and_metadata_of_cells_do_not_make_a_notebook_stale(study):
 def test_plumbing_does_not_make_results_stale_but_the_mathematics_does():
     names = LIBRARY
     assert "amfir_lib/storage.py" in names and "amfir_lib/records.py" in names
-    assert not any(name.startswith(("amfir_lib/running/", "amfir_lib/cli.py")) for name in names)
+    assert not any(name.startswith(("amfir_lib/run/", "amfir_lib/run/cli.py")) for name in names)
 
 
 def test_a_new_file_of_the_user_makes_the_notebook_stale(tmp_path):

@@ -8,7 +8,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from amfir_lib.errors import BadParameter, ShapeError
-from amfir_lib.statistics import Sample, auroc, class_jackknife, holm, paired_difference, pooled_jackknife
+from amfir_lib.study.statistics import Sample, auroc, class_jackknife, holm, paired_difference, pooled_jackknife
 
 
 def episodes(n_episodes=200, n_classes=9, n_way=3, seed=0):

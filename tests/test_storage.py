@@ -12,7 +12,15 @@ import numpy as np
 import pytest
 
 from amfir_lib import paths, storage
-from amfir_lib.storage import atomic_write, digest_of, digest_of_array, digest_of_file, digest_of_source, write_json
+from amfir_lib.storage import (
+    atomic_write,
+    digest_of,
+    digest_of_array,
+    digest_of_code,
+    digest_of_file,
+    meaning_of_source,
+    write_json,
+)
 
 
 def files(folder):
@@ -100,17 +108,40 @@ def test_digests_of_files_and_sources_follow_their_bytes(tmp_path, monkeypatch):
         (tmp_path / name).write_text(text)
     a, b, c = (digest_of_file(tmp_path / name) for name in "abc")
     assert a == b != c
-    before = digest_of_source(storage)
-    assert before == digest_of_source(storage) != digest_of_source(paths)
-    assert digest_of_source(storage, paths) not in (before, digest_of_source(paths, storage))
-    monkeypatch.setattr(storage, "source_of", lambda module: "changed")
-    assert digest_of_source(storage) != before
+    before = digest_of_code(storage)
+    assert before == digest_of_code(storage) != digest_of_code(paths)
+    assert digest_of_code(storage, paths) not in (before, digest_of_code(paths, storage))
+    monkeypatch.setattr(storage, "meaning_of", lambda module: "changed")
+    assert digest_of_code(storage) != before
+
+
+CODE = 'class Net:\n    """What it is."""\n\n    def layers(self):\n        return [2, 3]\n'
+
+
+@pytest.mark.parametrize(
+    "edited",
+    [
+        CODE.replace("What it is", "What it was"),
+        CODE.replace('    """What it is."""\n\n', ""),
+        CODE.replace("[2, 3]", "[2, 3]  # widths"),
+        CODE.replace("[2, 3]", "[\n            2,\n            3,\n        ]"),
+        "# a remark\n\n\n" + CODE,
+    ],
+    ids=["another docstring", "no docstring", "a comment", "layout", "blank lines"],
+)
+def test_comments_docstrings_and_layout_do_not_change_what_code_means(edited):
+    assert meaning_of_source(edited) == meaning_of_source(CODE)
+
+
+@pytest.mark.parametrize("edited", [CODE.replace("3", "4"), CODE.replace("layers", "widths"), CODE + "x = 'text'\n"])
+def test_values_names_and_further_statements_change_what_code_means(edited):
+    assert meaning_of_source(edited) != meaning_of_source(CODE)
 
 
 def test_the_source_is_read_once_so_an_edit_during_a_run_changes_no_key(tmp_path, monkeypatch):
     (tmp_path / "own_module.py").write_text("answer = 42\n")
     monkeypatch.syspath_prepend(tmp_path)
     module = importlib.import_module("own_module")
-    before = digest_of_source(module)
+    before = digest_of_code(module)
     (tmp_path / "own_module.py").write_text("answer = 43  # edited meanwhile\n")
-    assert digest_of_source(module) == before
+    assert digest_of_code(module) == before

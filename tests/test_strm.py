@@ -40,7 +40,7 @@ from amfir_lib.methods.blocks import in_blocks
 from amfir_lib.methods.dropout import SeededDropout
 from amfir_lib.methods.tuple_distances import nearest_tuple_distances, tuple_distances
 from amfir_lib.methods.tuples import TupleAttention, project_tuples, tuple_indices
-from amfir_lib.training import train
+from amfir_lib.study.training import train
 
 SMALL = {"width": 6, "tuple_width": 5, "n_segments": T}
 VARIANTS = [

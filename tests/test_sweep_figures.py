@@ -9,9 +9,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from amfir_lib import figures
+from amfir_lib.analysis.studies.components import distillation_strategies
 from amfir_lib.errors import ShapeError
 from amfir_lib.figures.style import LOOKS, ONE_COLUMN, TWO_COLUMNS
-from amfir_lib.studies.components import distillation_strategies
 
 NAMES = {"STRM": "strm", "STRM-F": "strm_f", "STRM-LF": "strm_lf", "AMFAR": "amfar", "AMFIR": "amfir"}
 

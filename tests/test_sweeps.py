@@ -9,14 +9,11 @@ import pandas as pd
 import pytest
 from toy_points import named, toy_material, toy_result
 
-from amfir_lib.claims.claim import FAILS, HOLDS
-from amfir_lib.claims.sweeps import sweep_claims
-from amfir_lib.errors import BadParameter
-from amfir_lib.experiments import TestCell
-from amfir_lib.profiles import PROFILES
-from amfir_lib.studies.episode_counts import episodes_frame, shown_episodes
-from amfir_lib.studies.sweep_findings import sweep_sentences
-from amfir_lib.studies.sweep_tables import (
+from amfir_lib.analysis.claims.claim import FAILS, HOLDS
+from amfir_lib.analysis.claims.sweeps import sweep_claims
+from amfir_lib.analysis.studies.episode_counts import episodes_frame, shown_episodes
+from amfir_lib.analysis.studies.sweep_findings import sweep_sentences
+from amfir_lib.analysis.studies.sweep_tables import (
     NEXT_BEST,
     lead_captions,
     published_points,
@@ -24,7 +21,10 @@ from amfir_lib.studies.sweep_tables import (
     sweep_captions,
     sweep_frames,
 )
-from amfir_lib.studies.sweeps import method_series, sweep_cells
+from amfir_lib.analysis.studies.sweeps import method_series, sweep_cells
+from amfir_lib.errors import BadParameter
+from amfir_lib.study.experiments import TestCell
+from amfir_lib.study.profiles import PROFILES
 
 MATERIAL = toy_material("synth-ssv2", n_classes=12)
 

@@ -10,12 +10,13 @@ import pytest
 from test_figures import texts
 from toy_results import TABLE, methods, result
 
-from amfir_lib import figures, tables
-from amfir_lib.experiments import TestCell
+from amfir_lib import figures
+from amfir_lib.analysis import tables
+from amfir_lib.analysis.tables.rows import NOT_IN_PAPER, PAPERS_ROWS, heading
 from amfir_lib.figures.style import LOOKS
 from amfir_lib.methods import METHODS
 from amfir_lib.paper import doubtful_cells, published, published_name
-from amfir_lib.tables.rows import NOT_IN_PAPER, PAPERS_ROWS, heading
+from amfir_lib.study.experiments import TestCell
 
 FIVE_WAY = TestCell(n_way=5, n_shot=5, n_query=2, n_episodes=60)
 

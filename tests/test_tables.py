@@ -8,12 +8,8 @@ import pandas as pd
 import pytest
 from toy_results import CELL, EPISODES, N_CLASSES, TABLE, fold_of, result
 
-from amfir_lib import tables
-from amfir_lib.errors import BadParameter, UnknownName
-from amfir_lib.evaluation import QueryResults
-from amfir_lib.experiments import TestCell
-from amfir_lib.statistics import Sample, class_jackknife, paired_difference, pooled_jackknife
-from amfir_lib.tables import (
+from amfir_lib.analysis import tables
+from amfir_lib.analysis.tables import (
     UNDEGRADED,
     accuracy_table,
     calibration_table,
@@ -24,6 +20,10 @@ from amfir_lib.tables import (
     selection_table,
     verdict,
 )
+from amfir_lib.errors import BadParameter, UnknownName
+from amfir_lib.study.evaluation import QueryResults
+from amfir_lib.study.experiments import TestCell
+from amfir_lib.study.statistics import Sample, class_jackknife, paired_difference, pooled_jackknife
 
 RESULTS = [result("amfir", seed, 0.9, 1) for seed in range(3)] + [result("protonet", seed, 0.5, 2) for seed in range(3)]
 

@@ -12,9 +12,9 @@ import torch
 from toy_tables import QUICK, new_method, toy_table
 
 from amfir_lib.errors import BadParameter, NonFiniteFeatures, TrainingDiverged
-from amfir_lib.evaluation import evaluate
 from amfir_lib.storage import digest_of_array
-from amfir_lib.training import Training, episode_step, train, validation_episodes
+from amfir_lib.study.evaluation import evaluate
+from amfir_lib.study.training import Training, episode_step, train, validation_episodes
 
 TABLE = toy_table()
 METHODS = [

@@ -30,7 +30,7 @@ from toy_tables import QUICK, new_method, toy_table
 
 from amfir_lib.errors import BadParameter
 from amfir_lib.methods import build_method
-from amfir_lib.training import train
+from amfir_lib.study.training import train
 
 SMALL = {"width": 7, "tuple_width": 5}
 PUBLISHED = {"scaled": False, "logit_scale": 1.0, "learn_temperature": False}

@@ -13,10 +13,10 @@ from toy_tables import QUICK, toy_material
 
 from amfir_lib.data.features import extract_stores
 from amfir_lib.errors import BackendUnavailable, BadParameter, UnknownName, UnreadableVideo, WorkerFailed
-from amfir_lib.experiments import run_all
-from amfir_lib.running.parallel import map_parallel
-from amfir_lib.running.workers import check_backend, chosen
-from amfir_lib.runs import Run, TestCell
+from amfir_lib.parallel import map_parallel
+from amfir_lib.study.experiments import run_all
+from amfir_lib.study.runs import Run, TestCell
+from amfir_lib.workers import check_backend, chosen
 
 distributed = pytest.importorskip("distributed", reason="needs the extra cluster")
 pytestmark = [pytest.mark.enable_socket, pytest.mark.foreign_threads_draw]
@@ -104,7 +104,7 @@ def test_ray_gives_the_same_results_and_errors(monkeypatch):
 
 
 def test_a_cluster_that_does_not_answer_is_named_before_work_starts(monkeypatch):
-    monkeypatch.setattr("amfir_lib.running.workers.CONNECT_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("amfir_lib.workers.CONNECT_TIMEOUT_S", 0.5)
     with pytest.raises(BackendUnavailable, match="No dask cluster answers at tcp://127.0.0.1:9 .*Start it"):
         check_backend("dask", "tcp://127.0.0.1:9")
 

@@ -13,7 +13,7 @@ from amfir_lib.backbones.resnet import ResNet
 from amfir_lib.data.manifest import COLUMNS, Dataset
 from amfir_lib.data.video import write_video
 from amfir_lib.methods.base import seeded_init
-from amfir_lib.training import Training
+from amfir_lib.study.training import Training
 
 SPLITS = {"train": 3, "val": 2, "test": 2}
 N_FRAMES, SIDE = 8, 48

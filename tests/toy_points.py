@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from amfir_lib.evaluation import QueryResults
-from amfir_lib.experiments import TestCell
-from amfir_lib.feature_table import FeatureTable
+from amfir_lib.study.evaluation import QueryResults
+from amfir_lib.study.experiments import TestCell
+from amfir_lib.study.feature_table import FeatureTable
 
 N_CLASSES, CLIPS = 10, 8
 

@@ -29,8 +29,8 @@ from amfir_lib.data import flow as flow_module
 from amfir_lib.data import video as video_module
 from amfir_lib.data.clip_inputs import decoder_version, read_streams
 from amfir_lib.data.manifest import Dataset, manifest_digest
-from amfir_lib.running.parallel import map_parallel
-from amfir_lib.storage import atomic_write, digest_of, digest_of_source, read_json, write_json
+from amfir_lib.parallel import map_parallel
+from amfir_lib.storage import atomic_write, digest_of, digest_of_code, read_json, write_json
 
 NAME = "compact_adapted"
 NOTE = "Compact backbones go on learning on the base classes of the data set itself (a deviation from the paper)."
@@ -105,7 +105,7 @@ def _weights_path(
 ) -> Path:
     """Where the weights are; the name covers clips and classes, first weights, settings, decoder and code."""
     clips = dataset.manifest.query("split == 'train'").assign(group="-")
-    source = digest_of_source(compact, adaptation, fine_tuning, inputs_module, flow_module, video_module)
+    source = digest_of_code(compact, adaptation, fine_tuning, inputs_module, flow_module, video_module)
     of_flow = dict(flow) if backbone.modality == "flow" else None
     parts = [asdict(settings), backbone.digest, manifest_digest(clips), of_flow, decoder_version(), source]
     return Path(cache_dir) / "backbones" / f"{NAME}-{backbone.modality}-{digest_of(parts)}.safetensors"

@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from amfir_lib.backbones.compact import CompactBackbone
-from amfir_lib.storage import digest_of, digest_of_source
+from amfir_lib.storage import digest_of, digest_of_code
 
 NAME = "compact_blurred"
 TIMES = 2
@@ -34,7 +34,7 @@ class BlurredBackbone(CompactBackbone):
     def __init__(self, modality: str, weights: dict[str, Tensor], *, times: int = TIMES) -> None:
         super().__init__(modality, weights)
         self.times = times if modality == "flow" else 0
-        self.digest = digest_of([self.digest, self.times, digest_of_source(sys.modules[__name__])])
+        self.digest = digest_of([self.digest, self.times, digest_of_code(sys.modules[__name__])])
 
     def features(self, clips: np.ndarray) -> np.ndarray:
         """Features of whole clips, (B, T, S, S, C) -> float16 (B, T, P, D)."""

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from amfir_lib.storage import digest_of, digest_of_array, digest_of_source
+from amfir_lib.storage import digest_of, digest_of_array, digest_of_code
 
 INPUT_SIZE = 64
 GRID = 4  # patches per side
@@ -97,7 +97,7 @@ class CompactBackbone:
         self.net.eval()
         self.batch_size = batch_size
         arrays = digest_of_array(*(weights[key].cpu().numpy() for key in sorted(weights)))
-        self.digest = digest_of([sorted(weights), arrays, digest_of_source(sys.modules[__name__])])
+        self.digest = digest_of([sorted(weights), arrays, digest_of_code(sys.modules[__name__])])
 
     @torch.inference_mode()
     def features(self, clips: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ from amfir_lib.backbones.frozen import PATCH_COUNTS, WEIGHTS, FrozenBackbone
 from amfir_lib.backbones.inception3d import DIM, TIME_STRIDE, Inception3D
 from amfir_lib.backbones.weights_files import PublishedFile, find_weights, load_state
 from amfir_lib.errors import BackboneUnavailable, BadParameter, unknown_name
-from amfir_lib.storage import digest_of, digest_of_file, digest_of_source
+from amfir_lib.storage import digest_of, digest_of_code, digest_of_file
 
 NAME = "i3d"
 CHANNELS = {"rgb": 3, "flow": 2}
@@ -200,7 +200,7 @@ class I3D(FrozenBackbone):
             corpus = check_state(load_state(self.path), modality, str(self.path))[1]
             self.leakage = LEAKAGE[corpus].format(stream=modality) if corpus else ""
             self.notes = (self.leakage,) if corpus else ()
-        code = digest_of_source(sys.modules[__name__], inception3d)
+        code = digest_of_code(sys.modules[__name__], inception3d)
         self.digest = digest_of([NAME, modality, content, input_size, n_frames, self.settings, code])
 
     def trainable(self) -> I3DStream:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from amfir_lib.errors import BadParameter
-from amfir_lib.storage import digest_of, digest_of_source
+from amfir_lib.storage import digest_of, digest_of_code
 
 NAME = "efficientnet_adapted"
 
@@ -42,7 +42,7 @@ class JointBackbone:
         self.parts, self.modality, self.n_patches = tuple(parts), streams.pop(), grids.pop()
         self.input_size = max(part.input_size for part in parts)
         self.dim = sum(part.dim for part in parts)
-        self.digest = digest_of([[part.digest for part in parts], digest_of_source(sys.modules[__name__])])
+        self.digest = digest_of([[part.digest for part in parts], digest_of_code(sys.modules[__name__])])
         self.name = f"{name}-{self.digest[:8]}"
         self.notes = tuple(note for part in parts for note in getattr(part, "notes", ()))
 

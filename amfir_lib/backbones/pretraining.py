@@ -29,8 +29,8 @@ from amfir_lib.data.manifest import Dataset
 from amfir_lib.data.synthetic.clips import N_FRAMES, SIDE
 from amfir_lib.data.synthetic.generate import corpus_digest, joints_path, make_corpus
 from amfir_lib.data.video import sample_instants
-from amfir_lib.running.parallel import map_parallel
-from amfir_lib.storage import atomic_write, digest_of, digest_of_source, read_json, write_json
+from amfir_lib.parallel import map_parallel
+from amfir_lib.storage import atomic_write, digest_of, digest_of_code, read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def pretraining_history(settings: Pretraining, *, cache_dir: Path | str) -> pd.D
 def _weights_path(settings: Pretraining, modality: str, cache_dir: Path | str) -> Path:
     """Where the weights are; the name covers settings, clips of the corpus, and the code that reads and trains."""
     corpus = corpus_digest(n_classes=settings.n_classes, clips_per_class=settings.clips_per_class, seed=settings.seed)
-    source = digest_of_source(compact, pretraining, inputs_module, flow_module, video_module)
+    source = digest_of_code(compact, pretraining, inputs_module, flow_module, video_module)
     name = f"compact-{modality}-{digest_of([asdict(settings), modality, corpus, source])}.safetensors"
     return Path(cache_dir) / "backbones" / name
 

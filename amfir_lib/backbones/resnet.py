@@ -20,7 +20,7 @@ from amfir_lib.backbones.efficientnet_lite import FLOW_RANGE
 from amfir_lib.backbones.frozen import KINDS, PATCH_COUNTS, WEIGHTS, FrozenBackbone
 from amfir_lib.backbones.weights_files import PublishedFile, find_weights, load_state
 from amfir_lib.errors import BackboneUnavailable, BadParameter, unknown_name
-from amfir_lib.storage import digest_of, digest_of_file, digest_of_source
+from amfir_lib.storage import digest_of, digest_of_code, digest_of_file
 
 POOLINGS = {"max": F.adaptive_max_pool2d, "mean": F.adaptive_avg_pool2d}
 BATCH_FRAMES = 64  # frames in the network at a time
@@ -163,7 +163,7 @@ class ResNet(FrozenBackbone):
             self.name = name
             self.path = find_weights(name, RESNETS[name][2], weights_dir=weights_dir)
             content = digest_of_file(self.path)
-        code = digest_of_source(sys.modules[__name__])
+        code = digest_of_code(sys.modules[__name__])
         self.digest = digest_of([name, modality, content, input_size, self.settings, code])
 
     def trainable(self) -> ResNetStream:

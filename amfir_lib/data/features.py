@@ -28,11 +28,11 @@ from amfir_lib.data.shards import (
     has_shard,
 )  # fmt: skip
 from amfir_lib.data.store import FeatureStore, open_store
+from amfir_lib.disk import check_free_space
 from amfir_lib.errors import BadParameter, DataNotFound, StoreError, unknown_name
-from amfir_lib.running.disk import check_free_space
-from amfir_lib.running.gpus import workers_that_fit
-from amfir_lib.running.parallel import available_cores
-from amfir_lib.storage import digest_of, digest_of_source
+from amfir_lib.gpus import workers_that_fit
+from amfir_lib.parallel import available_cores
+from amfir_lib.storage import digest_of, digest_of_code
 
 __all__ = [
     "ClipInputs", "FeatureStore", "clip_inputs", "extract_features", "extract_stores", "open_store", "store_path",
@@ -85,7 +85,7 @@ def _expected(dataset: Dataset, modality: str, backbone: Any, settings: Mapping[
         "n_segments": settings["n_segments"],
         "sampling": f"{f'{dense} frames over the clip' if dense else 'segment centres'}, central square",
         "shape": [len(dataset), settings["n_segments"], backbone.n_patches, backbone.dim],
-        "code": digest_of_source(*modules),
+        "code": digest_of_code(*modules),
     }
 
 
@@ -114,7 +114,7 @@ def extract_stores(
             sees frames or flow, its ``dense_frames``, if it has one, how many of them per clip instead of T.
         cache_dir: the cache folder.
         n_jobs: number of processes; -1 for all cores.  On GPUs fewer, if their memory holds fewer, see
-            :func:`amfir_lib.running.gpus.workers_that_fit`.
+            :func:`amfir_lib.gpus.workers_that_fit`.
         n_segments, flow_size, flow_algorithm, flow_bound, flow_average: see
             :func:`amfir_lib.data.clip_inputs.clip_inputs`.
         shard_clips: clips per shard; 0 for 64, and 8 where a backbone sees dense frames.

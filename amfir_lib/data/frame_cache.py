@@ -28,10 +28,10 @@ from amfir_lib.data.flow import check_flow_algorithm
 from amfir_lib.data.flow_codec import STORAGES, check_storage, encode_flow
 from amfir_lib.data.frame_sizes import Stored, cache_bytes, size_sentence
 from amfir_lib.data.manifest import Dataset, manifest_digest
+from amfir_lib.disk import check_free_space
 from amfir_lib.errors import BadParameter, StoreError, unknown_name
-from amfir_lib.running.disk import check_free_space
-from amfir_lib.running.parallel import map_parallel
-from amfir_lib.storage import atomic_write, digest_of, digest_of_file, digest_of_source, read_json, write_json
+from amfir_lib.parallel import map_parallel
+from amfir_lib.storage import atomic_write, digest_of, digest_of_code, digest_of_file, read_json, write_json
 
 SHARD_CLIPS = 16
 STREAMS = ("rgb", "flow")
@@ -116,7 +116,7 @@ def build_frame_cache(
         "streams": {name: [stored.n_instants, stored.side] for name, stored in streams.items()},
         "flow": [flow_size, flow_algorithm, flow_bound, flow_type] if "flow" in streams else None,
         "decoder": decoder_version(),
-        "code": digest_of_source(
+        "code": digest_of_code(
             video_module, folders_module, flow_module, inputs_module, dense_module, flow_codec, frame_cache
         ),
     }

@@ -15,7 +15,7 @@ from amfir_lib.data.clip_inputs import clip_inputs
 from amfir_lib.data.manifest import SPLITS, Dataset
 from amfir_lib.data.preparation import preparation_folder
 from amfir_lib.exports import Table
-from amfir_lib.running.parallel import map_parallel
+from amfir_lib.parallel import map_parallel
 from amfir_lib.storage import read_json
 
 __all__ = [

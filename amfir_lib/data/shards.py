@@ -14,8 +14,8 @@ import numpy as np
 from amfir_lib.data.dense_inputs import read_dense_streams
 from amfir_lib.data.store import FeatureStore, open_store, write_store
 from amfir_lib.errors import DataNotFound, NonFiniteFeatures, ShapeError, StoreError
-from amfir_lib.running.gpus import take_gpu
-from amfir_lib.running.parallel import iterate_parallel
+from amfir_lib.gpus import take_gpu
+from amfir_lib.parallel import iterate_parallel
 from amfir_lib.storage import digest_of
 
 Clip = tuple[str, str, int]  # clip id, file (as text: a hundred thousand paths would be heavy), number of frames

@@ -7,14 +7,14 @@ from html import escape
 
 import numpy as np
 
+from amfir_lib.analysis.studies.examples import degradation_label
 from amfir_lib.data.clip_inputs import ClipInputs
-from amfir_lib.evaluation import FUSED
 from amfir_lib.explore import clips
 from amfir_lib.explore.session import Answers, Session
 from amfir_lib.explore.what_if import Knobs, WhatIf, knobs_in_words
 from amfir_lib.figures.clips import saturation_of
 from amfir_lib.figures.style import looks
-from amfir_lib.studies.examples import degradation_label
+from amfir_lib.study.evaluation import FUSED
 
 SHOT_SIZE = 72  # px, of supports
 STRIP_SIZE = 32  # px, of their film strips

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
+from amfir_lib.analysis.studies.examples import degradation_label
 from amfir_lib.errors import unknown_name
-from amfir_lib.evaluation import FUSED
 from amfir_lib.explore.session import Session
-from amfir_lib.studies.examples import degradation_label
+from amfir_lib.study.evaluation import FUSED
 
 ALL = "all queries"
 FILTERS: dict[str, Callable[[pd.DataFrame], pd.Series]] = {

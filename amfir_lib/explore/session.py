@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 from amfir_lib.data.manifest import Dataset
-from amfir_lib.episodes import Episodes
 from amfir_lib.errors import BadParameter
-from amfir_lib.evaluation import FUSED, embed_clips
-from amfir_lib.experiments import RunResult, TestCell
-from amfir_lib.feature_table import FeatureTable
 from amfir_lib.fusion import certainty, fusion_weights
 from amfir_lib.methods import Method, uses_patches
 from amfir_lib.methods.amfir import Amfir
 from amfir_lib.methods.base import EpisodeOutput
+from amfir_lib.study.episodes import Episodes
+from amfir_lib.study.evaluation import FUSED, embed_clips
+from amfir_lib.study.experiments import RunResult, TestCell
+from amfir_lib.study.feature_table import FeatureTable
 
 NEITHER = ""  # the dominant modality of a query where none is
 

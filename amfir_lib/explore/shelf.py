@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from amfir_lib.config import SYNTHETIC_BENCHMARKS, Config, resolve_device
-from amfir_lib.experiments import Material, Series, run_all
 from amfir_lib.explore.session import Session, open_session
-from amfir_lib.materials import prepare, test_cells, training_of
 from amfir_lib.methods import METHODS
+from amfir_lib.study.config import SYNTHETIC_BENCHMARKS, Config, resolve_device
+from amfir_lib.study.experiments import Material, Series, run_all
+from amfir_lib.study.materials import prepare, test_cells, training_of
 
 N_EPISODES = 40  # looked at by default
 

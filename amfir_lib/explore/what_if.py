@@ -14,16 +14,16 @@ import numpy as np
 import pandas as pd
 import torch
 
+from amfir_lib.analysis.tables import rounded
 from amfir_lib.data.clip_inputs import ClipInputs, centre_square
 from amfir_lib.data.memory_inputs import streams_of_frames
 from amfir_lib.data.spoiling import spoil_clip
 from amfir_lib.data.video import read_frames
-from amfir_lib.evaluation import FUSED
 from amfir_lib.explore.session import Answers, Session, answers_of, material_as_read
 from amfir_lib.exports import Table
 from amfir_lib.figures.style import looks
 from amfir_lib.methods import uses_patches
-from amfir_lib.tables import rounded
+from amfir_lib.study.evaluation import FUSED
 
 CHANCE_SEED = 7  # of shake and of which frames are dropped, so that a slider changes the strength and nothing else
 

@@ -10,9 +10,9 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from amfir_lib.analysis.robustness.confusion import Confusion
 from amfir_lib.errors import ShapeError
 from amfir_lib.figures.style import GREY, TWO_COLUMNS, PrintFigure, as_percent, check_columns, looks, styled
-from amfir_lib.robustness.confusion import Confusion
 
 DARKEST_RATE = 99.5  # percentile of the rates that is the end of the colour scale
 LONGEST_NAME = 14  # letters

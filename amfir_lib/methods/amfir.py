@@ -22,7 +22,7 @@ from amfir_lib.readings import Evidence
 
 @dataclass(frozen=True)
 class AmfirOptions(HeadOptions):
-    """Options of AMFIR beside those of its heads; reasons are in ``amfir_lib.decisions``.
+    """Options of AMFIR beside those of its heads; reasons are in ``amfir_lib.analysis.decisions``.
 
     Attributes:
         score: reading of the free energy that forms the groups (Eq. 1).

@@ -24,7 +24,7 @@ from amfir_lib.readings import Evidence
 
 @dataclass(frozen=True)
 class HeadOptions(Options):
-    """Options of every head; defaults are the study's, reasons are in ``amfir_lib.decisions``.
+    """Options of every head; defaults are the study's, reasons are in ``amfir_lib.analysis.decisions``.
 
     Attributes:
         layer_norm: normalise each feature vector before it is projected.

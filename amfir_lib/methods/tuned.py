@@ -1,9 +1,10 @@
 """What the hyper-parameter search found for each method: the chosen rows of the table ``tuned.csv``.
 
-The table is written by ``python -m amfir_lib.search``, on validation classes of two benchmarks, with the same number of
-trials for every method.  It is kept in the repository: a study reads it and does not repeat the search.  The same
-method on flow takes what was found on appearance, and AMFAR what was found for AMFIR: only the score differs.  A method
-that still gained two points of validation accuracy in a second round of steps trains twice as long as the others.
+The table is written by ``python -m amfir_lib.study.search``, on validation classes of two benchmarks, with the same
+number of trials for every method.  It is kept in the repository: a study reads it and does not repeat the search.  The
+same method on flow takes what was found on appearance, and AMFAR what was found for AMFIR: only the score differs.  A
+method that still gained two points of validation accuracy in a second round of steps trains twice as long as the
+others.
 """
 
 from __future__ import annotations

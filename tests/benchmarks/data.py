@@ -6,10 +6,10 @@ import numpy as np
 import torch
 
 from amfir_lib.backbones.compact import CompactBackbone, CompactNet
-from amfir_lib.episodes import Episodes
-from amfir_lib.feature_table import FeatureTable
 from amfir_lib.methods import DataFacts, Method, build_method, uses_patches
 from amfir_lib.methods.base import seeded_init
+from amfir_lib.study.episodes import Episodes
+from amfir_lib.study.feature_table import FeatureTable
 
 T = 8  # segments of a clip
 

@@ -17,21 +17,21 @@ import numpy as np
 import pandas as pd
 import torch
 
+from amfir_lib.analysis.stage_costs import FPS, costs_table, measure_benchmarks, measure_features, write_probe_clip
 from amfir_lib.backbones.opening import input_size_of, names_of_streams, open_backbone
-from amfir_lib.costs.planning import plan, plan_table, planning_page, storage_table
-from amfir_lib.costs.stage_costs import FPS, costs_table, measure_benchmarks, measure_features, write_probe_clip
-from amfir_lib.costs.throughput import measure_throughput, throughput_table
-from amfir_lib.costs.training_costs import measure_training, training_plan, training_table
 from amfir_lib.data.benchmarks import BENCHMARKS
 from amfir_lib.data.catalogue import load_dataset
 from amfir_lib.data.manifest import COLUMNS, Dataset
-from amfir_lib.end_to_end import EndToEnd
-from amfir_lib.end_to_end.frames import stored_streams
 from amfir_lib.exports import Table
-from amfir_lib.feature_table import MAX_WIDTH, FeatureTable
-from amfir_lib.materials import FLOW_OF_REAL_CLIPS, FLOW_OF_RENDERED_CLIPS
-from amfir_lib.running.parallel import available_cores
+from amfir_lib.parallel import available_cores
 from amfir_lib.storage import write_json
+from amfir_lib.study.end_to_end import EndToEnd
+from amfir_lib.study.end_to_end.frames import stored_streams
+from amfir_lib.study.feature_table import MAX_WIDTH, FeatureTable
+from amfir_lib.study.materials import FLOW_OF_REAL_CLIPS, FLOW_OF_RENDERED_CLIPS
+from tests.benchmarks.planning import plan, plan_table, planning_page, storage_table
+from tests.benchmarks.throughput import measure_throughput, throughput_table
+from tests.benchmarks.training_costs import measure_training, training_plan, training_table
 
 from .data import new_method, random_table, untrained_compact
 from .measure import machine_facts

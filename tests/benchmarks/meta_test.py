@@ -7,11 +7,11 @@ from functools import partial
 import numpy as np
 import torch
 
-from amfir_lib.episodes import Episodes
-from amfir_lib.evaluation import FUSED, embed_clips, evaluate
-from amfir_lib.feature_table import FeatureTable
 from amfir_lib.methods import Method
 from amfir_lib.methods.base import pick
+from amfir_lib.study.episodes import Episodes
+from amfir_lib.study.evaluation import FUSED, embed_clips, evaluate
+from amfir_lib.study.feature_table import FeatureTable
 
 from .data import draw, new_method, random_table
 from .measure import Comparison, in_turn, verify

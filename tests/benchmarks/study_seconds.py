@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from amfir_lib.running.ledger import cost_of
+from amfir_lib.run.ledger import cost_of
 from amfir_lib.storage import read_json
 
 

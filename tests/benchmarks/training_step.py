@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from amfir_lib.episodes import Episodes
-from amfir_lib.feature_table import FeatureTable
 from amfir_lib.methods import Method
-from amfir_lib.training import episode_step
+from amfir_lib.study.episodes import Episodes
+from amfir_lib.study.feature_table import FeatureTable
+from amfir_lib.study.training import episode_step
 
 from .data import draw, new_method, random_table
 from .measure import Comparison, in_turn, verify

@@ -13,10 +13,10 @@ import torch
 from amfir_lib import explore
 from amfir_lib.data.catalogue import load_dataset
 from amfir_lib.data.features import extract_stores
-from amfir_lib.evaluation import FUSED
-from amfir_lib.experiments import Material, Run, TestCell, run_all
 from amfir_lib.explore import Knobs, WhatIf, what_if_page
-from amfir_lib.training import Training
+from amfir_lib.study.evaluation import FUSED
+from amfir_lib.study.experiments import Material, Run, TestCell, run_all
+from amfir_lib.study.training import Training
 
 from .data import untrained_compact
 from .measure import Comparison, in_turn, verify

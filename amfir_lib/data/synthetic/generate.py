@@ -16,8 +16,8 @@ from amfir_lib.data.synthetic.clips import FPS, N_FRAMES, SIDE, ClipPlan, degrad
 from amfir_lib.data.synthetic.degradation import SHARES
 from amfir_lib.data.video import MJPG_QUALITY, write_video
 from amfir_lib.errors import BadParameter, unknown_name
-from amfir_lib.running.parallel import map_parallel
-from amfir_lib.storage import atomic_write, digest_of, digest_of_source, source_of
+from amfir_lib.parallel import map_parallel
+from amfir_lib.storage import atomic_write, digest_of, digest_of_code, meaning_of
 
 
 def make_dataset(
@@ -159,7 +159,7 @@ def _digest(name: str, plans: list[ClipPlan], codec: str) -> str:
     if any(plan.degradation != "none" for plan in plans):
         modules.append(synthetic.degradation)
     functions = (_clip_id, _entry, _render_class, write_video)
-    source = [digest_of_source(*modules), *(source_of(function) for function in functions)]
+    source = [digest_of_code(*modules), *(meaning_of(function) for function in functions)]
     return digest_of([source, asdict(character_of(name)), codec, MJPG_QUALITY, [vars(plan) for plan in plans]])
 
 

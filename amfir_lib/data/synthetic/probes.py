@@ -8,8 +8,8 @@ from pathlib import Path
 
 from amfir_lib.data.manifest import Dataset
 from amfir_lib.data.video import read_frames, write_video
-from amfir_lib.running.parallel import map_parallel
-from amfir_lib.storage import digest_of, digest_of_source
+from amfir_lib.parallel import map_parallel
+from amfir_lib.storage import digest_of, digest_of_code
 
 
 def reversed_copy(dataset: Dataset, split: str, *, cache_dir: Path | str, n_jobs: int = 1) -> Dataset:
@@ -27,7 +27,7 @@ def reversed_copy(dataset: Dataset, split: str, *, cache_dir: Path | str, n_jobs
         A data set of that split alone, its rows in the order of the original.
     """
     manifest = dataset.manifest.iloc[dataset.rows(split)].reset_index(drop=True)
-    source = digest_of_source(sys.modules[__name__])
+    source = digest_of_code(sys.modules[__name__])
     root = Path(cache_dir) / "clips" / f"{dataset.name}-reversed-{digest_of([dataset.root.name, split, source])}"
     copy = replace(
         dataset,

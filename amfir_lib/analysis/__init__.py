@@ -1,0 +1,1 @@
+"""From runs to tables: answers, intervals, contrasts, claims, and one module per study."""

@@ -1,0 +1,66 @@
+"""Claims about the score: that free energy tells which modality is reliable, and does so as well as certainty."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pandas as pd
+
+from amfir_lib.analysis.claims.claim import UNDECIDED, Claim, points, setting_of, settle, verdict_of
+from amfir_lib.analysis.open_choices.choice_scores import CALIBRATED, CERTAINTY, FREE_ENERGY, LEARNT, ScoredCell
+from amfir_lib.analysis.open_choices.picks import RIGHT, UNHURT
+from amfir_lib.analysis.open_choices.score_comparison import above_chance, hit_difference
+from amfir_lib.analysis.tables import ALL, UNDEGRADED
+from amfir_lib.study.statistics import Interval
+
+SOURCE = "Sec. 3.3, Eq. 3"
+
+
+def score_claims(cells: Sequence[ScoredCell], *, notebook: str) -> list[Claim]:
+    """The modality of lower free energy is the reliable one, and free energy finds it at least as often as certainty.
+
+    Both are asked for the modality that is right and for the one that is not degraded, and once more with calibrated
+    posteriors.
+
+    Args:
+        cells: from ``choice_scores.score_cells`` on test classes, with both bases.
+        notebook: that measures them.
+    """
+    learnt, calibrated = (FREE_ENERGY, LEARNT), (FREE_ENERGY, CALIBRATED)
+    aims = {RIGHT: "that is right", UNHURT: "that is not degraded"}
+    statements: list[tuple[str, str, str, Callable[..., Interval | None]]] = []
+    for what, words in aims.items():
+        statements.append((
+            f"lower_free_energy_is_{what}",
+            f"The modality of lower free energy is the one {words} more often than chance (50 %)",
+            what,
+            lambda what, basis: above_chance(cells, learnt, what=what, basis=basis),
+        ))  # fmt: skip
+    for what, words in aims.items():
+        statements.append((
+            f"free_energy_picks_{what}_as_certainty",
+            f"Free energy picks the modality {words} at least as often as certainty",
+            what,
+            lambda what, basis: hit_difference(cells, learnt, (CERTAINTY, LEARNT), what=what, basis=basis),
+        ))  # fmt: skip
+    statements.append((
+        "calibrated_free_energy_picks_right_as_certainty",
+        "The same for the modality that is right, both calibrated on validation classes",
+        RIGHT,
+        lambda what, basis: hit_difference(cells, calibrated, (CERTAINTY, CALIBRATED), what=what, basis=basis),
+    ))  # fmt: skip
+    found = []
+    for key, claim, what, measure in statements:
+        measured = {basis: measure(what, basis) for basis in (ALL, UNDEGRADED)}
+        own = {basis: interval for basis, interval in measured.items() if interval is not None}
+        found += settle(_claim(key, claim, interval, basis, cells, notebook) for basis, interval in own.items())
+    return found
+
+
+def _claim(key: str, claim: str, interval: Interval, basis: str, cells: Sequence[ScoredCell], notebook: str) -> Claim:
+    where = pd.DataFrame({"dataset": c.dataset, "n_way": c.cell.n_way, "n_shot": c.cell.n_shot} for c in cells)
+    value = points(interval.mean, interval.half_width)
+    verdict = verdict_of(interval.mean, interval.half_width)
+    if interval.half_width != interval.half_width:
+        value, verdict = f"{value} (no interval: too few test classes)", UNDECIDED
+    return Claim(key, claim, SOURCE, setting_of(where), basis, value, verdict, notebook)

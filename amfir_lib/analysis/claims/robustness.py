@@ -1,0 +1,184 @@
+"""The claims of the conclusion: robust to noise and ambiguity, good with scarce data, efficient (Sec. 5).
+
+The paper reports no experiment for them, so each is stated here as a comparison that can fail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from amfir_lib.analysis.claims.claim import COPIES, FAILS, HOLDS, Claim, claim_from_difference, setting_of, verdict_of
+from amfir_lib.analysis.claims.joint import joint_verdict, listed
+from amfir_lib.analysis.robustness.conditions import Condition
+from amfir_lib.analysis.robustness.estimates import Estimate, estimate
+from amfir_lib.analysis.robustness.outcomes import WEIGHT, Outcomes
+from amfir_lib.analysis.robustness.scarcity import SWEPT, Amount
+from amfir_lib.analysis.robustness.tables import OWN, saved, start_of
+from amfir_lib.analysis.robustness.weighing import counted_moves, healthy_side, moved
+from amfir_lib.analysis.studies.copies import SUFFIX, original
+from amfir_lib.analysis.tables import ALL, percent
+from amfir_lib.data.spoiling import MOTION, SENSOR, SPOILINGS
+from amfir_lib.methods import METHODS
+
+LATE = "protonet_lf"
+EFFICIENT = 1.02  # at most so many times the multiply-adds of the late fusion counts as "no more"
+SOURCE = "Sec. 5"
+KEYS = {SENSOR: "sensor_noise", MOTION: "motion_ambiguity"}
+
+
+def spoilt_claims(outcomes: Sequence[Outcomes], *, best_single: Mapping[str, str], notebook: str) -> list[Claim]:
+    """Robust to sensor noise, and to motion ambiguity, at the largest severity.
+
+    *Loses less*: the equal late fusion of two networks loses more accuracy than AMFIR.  *Stays ahead*: AMFIR is still
+    more accurate than the single modality that is best on validation classes.  Both are means over the family's kinds,
+    data sets and shots.
+
+    Args:
+        outcomes: the cells, spoilt.
+        best_single: data set -> method of one modality.
+        notebook: that measures them.
+    """
+    found = []
+    for family, key in KEYS.items():
+        worst = _worst(outcomes, family)
+        if worst:
+            about = {"notebook": notebook, "setting": f"{_setting(outcomes)}; severity {worst[0].severity:g}"}
+            found += _pair(key, f"robust to {family}", outcomes, worst, best_single, about)
+    return found
+
+
+def scarcity_claims(outcomes: Sequence[Outcomes], *, best_single: Mapping[str, str], notebook: str) -> list[Claim]:
+    """The same two statements for the smallest number of base classes and of clips; arguments as ``spoilt_claims``."""
+    amounts = [c for c in outcomes[0].conditions if isinstance(c, Amount)]
+    least = [min(own, key=lambda a: a.n) for swept in SWEPT if (own := [a for a in amounts if a.swept == swept])]
+    if not least:
+        return []
+    told = " or ".join(f"{amount.n} {amount.swept}" for amount in least)
+    about = {"notebook": notebook, "setting": f"{_setting(outcomes)}; trained on {told}"}
+    return _pair("scarce_data", "good with scarce data", outcomes, least, best_single, about)
+
+
+def _pair(
+    key: str, what: str, outcomes: Sequence[Outcomes], conditions: Sequence[Hashable],
+    best_single: Mapping[str, str], about: Mapping[str, str],
+) -> list[Claim]:  # fmt: skip
+    def mean_over(statistic: Callable[[Outcomes, Hashable], np.ndarray]) -> Estimate:
+        return estimate(outcomes, lambda one: np.mean([statistic(one, c) for c in conditions], axis=0))
+
+    def loss(method: str) -> str:
+        own = mean_over(lambda one, c: one.of(method, start_of(c)) - one.of(method, c))
+        return f"{_title(method)} loses {percent(own.mean, own.half_width)}"
+
+    less = mean_over(lambda one, c: saved(one, OWN, LATE, c, start_of(c)))
+    ahead = mean_over(lambda one, c: one.of(OWN, c) - one.of(best_single[original(one.dataset)], c))
+    by_condition = {
+        _named(c): estimate(outcomes, lambda one, c=c: saved(one, OWN, LATE, c, start_of(c))).interval
+        for c in conditions
+    }
+    singles = ", ".join(f"{_title(m)} on {d}" for d, m in best_single.items())
+    return [
+        _claim(f"{key}_loses_less", f"AMFIR is {what}: it loses less accuracy than equal late fusion ({_title(LATE)})",
+               less, f"{loss(OWN)}, {loss(LATE)}; {listed(by_condition)}", outcomes, about),
+        _claim(f"{key}_stays_ahead", f"AMFIR is {what}: it stays more accurate than the best single modality",
+               ahead, singles, outcomes, about),
+    ]  # fmt: skip
+
+
+def weight_claim(outcomes: Sequence[Outcomes], *, notebook: str) -> list[Claim]:
+    """Fusion weight moves to the modality that is less disturbed, where one is; at the largest severity of each kind.
+
+    Conditions count per data set: a kind may hurt one modality here and the other there.
+    """
+    values: dict[int, list[np.ndarray]] = {}
+    told = []
+    for dataset in dict.fromkeys(one.dataset for one in outcomes):
+        part = [one for one in outcomes if one.dataset == dataset]
+        for condition in [c for family in KEYS for c in _worst(outcomes, family)]:
+            side = healthy_side(part, condition, *part[0].singles)
+            if side:
+                change = estimate(part, lambda one, c=condition, s=side: moved(one, OWN, c, WEIGHT, s))
+                told.append(change.columns("weight_gain"))
+                for one in part:
+                    values.setdefault(id(one), []).append(moved(one, OWN, condition, WEIGHT, side))
+    asked = [one for one in outcomes if id(one) in values]
+    if not asked:
+        return []
+    found = estimate(asked, lambda one: np.mean(values[id(one)], axis=0))
+    detail = counted_moves(pd.DataFrame(told))
+    about = {"notebook": notebook, "setting": f"{_setting(outcomes)}; largest severity"}
+    claim = "Adaptive fusion gives more weight to the modality that a disturbance spares"
+    value = f"{percent(found.mean, found.half_width, signed=True)} points of weight; {detail}"
+    verdict = verdict_of(found.mean, found.half_width)
+    return [Claim("weight_to_healthy", claim, "Sec. 3.5, 5", basis=_basis(outcomes), value=value, verdict=verdict,
+                  **about)]  # fmt: skip
+
+
+def efficiency_claims(costs: pd.DataFrame, outcomes: Sequence[Outcomes], *, notebook: str) -> list[Claim]:
+    """Efficient: no dearer than late fusion and cheaper than early fusion with STRM; and worth what it costs.
+
+    *Cost*: multiply-adds of a query without its backbone, a count that has no interval.  *Worth it*: more accurate than
+    each compared method that costs no more, each difference on its own.
+
+    Args:
+        costs: from ``costs.cost_frame``.
+        outcomes: cells, of which the sound queries count.
+        notebook: that measures them.
+    """
+    adds = costs.set_index("key")["multiply_adds"]
+    ratios = {m: adds[OWN] / adds[m] for m in (LATE, "strm_ec") if m in adds.index}
+    about = {"notebook": notebook, "setting": _setting(outcomes)}
+    found = []
+    if ratios:
+        holds = ratios.get(LATE, 1.0) <= EFFICIENT and ratios.get("strm_ec", 0.0) < 1
+        value = ", ".join(f"{ratio:.2f} times the multiply-adds of {_title(m)}" for m, ratio in ratios.items())
+        claim = "AMFIR is computationally efficient: a query costs no more than with late fusion, and less than with "
+        found.append(
+            Claim("efficiency_cost", f"{claim}early fusion", f"Sec. 1, {SOURCE[5:]}", about["setting"],
+                  _basis(outcomes), value, HOLDS if holds else FAILS, notebook)
+        )  # fmt: skip
+    rivals = [m for m in outcomes[0].methods if m != OWN and m in adds.index and adds[m] <= EFFICIENT * adds[OWN]]
+    leads = {_title(m): estimate(outcomes, lambda one, m=m: one.of(OWN) - one.of(m)).interval for m in rivals}
+    if leads:
+        found.append(
+            Claim("efficiency_worth", "AMFIR is computationally efficient: it is more accurate than every compared "
+                  "method that costs no more", f"Sec. 1, {SOURCE[5:]}", about["setting"], _basis(outcomes),
+                  f"AMFIR minus {listed(leads)} points", joint_verdict(list(leads.values())), notebook)
+        )  # fmt: skip
+    return found
+
+
+def _worst(outcomes: Sequence[Outcomes], family: str) -> list[Condition]:
+    """Each kind of a family at its largest severity."""
+    own = [c for c in outcomes[0].conditions if c.kind in SPOILINGS and SPOILINGS[c.kind].family == family]
+    return [max((c for c in own if c.kind == kind), key=lambda c: c.severity) for kind in
+            dict.fromkeys(c.kind for c in own)]  # fmt: skip
+
+
+def _claim(
+    key: str, claim: str, found: Estimate, detail: str, outcomes: Sequence[Outcomes], about: Mapping[str, str]
+) -> Claim:
+    return claim_from_difference(
+        key, claim=claim, source=SOURCE, interval=found.interval, mean=found.mean, basis=_basis(outcomes),
+        detail=detail, **about,
+    )  # fmt: skip
+
+
+def _title(method: str) -> str:
+    return METHODS[method].title
+
+
+def _named(condition: Hashable) -> str:
+    return f"{condition.n} {condition.swept}" if isinstance(condition, Amount) else condition.kind
+
+
+def _basis(outcomes: Sequence[Outcomes]) -> str:
+    """Degradation-free copies where all data sets are copies."""
+    return COPIES if all(one.dataset.endswith(SUFFIX) for one in outcomes) else ALL
+
+
+def _setting(outcomes: Sequence[Outcomes]) -> str:
+    cells = [{"dataset": original(o.dataset), "n_way": o.cell.n_way, "n_shot": o.cell.n_shot} for o in outcomes]
+    return setting_of(pd.DataFrame(cells))

@@ -1,0 +1,155 @@
+"""Seconds that the stages of feature extraction take for one clip in one thread, measured on this machine."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from amfir_lib.data.benchmarks import BENCHMARKS
+from amfir_lib.data.clip_inputs import resize_square
+from amfir_lib.data.dense_inputs import central_squares, dense_instants
+from amfir_lib.data.flow import dense_flow, flow_windows
+from amfir_lib.data.shards import dense_frames
+from amfir_lib.data.video import count_frames, sample_instants
+from amfir_lib.exports import Table
+from amfir_lib.parallel import single_thread
+
+FPS = 25.0
+BATCH = 4  # clips that a backbone is timed on
+
+
+@dataclass(frozen=True)
+class ClipCosts:
+    """Seconds that one clip takes in one thread.
+
+    Args:
+        decode_s: reading the frames that are needed, and their central squares.
+        flow_s: algorithm -> all flow fields of a clip.
+        features_s: backbone stream ("rgb", "flow") -> features of a clip.
+        feature_bytes: stored features of both streams.
+    """
+
+    decode_s: float
+    flow_s: dict[str, float]
+    features_s: dict[str, float]
+    feature_bytes: int
+
+
+def write_probe_clip(path: Path, *, n_frames: int, height: int, width: int, rng: np.random.Generator) -> None:
+    """Write a clip of that length and size: a smooth texture that drifts, in MPEG-4 part 2."""
+    texture = cv2.GaussianBlur(rng.integers(0, 255, (height, width + n_frames, 3), dtype=np.uint8), (0, 0), 3)
+    texture = cv2.normalize(texture, None, 0, 255, cv2.NORM_MINMAX)
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*"mp4v"), FPS, (width, height))
+    for step in range(n_frames):
+        writer.write(np.ascontiguousarray(texture[:, step : step + width]))
+    writer.release()
+
+
+def _seconds(function: Callable[[], Any], repeats: int) -> float:
+    """Median time of a call, after one that warms up."""
+    function()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return float(np.median(times))
+
+
+def measure_stages(
+    path: Path, backbones: Mapping[str, Any], *, algorithms: Sequence[str], n_segments: int = 8, flow_size: int = 112,
+    flow_average: int = 3, repeats: int = 3, features: tuple[dict[str, float], int] | None = None,
+) -> ClipCosts:  # fmt: skip
+    """Time the stages of one clip one after another, in one thread: the same functions as in feature extraction.
+
+    Args:
+        path: the clip.
+        backbones: modality -> backbone, see :func:`amfir_lib.data.features.extract_stores`.
+        algorithms: of flow, see :func:`amfir_lib.data.flow.dense_flow`.
+        n_segments, flow_size, flow_average: as in feature extraction.
+        repeats: the median of so many is taken.
+        features: of ``measure_features``, where they are measured already.
+    """
+    with single_thread():
+        n_frames, wanted = count_frames(path), {one.modality: dense_frames(one) for one in backbones.values()}
+        instants = {
+            stream: dense_instants(n_frames - (stream == "flow"), count) if (count := wanted.get(stream))
+            else sample_instants(n_frames, n_segments) for stream in ("rgb", "flow")
+        }  # fmt: skip
+        windows = flow_windows(instants["flow"], n_frames, average=1 if wanted.get("flow") else flow_average)
+        pairs = sorted({pair for window in windows for pair in window})
+        needed = {int(i) for i in instants["rgb"]} | {i for pair in pairs for i in pair}
+        decode_s = _seconds(lambda: dict(central_squares(path, needed)), repeats)
+        frames = dict(central_squares(path, needed))
+
+        def all_flow(algorithm: str) -> list[np.ndarray]:
+            small = {i: resize_square(frames[i], flow_size) for pair in pairs for i in pair}
+            return [dense_flow(small[i], small[j], algorithm=algorithm) for i, j in pairs]
+
+        flow_s = {name: _seconds(lambda name=name: all_flow(name), repeats) for name in algorithms}
+        features = features or measure_features(backbones, n_segments=n_segments, repeats=repeats)
+    features_s, n_bytes = features
+    return ClipCosts(decode_s, flow_s, features_s, n_bytes)
+
+
+def measure_features(
+    backbones: Mapping[str, Any], *, n_segments: int = 8, repeats: int = 3
+) -> tuple[dict[str, float], int]:
+    """Seconds of each stream's features of one clip, wherever the backbones are, and bytes of the features of both."""
+    seconds, n_bytes = {}, 0
+    for backbone in backbones.values():
+        flow, size = backbone.modality == "flow", backbone.input_size
+        shape = (BATCH, dense_frames(backbone) or n_segments, size, size, 2 if flow else 3)
+        batch = np.zeros(shape, np.float32 if flow else np.uint8)
+        seconds[backbone.modality] = _seconds(lambda b=backbone, c=batch: b.features(c), repeats) / BATCH
+        n_bytes += backbone.features(batch[:1]).nbytes
+    return seconds, n_bytes
+
+
+def measure_benchmarks(
+    backbones: Mapping[str, Any], *, algorithms: Sequence[str] = ("dis", "farneback"),
+    names: Sequence[str] = tuple(BENCHMARKS), seed: int = 0, **options: Any,
+) -> dict[str, ClipCosts]:  # fmt: skip
+    """Benchmark -> costs of a clip of its typical length and size; options as in :func:`measure_stages`.
+
+    Features are measured once: what a backbone sees does not depend on the length and size of the clip.
+    """
+    costs, features = {}, None
+    with tempfile.TemporaryDirectory() as folder:
+        for number, name in enumerate(names):
+            benchmark = BENCHMARKS[name]
+            path = Path(folder) / f"{name}.mp4"
+            write_probe_clip(
+                path, n_frames=benchmark.frames, height=benchmark.height, width=benchmark.width,
+                rng=np.random.default_rng([seed, number]),
+            )  # fmt: skip
+            costs[name] = measure_stages(path, backbones, algorithms=algorithms, features=features, **options)
+            features = costs[name].features_s, costs[name].feature_bytes
+    return costs
+
+
+def costs_table(costs: Mapping[str, ClipCosts], *, backbone: str) -> Table:
+    """The measured costs, in ms a clip."""
+    rows = []
+    for name, cost in costs.items():
+        benchmark = BENCHMARKS[name]
+        rows.append({
+            "dataset": name, "clip": f"{benchmark.frames} frames, {benchmark.width} × {benchmark.height}",
+            "decode_ms": 1e3 * cost.decode_s, **{f"flow_{key}_ms": 1e3 * value for key, value in cost.flow_s.items()},
+            **{f"features_{key}_ms": 1e3 * value for key, value in cost.features_s.items()},
+            "features_kb": cost.feature_bytes / 1e3,
+        })  # fmt: skip
+    data = pd.DataFrame(rows)
+    shown = data.copy()
+    for column in data.columns[2:]:
+        shown[column] = data[column].map("{:.1f}".format)
+    shown.columns = [column.replace("_", " ") for column in data.columns]
+    return Table(data, shown, f"Measured in one thread, per clip; backbone {backbone}; clips of the typical length.")

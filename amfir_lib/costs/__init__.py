@@ -1,1 +1,0 @@
-"""What extraction and training cost: measured per clip, and planned for the real benchmarks."""

@@ -1,0 +1,175 @@
+"""The ledger: what each finished notebook was made from, so that a second run knows what is up to date, and why not.
+
+It lives in the cache folder and never in ``results/``: a fresh clone has no ledger and computes everything itself.
+One JSON file per results folder and notebook holds the digests of the notebook, of every file of the library that can
+change a result, of the pins, the parameters, the user's data, the exports of the notebooks it needs, and its exports.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from amfir_lib import paths
+from amfir_lib.run.notebooks import Notebook
+from amfir_lib.storage import digest_of, digest_of_file, meaning_of_source, read_json, write_json
+
+# The plumbing around a notebook: it decides what runs, not what comes out.
+PLUMBING = ("run/", "__main__.py", "study/search.py", "analysis/variants.py")
+SHOWN_FILES = 3
+
+
+def note_cost(record_path: Path, cache_dir: Path, *, seconds: float, peak_memory_bytes: int) -> None:
+    """Put into a record, as ``costliest``, its longest execution with this cache: the one that computed its runs.
+
+    Args:
+        record_path: of the notebook that was executed.
+        cache_dir: which remembers the costs of earlier executions with the same parameters.
+        seconds, peak_memory_bytes: of this execution, all its processes together.
+    """
+    record = read_json(record_path)
+    asked = [record.get(name) for name in ("notebook", "study", "variant", "profile", "options", "seeds")]
+    path = cache_dir / "ledger" / "costs" / f"{digest_of(asked)}.json"
+    own = {"seconds": round(seconds, 1), "peak_memory_bytes": peak_memory_bytes}
+    before = read_json(path) if path.exists() else own
+    longest = max(before, own, key=lambda cost: cost["seconds"])
+    write_json(path, longest)
+    write_json(record_path, record | {"costliest": longest})
+
+
+def cost_of(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """``seconds`` and ``peak_memory_bytes`` of a notebook when it computed what it shows, rather than found it.
+
+    The runner, which sees all processes, notes them as ``costliest``; without it they are those of the execution, and
+    memory is that of its largest process.
+    """
+    return record.get("costliest", record)
+
+
+def entry_path(cache_dir: Path, output_dir: Path, notebook: str) -> Path:
+    """The ledger's file for one notebook of one results folder."""
+    return cache_dir / "ledger" / digest_of(str(output_dir.resolve())) / f"{notebook}.json"
+
+
+def library_digests(library: Path = paths.LIBRARY) -> dict[str, str]:
+    """Digest of each file of the library that can change a result: ``amfir_lib/study/training.py`` -> digest."""
+    digests = {}
+    for path in sorted(library.rglob("*")):
+        name = path.relative_to(library).as_posix()
+        if path.is_file() and "__pycache__" not in path.parts and not name.startswith(PLUMBING):
+            python = path.suffix == ".py"
+            digest = digest_of(meaning_of_source(path.read_text(encoding="utf-8"))) if python else digest_of_file(path)
+            digests[f"{library.name}/{name}"] = digest
+    return digests
+
+
+def listing_digest(folder: Path | None) -> str:
+    """Digest of the names, sizes and dates of all files below a folder: changes when a clip is added or replaced."""
+    if folder is None:
+        return ""
+    state = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            status = path.stat()
+            state.update(f"{path.relative_to(folder)}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    return state.hexdigest()[:16]
+
+
+def fingerprint(
+    notebook: Notebook,
+    *,
+    parameters: Mapping[str, Any],
+    library: Mapping[str, str],
+    data_root: Path | None,
+    needed: Mapping[str, str],
+) -> dict[str, Any]:
+    """Everything that a notebook's results depend on.
+
+    Args:
+        notebook: the notebook.
+        parameters: name -> value of all its parameters, defaults included.
+        library: see ``library_digests``.
+        data_root: folder of the user's clips, or None.
+        needed: notebook that it needs -> digest of what that one made.
+    """
+    return {
+        "notebook": notebook.digest,
+        "library": dict(library),
+        "pins": digest_of_file(paths.LOCK_FILE) if paths.LOCK_FILE.exists() else "",
+        "python": ".".join(platform.python_version_tuple()[:2]),
+        "parameters": dict(parameters),
+        "data": listing_digest(data_root),
+        "needed": dict(needed),
+    }
+
+
+def reasons_to_run(entry: Mapping[str, Any] | None, current: Mapping[str, Any], output_dir: Path) -> list[str]:
+    """Say why a notebook has to run; an empty list means that it is up to date.
+
+    Args:
+        entry: what the ledger holds, or None.
+        current: the present fingerprint.
+        output_dir: the study's folder, where the exports lie.
+    Returns:
+        Phrases such as ``amfir_lib/study/training.py changed``, ``parameter n_way changed from 5 to 10``.
+    """
+    if entry is None:
+        return ["it has not been run here yet"]
+    before = entry["fingerprint"]
+    reasons = []
+    if before["notebook"] != current["notebook"]:
+        reasons.append("the notebook changed")
+    reasons += _changed_files(before["library"], current["library"])
+    if before["pins"] != current["pins"]:
+        reasons.append("requirements.lock changed")
+    if before["python"] != current["python"]:
+        reasons.append(f"Python changed from {before['python']} to {current['python']}")
+    for name in sorted(before["parameters"].keys() | current["parameters"].keys()):
+        old, new = before["parameters"].get(name), current["parameters"].get(name)
+        if old != new:
+            reasons.append(f"parameter {name} changed from {old} to {new}")
+    if before["data"] != current["data"]:
+        reasons.append("files under the data root changed")
+    for name in sorted(current["needed"]):
+        if before["needed"].get(name) != current["needed"][name]:
+            reasons.append(f"{name} made something else")
+    for name, digest in entry["exports"].items():
+        path = output_dir / name
+        if not path.exists():
+            reasons.append(f"{name} is missing")
+        elif digest_of_file(path) != digest:
+            reasons.append(f"{name} is not what the notebook made")
+    return reasons
+
+
+def read_entry(path: Path) -> dict[str, Any] | None:
+    """The ledger's entry, or None if there is none (or none that can be read, which costs only a run)."""
+    try:
+        entry = read_json(path)
+        return entry if {"fingerprint", "exports", "seconds"} <= entry.keys() else None
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def write_entry(
+    path: Path, current: Mapping[str, Any], output_dir: Path, exports: Iterable[str], seconds: float
+) -> None:
+    """Note a finished notebook with the digests of its exports."""
+    digests = {name: digest_of_file(output_dir / name) for name in exports}
+    write_json(path, {"fingerprint": dict(current), "exports": digests, "seconds": seconds})
+
+
+def _changed_files(before: Mapping[str, str], current: Mapping[str, str]) -> list[str]:
+    changed = []
+    for name in sorted(before.keys() | current.keys()):
+        if name not in current:
+            changed.append(f"{name} was removed")
+        elif name not in before:
+            changed.append(f"{name} is new")
+        elif before[name] != current[name]:
+            changed.append(f"{name} changed")
+    more = len(changed) - SHOWN_FILES
+    return changed[:SHOWN_FILES] + ([f"{more} more files of the library changed"] if more > 0 else [])

@@ -1,0 +1,200 @@
+"""What is asked of the runner, checked in whole before a kernel starts: names, parameters, configuration."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from amfir_lib import paths
+from amfir_lib.errors import BadParameter, DataNotFound, UnknownParameter
+from amfir_lib.run.notebooks import Notebook, find_notebooks, read_notebook, select_notebooks
+from amfir_lib.run.parameters import check_values
+from amfir_lib.storage import digest_of
+from amfir_lib.study.config import Config
+
+DATA_FACTS = ("appearance", "class_counts", "class_folds", "n_way", "n_query")
+"""Parameters that describe a data set, which ``--set`` gives to its baseline: without them it may not run at all."""
+READING = ("class_counts", "class_folds", "class_fold", "n_way")  # in which the notebooks of a request may differ
+TRAINS_BACKBONES = "end_to_end"  # the parameter of the notebook that several devices serve
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for; None and empty mean "as usual".
+
+    Attributes:
+        baseline: parameters that choose the study itself: profile, dataset, data_root, group_pattern.
+        facts: parameters that describe the data set (``--set``), part of its baseline; see ``DATA_FACTS``.
+        overrides: parameters that make it a variant (``-p``, ``--seeds``), values as text or typed.
+        only: names or numbers of notebooks.
+        environment: the ``AMFIR_*`` variables, where and how to compute.
+        force: run what is up to date, too.
+        dry_run: only say what would run, and why.
+        timeout_s: replaces the limit of every notebook.
+        notebooks: folder of the notebooks.
+    """
+
+    baseline: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    overrides: dict[str, Any] = field(default_factory=dict)
+    only: tuple[str, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
+    force: bool = False
+    dry_run: bool = False
+    timeout_s: float | None = None
+    notebooks: Path = paths.NOTEBOOKS
+
+    @property
+    def command(self) -> str:
+        """The command that makes this baseline, without the choice of notebooks; no path of this machine is in it."""
+        parts = ["./run_all.sh"]
+        given = {name: value for name, value in self.baseline.items() if (name, value) != ("profile", "study")}
+        if "data_root" in given:
+            given["data_root"] = f"DIR/{(paths.REPOSITORY / given['data_root']).resolve().name}"
+        parts += [f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in given.items()]
+        parts += [f"--set {shlex.quote(f'{name}={value}')}" for name, value in self.facts.items()]
+        return " ".join(parts)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One notebook with everything checked that can be checked before a kernel starts."""
+
+    notebook: Notebook
+    given: dict[str, Any]
+    config: Config
+    environment: dict[str, str]
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """All parameters, defaults included."""
+        return {name: parameter.default for name, parameter in self.notebook.parameters.items()} | self.given
+
+
+def plan(request: Request) -> list[Task]:
+    """Check names, parameters and configuration of everything that was asked for; no kernel is started.
+
+    Raises:
+        UnknownName, UnknownParameter, BadParameter, DataNotFound: with the nearest name or a remedy.
+    """
+    selected = select_notebooks(find_notebooks(request.notebooks), request.only)
+    notebooks = [read_notebook(path) for path in selected]
+    environment = request.environment | {"AMFIR_VARIANT": variant_name(request.overrides)}
+    tasks = []
+    for notebook in notebooks:
+        facts = {name: value for name, value in request.facts.items() if name in notebook.parameters}
+        wanted = request.baseline | facts | request.overrides
+        try:
+            checked = check_values(notebook.name, notebook.parameters, wanted)
+        except UnknownParameter as error:
+            others = [other.name for other in notebooks if wanted.keys() <= other.parameters.keys() | facts.keys()]
+            hint = f" Only these have it: --only {','.join(others)}" if others else ""
+            raise UnknownParameter(f"{error}{hint}") from None
+        given = {name: value for name, value in checked.items() if value != notebook.parameters[name].default}
+        defaults = {name: parameter.default for name, parameter in notebook.parameters.items()}
+        config = Config.from_notebook(defaults | given, environ=os.environ | environment)
+        if config.data_root is not None and not config.data_root.is_dir():
+            what = "your clips" if config.datasets == ("folder",) else f"the videos of {config.datasets[0]}"
+            raise DataNotFound(f"There is no folder {config.data_root}; --data-root must be the folder of {what}.")
+        tasks.append(Task(notebook, given, config, _for_kernel(environment, config)))
+    n_devices = tasks[0].config.devices
+    if n_devices > 1 and not any(task.parameters.get(TRAINS_BACKBONES) for task in tasks):
+        raise BadParameter(no_effect_of_devices(n_devices))
+    return tasks
+
+
+def first_looks(tasks: list[Task]) -> list[str]:
+    """Look at the names of the files of real clips as each notebook is going to read them: one sentence a reading.
+
+    Raises:
+        DataNotFound, ManifestError, BadParameter: the clips, their groups or classes cannot be used as they are.
+    """
+    if tasks[0].config.data_root is None:
+        return []
+    from amfir_lib.run.first_look import look
+
+    told = {}
+    for task in tasks:  # notebooks that read the clips alike need one look together
+        draws = _draws_episodes(task.notebook)
+        reading = (draws, *(str(task.parameters.get(name)) for name in READING))
+        if reading not in told:
+            told[reading] = look(task.config, draws_episodes=draws)
+    return list(dict.fromkeys(told.values()))
+
+
+def _draws_episodes(notebook: Notebook) -> bool:
+    """Whether a notebook draws episodes of ``n_way`` classes of any data set that it is given."""
+    return not notebook.parameters.keys().isdisjoint(("n_query", "n_shot")) and "n_ways" not in notebook.parameters
+
+
+def no_effect_of_devices(n_devices: int | str) -> str:
+    """The refusal of ``--devices`` where no backbone is trained."""
+    return (
+        f"--devices {n_devices} is for training the backbones: add --only 02_training -p {TRAINS_BACKBONES}=True. "
+        "Leave it out for anything else; --device cuda:N chooses one GPU."
+    )
+
+
+def facts_not_taken(tasks: list[Task], request: Request) -> list[str]:
+    """Say which notebooks have no parameter for what ``--set`` gives; they run without it."""
+    lacking = {
+        name: [task.notebook.name for task in tasks if name not in task.notebook.parameters] for name in request.facts
+    }
+    return [f"{', '.join(names)} without {fact}: no such parameter there." for fact, names in lacking.items() if names]
+
+
+def variant_name(overrides: Mapping[str, Any]) -> str:
+    """Folder name of a re-run with changed parameters: ``n_ways=5,10``; empty without changes."""
+    name = ",".join(f"{key}={overrides[key]}" for key in sorted(overrides))
+    safe = re.sub(r"[^A-Za-z0-9_.=,+-]", "", name)
+    return safe if safe == name and len(safe) <= 80 else f"{safe[:80]}-{digest_of(dict(overrides))[:8]}"
+
+
+def check_facts(facts: dict[str, str], dataset: str) -> dict[str, str]:
+    """Return what ``--set`` gives, if it describes one data set.
+
+    Raises:
+        BadParameter: no single data set was chosen, or the parameter describes none.
+    """
+    for name, value in facts.items():
+        if name not in DATA_FACTS:
+            raise BadParameter(
+                f"--set {name}={value}: only what describes a data set is set for good ({', '.join(DATA_FACTS)}). "
+                f"Any other change is a variant: -p {name}={value}"
+            )
+        if not dataset:
+            raise BadParameter(
+                f"--set {name}={value} describes one data set, but all benchmarks were asked for. Add --dataset NAME, "
+                f"or make it a variant: -p {name}={value}"
+            )
+    return facts
+
+
+def parse_assignments(texts: list[str], *, option: str = "-p") -> dict[str, str]:
+    """``["n_way=5"]`` -> ``{"n_way": "5"}``.
+
+    Args:
+        texts: as typed.
+        option: after which they were typed, for the message.
+    Raises:
+        BadParameter: no equals sign, or a name given twice.
+    """
+    assignments: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier():
+            raise BadParameter(f'"{option} {text}" is not of the form {option} NAME=VALUE.')
+        if name in assignments:
+            raise BadParameter(f"{option} {name} is given twice; which of the two values is meant?")
+        assignments[name] = value
+    return assignments
+
+
+def _for_kernel(environment: Mapping[str, str], config: Config) -> dict[str, str]:
+    """The variables of the kernel, with folders made absolute: its working folder is another one."""
+    return dict(environment) | {"AMFIR_CACHE_DIR": str(config.cache_dir), "AMFIR_RESULTS_DIR": str(config.results_dir)}

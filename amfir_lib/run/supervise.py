@@ -1,0 +1,268 @@
+"""Run one notebook in a process of its own, watch it, and decide whether it is done."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import psutil
+
+from amfir_lib import paths
+from amfir_lib.run import verify
+from amfir_lib.run.display import format_bytes, format_seconds
+from amfir_lib.run.notebooks import Notebook
+from amfir_lib.storage import atomic_write, read_json, write_json
+
+POLL_S = 0.2
+MEASURE_S = 2.0  # what processes share is counted page by page: ten times as often would take a tenth of a core
+GRACE_S = 5.0  # between asking a process to end and killing it
+START_TIMEOUT_S = 60
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one notebook ended: ``problem`` is empty if it is done, else one sentence for the screen."""
+
+    problem: str
+    seconds: float
+    peak_bytes: int
+
+    @property
+    def done(self) -> bool:
+        """Every cell executed, every export made, the record written last."""
+        return not self.problem
+
+
+def run_notebook(
+    notebook: Notebook,
+    *,
+    parameters: Mapping[str, Any],
+    environment: Mapping[str, str],
+    output_dir: Path,
+    timeout_s: float | None = None,
+    on_tick: Callable[[dict[str, Any]], None] = lambda account: None,
+) -> Outcome:
+    """Execute a notebook and check that it is really done.
+
+    A kernel that does not start is tried once more; nothing else is.  The executed notebook replaces
+    ``notebooks/NAME.ipynb`` only when it is done; a failed one lies beside it as ``NAME.failed.ipynb``.
+
+    Args:
+        notebook: what to run.
+        parameters: values that differ from the notebook's defaults, already checked.
+        environment: variables added to those of this process.
+        output_dir: the study's folder.
+        timeout_s: replaces the notebook's own limit.
+        on_tick: called about five times a second with what the child process reports.
+    """
+    folder = output_dir / "notebooks"
+    folder.mkdir(parents=True, exist_ok=True)
+    log = log_path(output_dir, notebook.name)
+    started = time.monotonic()
+    limit = timeout_s or notebook.timeout_s
+    before = verify.file_state(verify.record_path(output_dir, notebook.name))
+    with tempfile.TemporaryDirectory(prefix="amfir-") as workspace:
+        work = Path(workspace)
+        job = _prepare(work, notebook, parameters)
+        log.write_text("", encoding="utf-8")
+        for attempt in (1, 2):
+            status, account, peak = _watch(work, job, environment | _jupyter(work), log, started + limit, on_tick)
+            if account.get("how") != "not started" or attempt == 2:
+                break
+            with open(log, "a", encoding="utf-8") as handle:
+                handle.write("The kernel did not start; trying once more.\n")
+        executed = work / "executed.ipynb"
+        trouble = _trouble(status, account, limit, peak, log)
+        if trouble is None and not executed.exists():
+            trouble = "ended without an executed notebook"
+        if trouble is None:
+            trouble = verify.why_not_all_cells_ran(executed)
+        if trouble is None:
+            trouble = verify.why_not_exported(notebook, output_dir, before)
+        failed = folder / f"{notebook.name}.failed.ipynb"
+        if executed.exists():
+            _keep(executed, failed if trouble else folder / f"{notebook.name}.ipynb")
+    if trouble is None:
+        failed.unlink(missing_ok=True)
+        return Outcome("", time.monotonic() - started, peak)
+    problem = f"{notebook.name} {trouble.rstrip('.')}. Full log: {paths.for_display(log)}"
+    return Outcome(problem, time.monotonic() - started, peak)
+
+
+def log_path(output_dir: Path, notebook: str) -> Path:
+    """Everything that a notebook and its tools print, tracebacks included."""
+    return output_dir / "notebooks" / f"{notebook}.log"
+
+
+def write_kernel_spec(folder: Path) -> None:
+    """Write a kernel ``python3`` that is exactly this interpreter, so that none registered elsewhere is taken."""
+    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    spec = {
+        "argv": command,
+        "display_name": "Python 3 (AMFIR study)",
+        "language": "python",
+        "metadata": {"debugger": True},
+    }
+    write_json(folder / "kernels" / "python3" / "kernel.json", spec)
+
+
+def python_path() -> str:
+    """``PYTHONPATH`` with the repository in front, so that every process finds the library."""
+    return os.pathsep.join(filter(None, [str(paths.REPOSITORY), os.environ.get("PYTHONPATH", "")]))
+
+
+def _prepare(work: Path, notebook: Notebook, parameters: Mapping[str, Any]) -> Path:
+    source = work / f"{notebook.name}.ipynb"
+    source.write_bytes(notebook.path.read_bytes())  # a copy: editing the notebook meanwhile changes nothing
+    write_kernel_spec(work / "jupyter")
+    write_json(
+        work / "job.json",
+        {
+            "source": str(source),
+            "output": str(work / "executed.ipynb"),
+            "account": str(work / "account.json"),
+            "parameters": dict(parameters),
+            "cwd": str(notebook.path.parent.resolve()),
+            "start_timeout": START_TIMEOUT_S,
+            "parent": os.getpid(),
+        },
+    )
+    return work / "job.json"
+
+
+def _jupyter(work: Path) -> dict[str, str]:
+    """Keep the user's own Jupyter and IPython settings out, and ours away from the user's folders."""
+    return {
+        "JUPYTER_PATH": str(work / "jupyter"),
+        "JUPYTER_RUNTIME_DIR": str(work / "runtime"),
+        "JUPYTER_CONFIG_DIR": str(work / "config"),
+        "IPYTHONDIR": str(work / "ipython"),
+        "PYTHONPATH": python_path(),
+        "PYTHONUNBUFFERED": "1",
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    }
+
+
+def _watch(
+    work: Path,
+    job: Path,
+    environment: Mapping[str, str],
+    log: Path,
+    deadline: float,
+    on_tick: Callable[[dict[str, Any]], None],
+) -> tuple[int | None, dict[str, Any], int]:
+    """Run the child to its end or to the deadline: its exit status (None: too long), its account, its peak memory."""
+    with open(log, "ab") as handle:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "amfir_lib.run.child", str(job)],
+            stdin=subprocess.DEVNULL,
+            stdout=handle,
+            stderr=subprocess.STDOUT,
+            env=os.environ | environment,
+            cwd=work,
+            start_new_session=True,
+        )
+    family: dict[int, psutil.Process] = {}
+    peak, status, measure_at = 0, None, 0.0
+    try:
+        while time.monotonic() < deadline:
+            status = child.poll()
+            if status is not None:
+                break
+            living = _remember(child.pid, family)
+            if time.monotonic() >= measure_at:
+                peak = max(peak, sum(map(_memory_of, living)))
+                measure_at = time.monotonic() + MEASURE_S
+            on_tick(_read_account(work))
+            time.sleep(POLL_S)
+    finally:  # also after Ctrl-C: nothing may go on writing
+        _remember(child.pid, family)
+        _end(list(family.values()))
+        child.wait()
+    return status, _read_account(work), peak
+
+
+def _remember(pid: int, family: dict[int, psutil.Process]) -> list[psutil.Process]:
+    """A process and its living descendants; adds them to ``family``, which keeps those whose parents have ended."""
+    try:
+        root = psutil.Process(pid)
+        living = [root, *root.children(recursive=True)]
+    except psutil.Error:
+        return []
+    family |= {process.pid: process for process in living if process.pid not in family}
+    return living
+
+
+def _memory_of(process: psutil.Process) -> int:
+    """Bytes of a process; what it shares with others counts for each by its part, where the system tells that."""
+    try:
+        full = process.memory_full_info()
+    except psutil.AccessDenied:
+        return process.memory_info().rss
+    except psutil.Error:
+        return 0  # it ended while we looked
+    return getattr(full, "pss", full.rss)
+
+
+def _end(processes: list[psutil.Process]) -> None:
+    living = [process for process in processes if process.is_running()]
+    for process in living:
+        _signal(process.terminate)
+    for process in psutil.wait_procs(living, timeout=GRACE_S)[1]:
+        _signal(process.kill)
+
+
+def _signal(send: Callable[[], None]) -> None:
+    try:
+        send()
+    except psutil.NoSuchProcess:
+        pass
+
+
+def _read_account(work: Path) -> dict[str, Any]:
+    try:
+        return read_json(work / "account.json")
+    except (OSError, ValueError):
+        return {"phase": "starting", "cell": 0, "n_cells": 0, "progress": ""}
+
+
+def _trouble(status: int | None, account: dict[str, Any], limit: float, peak: int, log: Path) -> str | None:
+    """Half a sentence on how the child failed, or None."""
+    cell, n_cells = account["cell"], account["n_cells"]
+    where = f"stopped in cell {cell} of {n_cells}" if cell else "stopped before its first cell"
+    how = account.get("how", "")
+    if status is None:
+        remedy = "(--timeout SECONDS raises the limit)"
+        return f"{where}: it did not end within {format_seconds(limit)} {remedy}{_last_line(log)}"
+    if how == "not started":
+        return f"did not start, tried twice: {account['sentence']}"
+    if how == "raised":
+        return f"{where}: {account['sentence']}"
+    if how == "died" or status < 0:
+        return f"{where}: its kernel died (peak memory {format_bytes(peak)}; often the memory ran out){_last_line(log)}"
+    if how != "finished":
+        return f"{where}: the process that ran it ended with status {status}{_last_line(log)}"
+    return None
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").replace("\r", "\n").split("\n")
+    spoken = [line.strip() for line in lines if line.strip() and not line.startswith("[cell ")]
+    return f"; last line: {spoken[-1][:200]}" if spoken else ""
+
+
+def _keep(executed: Path, target: Path) -> None:
+    try:
+        node = verify.tidy(executed)
+    except nbformat.reader.NotJSONError:
+        return  # papermill was killed while it saved
+    with atomic_write(target) as temporary:
+        nbformat.write(node, temporary)

@@ -1,0 +1,251 @@
+"""What a notebook computes, and where and how.
+
+What to compute comes from the parameters cell of the notebook; where and how comes from environment variables that the
+command line sets (``AMFIR_CACHE_DIR``, ``AMFIR_RESULTS_DIR``, ``AMFIR_DEVICE``, ``AMFIR_DEVICES``, ``AMFIR_JOBS``,
+``AMFIR_WEIGHTS_DIR``, ``AMFIR_VIDEO_LIST``, ``AMFIR_MIN_FOUND``, ``AMFIR_VARIANT``) and that never enter the key of a
+run; what is prepared from a video list does, through the digest of the data.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from amfir_lib import paths
+from amfir_lib.errors import BadParameter, unknown_name
+from amfir_lib.study.profiles import PROFILES, Profile
+
+SYNTHETIC_BENCHMARKS = ("synth-kinetics", "synth-ssv2", "synth-hmdb51", "synth-ucf101")
+REAL_BENCHMARKS = ("kinetics100", "ssv2_small", "ssv2_full", "hmdb51", "ucf101")
+DATASETS = (*SYNTHETIC_BENCHMARKS, *REAL_BENCHMARKS, "folder")
+COMMON_PARAMETERS = ("profile", "dataset", "data_root", "group_pattern", "n_seeds", "seed")
+DEVICES = "auto, cpu, cuda or cuda:N"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that a notebook was asked to do, checked once.
+
+    Attributes:
+        profile: the sizes of this run.
+        study: sub-folder of the results: the profile's name, or the data set's.
+        datasets: names of the data sets to work on.
+        data_root: folder of the user's own clips, or of a real benchmark, or None.
+        group_pattern: regular expression that finds the group in a file name, or None.
+        n_seeds: number of training seeds.
+        seed: first seed.
+        cache_dir: folder of clips, features and checkpoints.
+        results_dir: folder that holds one folder per study.
+        device: ``auto``, ``cpu`` or ``cuda:N``, as asked for; see ``resolve_device``.
+        jobs: worker processes.
+        devices: devices that share an end-to-end training.
+        weights_dir: folder of downloaded backbone weights, or None.
+        video_list: published video list of a real benchmark, or None to look for it in the data root.
+        min_found: smallest accepted share of the videos of each class of a real benchmark, or None for the default.
+        variant: name of a re-run with changed parameters, kept beside the baseline; empty for the baseline itself.
+        options: the parameters that only this notebook has.
+    """
+
+    profile: Profile
+    study: str
+    datasets: tuple[str, ...]
+    data_root: Path | None
+    group_pattern: str | None
+    n_seeds: int
+    seed: int
+    cache_dir: Path
+    results_dir: Path
+    device: str
+    jobs: int
+    devices: int = 1
+    weights_dir: Path | None = None
+    video_list: Path | None = None
+    min_found: float | None = None
+    variant: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def output_dir(self) -> Path:
+        """The folder that receives tables/, figures/, notebooks/ and records/ of this run."""
+        base = self.results_dir / self.study
+        return base / "variants" / self.variant if self.variant else base
+
+    @property
+    def data_choices(self) -> dict[str, str]:
+        """What else decides which videos are used; empty unless it was given."""
+        given = {"video_list": self.video_list, "min_found": self.min_found}
+        return {name: str(value) for name, value in given.items() if value is not None}
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The training seeds."""
+        return tuple(range(self.seed, self.seed + self.n_seeds))
+
+    @classmethod
+    def from_notebook(
+        cls,
+        parameters: Mapping[str, Any],
+        *,
+        benchmarks: Sequence[str] = SYNTHETIC_BENCHMARKS,
+        environ: Mapping[str, str] | None = None,
+    ) -> Config:
+        """Build the configuration from a notebook's variables; call it right after the parameters cell.
+
+        Args:
+            parameters: usually ``locals()``. Names with a leading underscore and anything that is no plain value
+                (modules, functions, IPython's own) are left out.
+            benchmarks: the synthetic benchmarks that ``dataset = ""`` stands for in this notebook.
+            environ: environment variables; default: those of the process.
+        Raises:
+            UnknownName: no such profile or data set; the nearest one is suggested.
+            BadParameter: a value out of its range, a data set of real clips without ``data_root``, or a group pattern
+                for anything but a folder.
+        """
+        values = {name: value for name, value in parameters.items() if _is_parameter(name, value)}
+        environ = os.environ if environ is None else environ
+        profile = check_profile(values.get("profile", "study"))
+        dataset = values.get("dataset", "")
+        if dataset and dataset not in DATASETS:
+            raise unknown_name("data set", dataset, DATASETS)
+        data_root = _data_root(dataset, values.get("data_root", ""))
+        group_pattern = values.get("group_pattern") or None
+        if group_pattern and dataset != "folder":
+            raise BadParameter(
+                f'The group pattern "{group_pattern}" is for your own clips: add --dataset folder --data-root DIR. '
+                "All other data sets know their groups."
+            )
+        n_seeds = values.get("n_seeds", 0) or profile.n_seeds
+        if n_seeds < 1:
+            raise BadParameter(f"n_seeds is {n_seeds}, but must be at least 1 (0 means: as many as the profile says).")
+        return cls(
+            profile=profile,
+            study=study_name(profile.name, dataset, data_root),
+            datasets=(dataset,) if dataset else tuple(benchmarks),
+            data_root=data_root,
+            group_pattern=group_pattern,
+            n_seeds=n_seeds,
+            seed=values.get("seed", 0),
+            cache_dir=_folder(environ.get("AMFIR_CACHE_DIR"), paths.default_cache_dir()),
+            results_dir=_folder(environ.get("AMFIR_RESULTS_DIR"), paths.RESULTS),
+            device=check_device(environ.get("AMFIR_DEVICE") or "auto"),
+            jobs=check_jobs(environ.get("AMFIR_JOBS") or n_cores()),
+            devices=check_devices(environ.get("AMFIR_DEVICES") or 1),
+            weights_dir=_folder(environ.get("AMFIR_WEIGHTS_DIR"), None),
+            video_list=_folder(environ.get("AMFIR_VIDEO_LIST"), None),
+            min_found=check_share(environ["AMFIR_MIN_FOUND"]) if environ.get("AMFIR_MIN_FOUND") else None,
+            variant=environ.get("AMFIR_VARIANT", ""),
+            options={name: value for name, value in values.items() if name not in COMMON_PARAMETERS},
+        )
+
+
+def check_profile(name: str) -> Profile:
+    """The profile of that name; refuses another one with the nearest name."""
+    if name not in PROFILES:
+        raise unknown_name("profile", name, PROFILES)
+    return PROFILES[name]
+
+
+def study_name(profile: str, dataset: str, data_root: Path | None) -> str:
+    """Name of the results sub-folder.
+
+    The four synthetic benchmarks together are named after the profile, one data set after itself, the user's own
+    folder after the folder; with the smoke profile it lies below ``smoke/``, so that a trial overwrites no result.
+    """
+    if not dataset:
+        return profile
+    name = data_root.name if dataset == "folder" and data_root is not None else dataset
+    return f"smoke/{name}" if profile == "smoke" else name
+
+
+def n_cores() -> int:
+    """Number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def check_device(device: str) -> str:
+    """Return ``device`` if it is well formed; whether it exists is for ``resolve_device`` to say."""
+    kind, _, number = device.partition(":")
+    if device in ("auto", "cpu", "cuda") or (kind == "cuda" and number.isdigit()):
+        return device
+    raise BadParameter(f'The device is "{device}", but must be {DEVICES}.')
+
+
+def resolve_device(device: str) -> str:
+    """Turn ``auto`` into ``cuda:0`` or ``cpu``, and refuse a GPU that is not there.
+
+    Raises:
+        BadParameter: the device does not exist on this machine; says how many GPUs there are.
+    """
+    import torch
+
+    n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if check_device(device) == "auto":
+        return "cuda:0" if n_gpus else "cpu"
+    if device == "cpu":
+        return device
+    number = int(device.partition(":")[2] or 0)
+    if number >= n_gpus:
+        raise BadParameter(
+            f'The device is "{device}", but PyTorch sees {n_gpus} GPUs here. Use --device auto, or --device cpu.'
+        )
+    return f"cuda:{number}"
+
+
+def check_jobs(jobs: str | int) -> int:
+    """Return the number of worker processes as a whole number of at least 1."""
+    return _count("jobs", jobs)
+
+
+def check_devices(devices: str | int) -> int:
+    """Return the number of devices as a whole number of at least 1."""
+    return _count("devices", devices)
+
+
+def _count(what: str, number: str | int) -> int:
+    if not str(number).isdigit() or int(number) < 1:
+        raise BadParameter(f'The number of {what} is "{number}", but must be a whole number of at least 1.')
+    return int(number)
+
+
+def check_share(share: str | float) -> float:
+    """Return ``--min-found`` as a number between 0 and 1."""
+    try:
+        value = float(share)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise BadParameter(f'The share of videos (--min-found) is "{share}", but must lie between 0 and 1, like 0.8.')
+    return value
+
+
+def _is_parameter(name: str, value: Any) -> bool:
+    if name.startswith("_") or name in ("In", "Out"):
+        return False
+    if isinstance(value, list | tuple):
+        return all(_is_parameter("item", item) for item in value)
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_parameter("item", item) for key, item in value.items())
+    return value is None or isinstance(value, str | int | float | bool)
+
+
+def _data_root(dataset: str, text: str) -> Path | None:
+    reads_it = dataset == "folder" or dataset in REAL_BENCHMARKS
+    if reads_it and not text:
+        raise BadParameter(
+            f'The data set "{dataset}" needs the folder of the clips: add --data-root DIR (or data_root).'
+        )
+    if text and not reads_it:
+        raise BadParameter(
+            f'data_root is "{text}", but no data set reads it: add --dataset folder, or {", ".join(REAL_BENCHMARKS)}.'
+        )
+    return _folder(text, None)
+
+
+def _folder(text: str | None, default: Path | None) -> Path | None:
+    """An absolute path; a relative one counts from the repository, whatever the kernel's working folder is."""
+    if not text:
+        return default
+    return Path(os.path.normpath(paths.REPOSITORY / Path(text).expanduser()))

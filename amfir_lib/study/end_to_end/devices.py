@@ -1,0 +1,86 @@
+"""One device or several: Lightning Fabric starts the processes and adds up what they find."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from importlib.util import find_spec
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from amfir_lib.errors import BackboneUnavailable, BadParameter
+from amfir_lib.study.end_to_end.job import Job
+from amfir_lib.study.end_to_end.loop import TrainedEndToEnd, train_end_to_end
+
+INSTALL = "pip install lightning-fabric"
+FRAMES = ("history", "validation")  # of a TrainedEndToEnd
+
+
+def train_on_devices(job: Job, *, device: str = "cpu", n_devices: int = 1) -> TrainedEndToEnd:
+    """Train on one device, or on several that share the episodes of each step.
+
+    Each device takes every n-th episode of a step; gradients are added up before the step, so that the result is that
+    of one device up to rounding (methods with dropout draw other masks).
+
+    Args:
+        job: what to train.
+        device: "cpu" or "cuda:N" for one device; its kind ("cpu", "cuda") for several.
+        n_devices: processes, one for each device.
+    Raises:
+        BadParameter, BackboneUnavailable: see ``check_devices``.
+    """
+    check_devices(n_devices, device=device, episodes_per_step=job.settings.episodes_per_step)
+    if n_devices == 1:
+        return train_end_to_end(job, device=device)
+    kind = device.partition(":")[0]
+    with tempfile.TemporaryDirectory() as folder:  # weights travel better in a file than through a queue
+        path = Path(folder) / "trained.pt"
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:  # Fabric starts none from a notebook's
+            pool.submit(_launch, kind, n_devices, job, path).result()
+        found = torch.load(path, weights_only=True, map_location="cpu")
+    frames = {name: pd.DataFrame(found.pop(name)) for name in FRAMES}
+    return TrainedEndToEnd(**found, **frames)
+
+
+def check_devices(n_devices: int, *, device: str, episodes_per_step: int) -> None:
+    """Refuse a number of devices that cannot train together here.
+
+    Raises:
+        BadParameter: fewer than one device, fewer episodes in a step than devices, or fewer GPUs.
+        BackboneUnavailable: several devices without Lightning Fabric; says how to install it.
+    """
+    if not 1 <= n_devices <= episodes_per_step:
+        raise BadParameter(f"n_devices is {n_devices}, but must be 1 to {episodes_per_step}, the episodes of a step.")
+    if n_devices > 1 and find_spec("lightning_fabric") is None:
+        raise BackboneUnavailable(
+            f"training on {n_devices} devices needs Lightning Fabric, which is not installed. Install it with: "
+            f"{INSTALL}; or use one device."
+        )
+    n_gpus = torch.cuda.device_count()
+    if device.startswith("cuda") and n_devices > max(1, n_gpus):
+        raise BadParameter(f"n_devices is {n_devices}, but PyTorch sees {n_gpus} GPUs here. Lower --devices.")
+
+
+def _launch(kind: str, n_devices: int, job: Job, path: Path) -> None:
+    """Start the processes, one for each device, and wait for them."""
+    from lightning_fabric import Fabric
+
+    fabric = Fabric(accelerator=kind, devices=n_devices, strategy="ddp_spawn")
+    fabric.launch(partial(_train_rank, job=job, path=path))
+
+
+def _train_rank(fabric: Any, *, job: Job, path: Path) -> None:
+    """What each process does; the first one hands over what all have found."""
+    job.method, job.streams = copy.deepcopy((job.method, job.streams))  # spawned processes share the memory of weights
+    fabric.barrier()
+    trained = train_end_to_end(job, device=str(fabric.device), ranks=fabric)
+    if fabric.global_rank == 0:
+        rows = {name: getattr(trained, name).to_dict("records") for name in FRAMES}
+        torch.save(vars(trained) | rows, path)
+    fabric.barrier()
