@@ -10,14 +10,19 @@ import pytest
 import torch
 from toy_tables import QUICK, new_method, toy_table
 
-from amfir_lib.analysis.open_choices.calibration import answers, fit_temperature, recalibrated, validation_cells
+from amfir_lib.analysis.open_choices.calibration import fit_temperature, recalibrated, validation_cells
 from amfir_lib.errors import BadParameter
 from amfir_lib.methods.reliability import joint, joint_decision, joint_posterior, tempered
 from amfir_lib.readings import Evidence
+from amfir_lib.study.evaluation import episode_outputs
 from amfir_lib.study.experiments import TestCell
 
 TWO = {"rgb": torch.tensor([[[0.8, 0.2]]]).log(), "flow": torch.tensor([[[0.4, 0.6]]]).log()}
 CELL = TestCell(n_way=3, n_shot=2, n_query=2, n_episodes=20)
+
+
+def outputs(method, table):
+    return episode_outputs(method, table, CELL.episodes(table), evidence=True)
 
 
 def posteriors(seed=0, shape=(4, 6, 5)):
@@ -69,7 +74,7 @@ def test_joint_scores_match_a_loop_over_queries_and_classes():
 
 def test_where_both_announce_one_class_the_surprise_groups_nobody():
     method, table = new_method(score="joint_decision"), toy_table()
-    output, target = next(answers(method.eval(), table, CELL.episodes(table)))
+    output, target = next(outputs(method.eval(), table))
     groups = method.groups(output, target)
     first, second = (own.argmax(-1) for own in output.modality_log_posteriors.values())
     assert (first == second).any() and (first != second).any()
@@ -94,10 +99,10 @@ def test_temperatures_of_the_score_act_as_recalibrated_weights_do(score):
     moved.load_state_dict(recalibrated(plain.state_dict(), {"rgb": 2.0, "flow": 0.5}))
     scores = {}
     for name, method in (("plain", plain), ("asked", asked), ("moved", moved)):
-        output, target = next(answers(method, table, CELL.episodes(table)))
+        output, target = next(outputs(method, table))
         scores[name] = torch.stack(list(method.free_energies(output, target).values()))
         if name == "asked":
-            same, _ = next(answers(plain, table, CELL.episodes(table)))
+            same, _ = next(outputs(plain, table))
             assert torch.equal(output.log_posterior, same.log_posterior)  # the decision stays
     torch.testing.assert_close(scores["asked"], scores["moved"], rtol=1e-4, atol=1e-5)
     assert not torch.allclose(scores["asked"], scores["plain"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -89,38 +91,52 @@ def embed_clips(method: Method, table: FeatureTable, rows: np.ndarray, *, batch_
 
 
 @torch.inference_mode()
+def episode_outputs(
+    method: Method, table: FeatureTable, episodes: Episodes, *, batch_mb: float = 16.0, evidence: bool = False
+) -> Iterator[tuple[EpisodeOutput, Tensor]]:
+    """What a method answers, some episodes after others, in order.
+
+    Args:
+        method: in evaluation mode, on the device of the table.
+        table: features.
+        episodes: which clips are supports and queries.
+        batch_mb: megabytes of embedded clips at a time, few enough to stay in a processor's cache.
+        evidence: give the video vectors too, which some scores read and the faster way through products skips.
+    Yields:
+        The output, and the (e, M) int64 targets on its device.
+    """
+    rows = np.unique(np.concatenate([episodes.support.ravel(), episodes.query.ravel()]))
+    clips, compare = embed_clips(method, table, rows), partial(Method.compare_among, method)
+    if not evidence:
+        clips = method.relate(clips, n_pairs=episodes.query.size * episodes.support[0].size)
+        compare = method.compare_among
+    support = torch.from_numpy(np.searchsorted(rows, episodes.support))
+    query = torch.from_numpy(np.searchsorted(rows, episodes.query)).flatten(1)
+    target = torch.from_numpy(episodes.target)
+    size_of_clip = sum(x[0].numel() * x.element_size() for x in clips.values())
+    size_of_episode = size_of_clip * (support[0].numel() + query[0].numel())
+    for part in torch.arange(len(episodes)).split(max(1, int(batch_mb * 2**20 / size_of_episode))):
+        output = compare(clips, support[part], query[part])
+        yield output, target[part].to(output.log_posterior.device)
+
+
+@torch.inference_mode()
 def evaluate(method: Method, table: FeatureTable, episodes: Episodes, *, batch_mb: float = 16.0) -> QueryResults:
     """Run a method over episodes.
 
     Args:
         method: trained; it is put into evaluation mode and back.
-        table: features on the method's device.
-        episodes: which clips are supports and queries.
-        batch_mb: megabytes of embedded clips at a time, few enough to stay in a processor's cache.
+        table, episodes, batch_mb: as ``episode_outputs``.
     Returns:
         The results of every query, in the order of ``episodes.query`` flattened over (N, Q).
     """
     was_training = method.training
     method.eval()
     try:
-        return _evaluate(method, table, episodes, batch_mb)
+        outputs = episode_outputs(method, table, episodes, batch_mb=batch_mb)
+        parts = [_results(method, output, target) for output, target in outputs]
     finally:
         method.train(was_training)
-
-
-def _evaluate(method: Method, table: FeatureTable, episodes: Episodes, batch_mb: float) -> QueryResults:
-    rows = np.unique(np.concatenate([episodes.support.ravel(), episodes.query.ravel()]))
-    n_pairs = episodes.query.size * episodes.support[0].size
-    clips = method.relate(embed_clips(method, table, rows), n_pairs=n_pairs)
-    support = torch.from_numpy(np.searchsorted(rows, episodes.support))
-    query = torch.from_numpy(np.searchsorted(rows, episodes.query)).flatten(1)
-    target = torch.from_numpy(episodes.target)
-    parts = []
-    size_of_clip = sum(x[0].numel() * x.element_size() for x in clips.values())
-    size_of_episode = size_of_clip * (support[0].numel() + query[0].numel())
-    for part in torch.arange(len(episodes)).split(max(1, int(batch_mb * 2**20 / size_of_episode))):
-        output = method.compare_among(clips, support[part], query[part])
-        parts.append(_results(method, output, target[part].to(output.log_posterior.device)))
     return QueryResults(
         **{
             kind: {stream: np.concatenate([getattr(part, kind)[stream] for part in parts]) for stream in first}

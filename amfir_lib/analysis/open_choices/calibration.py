@@ -6,7 +6,7 @@ that differs between modalities and numbers of shots, so free energies of two mo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -14,16 +14,13 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from amfir_lib.errors import BadParameter
-from amfir_lib.methods.base import EpisodeOutput, Method
-from amfir_lib.study.episodes import Episodes
-from amfir_lib.study.evaluation import embed_clips
+from amfir_lib.study.evaluation import episode_outputs
 from amfir_lib.study.experiments import RunResult, TestCell
 from amfir_lib.study.feature_table import FeatureTable
 from amfir_lib.study.training import Training
 
 LOG_RANGE = 3.0  # temperatures between exp(-3) and exp(3)
 FITTING_SEED, CHOOSING_SEED = 1, 0  # of the validation episodes: what is fitted on one list is judged on the other
-BATCH_EPISODES = 50
 
 
 def fit_temperature(log_posterior: Tensor, target: Tensor) -> float:
@@ -80,27 +77,6 @@ def validation_cells(settings: Training, cells: Sequence[TestCell], *, seed: int
     ]
 
 
-@torch.inference_mode()
-def answers(method: Method, table: FeatureTable, episodes: Episodes) -> Iterator[tuple[EpisodeOutput, Tensor]]:
-    """All that a method says about the queries of some episodes, with the vectors that some scores read.
-
-    Args:
-        method: in evaluation mode, on the device of the table.
-        table: features.
-        episodes: which clips are supports and queries.
-    Yields:
-        The output and the (e, M) targets of ``BATCH_EPISODES`` episodes after another, in order.
-    """
-    rows = np.unique(np.concatenate([episodes.support.ravel(), episodes.query.ravel()]))
-    clips = embed_clips(method, table, rows)
-    support = torch.from_numpy(np.searchsorted(rows, episodes.support))
-    query = torch.from_numpy(np.searchsorted(rows, episodes.query)).flatten(1)
-    target = torch.from_numpy(episodes.target)
-    for part in torch.arange(len(episodes)).split(BATCH_EPISODES):
-        output = Method.compare_among(method, clips, support[part], query[part])
-        yield output, target[part].to(output.log_posterior.device)
-
-
 def fit_temperatures(result: RunResult, table: FeatureTable, cells: Sequence[TestCell]) -> dict[str, dict[int, float]]:
     """Temperatures of a trained run's modalities, fitted on validation classes.
 
@@ -116,7 +92,7 @@ def fit_temperatures(result: RunResult, table: FeatureTable, cells: Sequence[Tes
     for cell in validation_cells(result.run.training, cells, seed=FITTING_SEED):
         posteriors: dict[str, list[Tensor]] = {}
         targets = []
-        for output, target in answers(method, table, cell.episodes(table)):
+        for output, target in episode_outputs(method, table, cell.episodes(table), evidence=True):
             targets.append(target.flatten())
             for modality, own in output.modality_log_posteriors.items():
                 posteriors.setdefault(modality, []).append(own.flatten(0, 1))

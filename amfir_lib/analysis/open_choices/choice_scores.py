@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from amfir_lib.analysis.open_choices.calibration import CHOOSING_SEED, answers, validation_cells
+from amfir_lib.analysis.open_choices.calibration import CHOOSING_SEED, validation_cells
 from amfir_lib.analysis.open_choices.choice_runs import Measured, Temperatures
 from amfir_lib.analysis.open_choices.picks import RIGHT, UNHURT, Picks, picks, pooled_picks
 from amfir_lib.analysis.tables import ALL
@@ -23,6 +23,7 @@ from amfir_lib.methods.reliability import JOINT_READINGS, tempered
 from amfir_lib.parallel import single_thread
 from amfir_lib.readings import READINGS
 from amfir_lib.study.episodes import Episodes
+from amfir_lib.study.evaluation import episode_outputs
 from amfir_lib.study.experiments import RunResult, TestCell
 from amfir_lib.study.feature_table import FeatureTable
 
@@ -95,7 +96,7 @@ def _scored(
     factors = {m: own[episodes.n_shot] for m, own in temperatures.items()}
     parts: dict[Column, dict[str, list[np.ndarray]]] = {}
     right: dict[str, list[np.ndarray]] = {m: [] for m in factors}
-    for output, target in answers(result.method(), table, episodes):
+    for output, target in episode_outputs(result.method(), table, episodes, evidence=True):
         for m, own in output.modality_log_posteriors.items():
             right[m].append((own.argmax(-1) == target).numpy())
         for column, values in _calibrated_scores(output, factors):

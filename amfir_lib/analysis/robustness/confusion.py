@@ -19,12 +19,10 @@ from amfir_lib.exports import Table
 from amfir_lib.methods import Method, uses_patches
 from amfir_lib.parallel import single_thread
 from amfir_lib.study.episodes import Episodes
-from amfir_lib.study.evaluation import embed_clips
+from amfir_lib.study.evaluation import episode_outputs
 from amfir_lib.study.feature_table import FeatureTable
 from amfir_lib.study.run_store import RunResult
 from amfir_lib.study.runs import TestCell
-
-BATCH = 64  # episodes at a time
 
 
 @dataclass(frozen=True)
@@ -100,19 +98,10 @@ def confusion_of(results: Sequence[RunResult], cell: TestCell) -> Confusion:
     return Confusion(dataset, cell.n_shot, tuple(table_names[own]), taken, possible, right / total)
 
 
-@torch.inference_mode()
 def predictions(method: Method, table: FeatureTable, episodes: Episodes) -> np.ndarray:
     """(E, M) position 0..N-1 of the class that each query is given, in evaluation mode."""
-    rows = np.unique(np.concatenate([episodes.support.ravel(), episodes.query.ravel()]))
     with single_thread():
-        n_pairs = episodes.query.size * episodes.support[0].size
-        clips = method.relate(embed_clips(method, table, rows), n_pairs=n_pairs)
-        support = torch.from_numpy(np.searchsorted(rows, episodes.support))
-        query = torch.from_numpy(np.searchsorted(rows, episodes.query)).flatten(1)
-        parts = [
-            method.compare_among(clips, support[part], query[part]).log_posterior.argmax(-1)
-            for part in torch.arange(len(episodes)).split(BATCH)
-        ]
+        parts = [output.log_posterior.argmax(-1) for output, _ in episode_outputs(method, table, episodes)]
     return torch.cat(parts).numpy()
 
 
