@@ -84,6 +84,7 @@ class NotebookRun:
         exports = {path.relative_to(self.output_dir).as_posix(): digest_of_file(path) for path in written}
         captions = {f"figures/{name}": _ended(figure.get_label(), notes) for name, figure in (figures or {}).items()}
         record = self.describe() | {"numbers": plain(numbers or {}), "exports": exports, "status": "done"}
+        record["tables"] = {name: table.declaration() for name, table in tables.items()}
         record["captions"] = {name: caption for name, caption in captions.items() if caption}
         write_json(self.output_dir / "records" / f"{self.notebook}.json", record)
 

@@ -6,8 +6,7 @@ import pandas as pd
 from IPython.display import display
 from matplotlib.figure import Figure
 
-from amfir_lib import markup
-from amfir_lib.exports import Table, flat, holds_numbers
+from amfir_lib.exports import Table, to_html, to_plain
 from amfir_lib.storage import digest_of
 
 NO_BREAK = "\u2011"  # a hyphen at which a browser does not break the line: "1-shot" stays whole
@@ -15,13 +14,12 @@ NO_BREAK = "\u2011"  # a hyphen at which a browser does not break the line: "1-s
 
 def show_table(table: Table) -> None:
     """The table as it is to be read, without row numbers, words left and numbers right, caption below."""
-    plain = flat(table.shown if table.shown is not None else table.data)
+    plain, sides = table.readable()
     plain = plain.rename(columns=lambda name: str(name).replace("-", NO_BREAK))
-    shown = plain.map(lambda value: markup.to_html(value) if isinstance(value, str) else value)
+    shown = plain.map(lambda value: to_html(value) if isinstance(value, str) else value)
     style = shown.style.hide(axis="index").format(precision=3, na_rep="–")
     heads = []
-    for position, name in enumerate(shown.columns):
-        side = "right" if holds_numbers(plain[name]) else "left"
+    for position, (name, side) in enumerate(zip(shown.columns, sides, strict=True)):
         style = style.set_properties(subset=[name], **{"text-align": side})
         heads.append({"selector": f"th.col{position}", "props": f"text-align: {side};"})
     styled = style.set_table_styles(heads).set_uuid(digest_of([plain.to_csv(), table.caption])[:8])
@@ -32,7 +30,7 @@ def show_table(table: Table) -> None:
 
 def as_text(frame: pd.DataFrame) -> str:
     """A table in plain letters, for viewers without HTML: no marks of emphasis, no row numbers."""
-    words = frame.map(lambda value: markup.to_plain(value) if isinstance(value, str) else value)
+    words = frame.map(lambda value: to_plain(value) if isinstance(value, str) else value)
     return words.to_string(index=False, na_rep="–", float_format="{:.4g}".format)
 
 

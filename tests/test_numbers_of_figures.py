@@ -104,7 +104,7 @@ def test_what_a_figure_draws_of_curves_is_their_mean_and_their_band():
     ],
 )  # fmt: skip
 def test_a_table_is_described_by_one_number_of_those_that_it_shows(tmp_path, columns, caption, value):
-    text = write_table(Table(pd.DataFrame(columns), caption=caption), tmp_path / "any")[1].read_text(encoding="utf-8")
+    text = write_table(Table(pd.DataFrame(), pd.DataFrame(columns), caption), tmp_path / "any")[1].read_text()
     assert value_of_shown(text).partition("(1 row")[0].partition("(2 row")[0].strip() == value
 
 

@@ -58,12 +58,12 @@ def test_a_table_keeps_full_precision_in_csv_and_reads_well_elsewhere(tmp_path):
     data = pd.DataFrame({"method": ["AMFIR", "ProtoNet"], "accuracy": [2 / 3, np.nan]})
     csv, markdown, latex = (path.read_text() for path in write_table(data, tmp_path / "table1"))
     assert "AMFIR,0.6666666666666666" in csv
-    assert "0.6667" in markdown and "–" in markdown
-    assert r"\toprule" in latex and "0.6667" in latex
+    assert "66.7" in markdown and "–" in markdown
+    assert r"\toprule" in latex and "66.7" in latex
 
 
 def test_a_shown_table_and_its_caption_go_to_markdown_and_latex_only(tmp_path):
-    data = pd.DataFrame({"method": ["AMFIR"], "mean": [52.43], "half_width": [1.9]})
+    data = pd.DataFrame({"method": ["AMFIR"], "accuracy": [0.5243], "half_width": [0.019]})
     shown = pd.DataFrame({"method": ["AMFIR"], "5-way": ["52.4 ± 1.9"]})
     table = Table(data, shown, caption="Test split; ± covers 95 % of test_classes.")
     csv, markdown, latex = (path.read_text() for path in write_table(table, tmp_path / "table1"))
@@ -73,18 +73,19 @@ def test_a_shown_table_and_its_caption_go_to_markdown_and_latex_only(tmp_path):
 
 
 def test_an_index_becomes_columns(tmp_path):
-    data = pd.DataFrame({"n": [1, 2]}, index=pd.Index(["rgb", "flow"], name="modality"))
-    assert write_table(data, tmp_path / "t")[0].read_text().splitlines() == ["modality,n", "rgb,1", "flow,2"]
+    data = pd.DataFrame({"clips": [1, 2]}, index=pd.Index(["rgb", "flow"], name="modality"))
+    assert write_table(data, tmp_path / "t")[0].read_text().splitlines() == ["modality,clips", "rgb,1", "flow,2"]
 
 
 def test_the_record_names_every_export_with_its_digest_and_says_done(config):
     run = records.start("30_margin_sweep", config)
-    run.finish({"curve": a_figure()}, {"plateau": pd.DataFrame({"f": [-4.0]})}, {"plateau": np.float32(-4.0)})
+    run.finish({"curve": a_figure()}, {"plateau": pd.DataFrame({"free_energy": [-4.0]})}, {"plateau": np.float32(-4.0)})
     record = json.loads((config.output_dir / "records" / "30_margin_sweep.json").read_text())
     assert record["status"] == "done"
     assert record["numbers"] == {"plateau": -4.0}
     assert record["options"] == {"margin": 0.1}
     assert record["seeds"] == [0]
+    assert record["tables"] == {"plateau": {"free_energy": "nats"}}
     kinds = {"figures/curve": ("png", "pdf"), "tables/plateau": ("csv", "md", "tex")}
     assert set(record["exports"]) == {f"{stem}.{suffix}" for stem, suffixes in kinds.items() for suffix in suffixes}
     for name, digest in record["exports"].items():
@@ -106,7 +107,7 @@ def test_what_must_be_said_stands_once_under_every_table_and_figure(config):
     run, note = records.start("30_margin_sweep", config), "RGB by a net with random weights."
     figures = {"curve": a_figure(), "other": a_figure()}
     figures["curve"].set_label(f"Accuracy. {note}")
-    data = pd.DataFrame({"f": [-4.0]})
+    data = pd.DataFrame({"free_energy": [-4.0]})
     run.finish(figures, {"bare": data, "plateau": Table(data, caption=f"In nats. {note}")}, notes=note)
     captions = json.loads((config.output_dir / "records" / "30_margin_sweep.json").read_text())["captions"]
     assert captions == {"figures/curve": f"Accuracy. {note}", "figures/other": note}

@@ -224,7 +224,7 @@ def test_a_table_names_its_columns_and_rows_and_keeps_a_bar_inside_a_cell(tmp_pa
     markdown = write_table(table, tmp_path / "t")[1].read_text(encoding="utf-8")
     html, caption = split_table(markdown)
     assert '<th scope="row">a|b</th>' in html and '<th scope="col" class="number">accuracy</th>' in html
-    assert '<td class="number">0.25</td>' in html
+    assert '<td class="number">25.0</td>' in html
     assert caption == "A *caption*." and inline(caption) == "A <em>caption</em>." and to_text(caption) == "A caption."
 
 

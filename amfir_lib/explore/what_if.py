@@ -133,7 +133,8 @@ def knob_table(what_if: WhatIf, *, levels: tuple[float, ...] = (0.5, 1.0)) -> Ta
         "p(true): probability of the true class; F: free energy in nats, lower is more reliable; c: certainty, the "
         "largest probability; α: weight in the fused answer (Eq. 8)."
     )
-    return Table(frame, shown, caption)
+    units = {column: "query" for column in frame.columns.difference(["change", "level", "answer", "right"])}
+    return Table(frame, shown, caption, units=units)
 
 
 def _title(key: str) -> str:

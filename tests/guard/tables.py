@@ -11,9 +11,7 @@ import numpy as np
 import pandas as pd
 
 # what belongs to the machine, or is no number
-MEASURED = re.compile(
-    r"seconds|minutes|_ms$|^ms |_s$|memory|per_second|^time|command"
-)
+MEASURED = re.compile(r"seconds|minutes|_ms$|^ms |_s$|memory|per_second|^time|command")
 DESIGN = ("dataset", "n_way", "n_shot", "basis", "method", "series", "other", "key", "stream", "choice", "score")
 
 

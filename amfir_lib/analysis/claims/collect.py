@@ -13,8 +13,7 @@ from amfir_lib import paths
 from amfir_lib.analysis.claims.claim import COPIES, NOT_TESTABLE, NOT_TESTED, Claim, settle
 from amfir_lib.analysis.claims.statements import OnBasis, Statement, statements
 from amfir_lib.analysis.tables import ALL, UNDEGRADED
-from amfir_lib.exports import Table, write_table
-from amfir_lib.markup import bold
+from amfir_lib.exports import Table, bold, write_table
 from amfir_lib.paper import published
 from amfir_lib.run.notebooks import read_notebook
 from amfir_lib.storage import read_json

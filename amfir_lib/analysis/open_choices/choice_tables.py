@@ -149,7 +149,8 @@ def shown_choices(frame: pd.DataFrame, pooled: pd.DataFrame, *, caption: str) ->
     told = ", ".join(f"{row.dataset} {row.n_shot}-shot {percent(row.accuracy)} %" for row in own.itertuples())
     shown = pd.DataFrame(rows)
     unknown = [column for column in shown if (shown[column] == "–").all()]  # such as what is degraded in own clips
-    return Table(frame, shown.drop(columns=unknown), f"{caption} Accuracy of the default: {told}.")
+    units = {column: "share" for column in errors}
+    return Table(frame, shown.drop(columns=unknown), f"{caption} Accuracy of the default: {told}.", units=units)
 
 
 def _described(choice: Choice | None, measured: Measured) -> dict[str, str]:

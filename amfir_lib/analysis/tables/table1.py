@@ -7,14 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from amfir_lib import markup
 from amfir_lib.analysis.tables.accuracy import accuracy_table, paired_table
 from amfir_lib.analysis.tables.group import ALL, UNDEGRADED
 from amfir_lib.analysis.tables.grouping import grouped
 from amfir_lib.analysis.tables.rows import by_method, heading, labels, ordered_methods, papers_name, wide
 from amfir_lib.analysis.tables.setting import spread
 from amfir_lib.analysis.tables.shown import JACKKNIFE, interval_note, percent
-from amfir_lib.exports import Table
+from amfir_lib.exports import Table, aside, bold
 from amfir_lib.paper import doubtful_cells, published, published_name
 from amfir_lib.study.experiments import RunResult
 
@@ -90,8 +89,8 @@ def shown_table1(frame: pd.DataFrame, *, caption: str) -> Table:
     for row in frame.itertuples():
         own = percent(row.accuracy, row.half_width)
         doubt = "†" if row.paper_doubt else ""
-        printed = f" {markup.aside(f'paper {percent(row.paper)}{doubt}')}" if np.isfinite(row.paper) else ""
-        cells.append((markup.bold(own) if row.bold else own) + printed)
+        printed = f" {aside(f'paper {percent(row.paper)}{doubt}')}" if np.isfinite(row.paper) else ""
+        cells.append((bold(own) if row.bold else own) + printed)
     return Table(frame, wide(frame, cells), caption)
 
 
@@ -171,7 +170,7 @@ def shown_table1_paired(frame: pd.DataFrame, *, caption: str) -> Table:
     """Differences on all queries as they are to be read: a row per method; bold: not 0 after the correction."""
     own = frame[frame["basis"] == ALL]
     cells = [
-        markup.bold(text) if row.verdict != "undecided" else text
+        bold(text) if row.verdict != "undecided" else text
         for row in own.itertuples()
         for text in [percent(row.difference, row.half_width, signed=True)]
     ]

@@ -6,7 +6,7 @@ import re
 
 import pandas as pd
 
-from amfir_lib import markup
+from amfir_lib.exports import without_asides
 from amfir_lib.run.checking.compare import key_columns
 
 MAIN_SERIES = "AMFIR"
@@ -56,7 +56,7 @@ def value_of_shown(markdown: str, *, row: str = "", column: str = "") -> str:
     for sign in ("±", ".", ""):
         for i in rows:
             for one in own or results:
-                found = NUMBER.match(markup.without_asides(frame[one][i]))
+                found = NUMBER.match(without_asides(frame[one][i]))
                 if found and sign in found["number"]:
                     unit = "" if plain else _unit(found, frame[one], caption)
                     where = [*_names(names, i), UNIT_OF_COLUMN.sub("", one)]
@@ -77,7 +77,7 @@ def _read(markdown: str) -> tuple[pd.DataFrame, str]:
 
 
 def _holds_numbers(cells: pd.Series) -> bool:
-    own = [markup.without_asides(cell) for cell in cells if cell not in EMPTY]
+    own = [without_asides(cell) for cell in cells if cell not in EMPTY]
     return bool(own) and all(map(NUMBER.match, own))
 
 
@@ -102,7 +102,7 @@ def _unit(found: re.Match[str], column: pd.Series, caption: str) -> str:
     if str(column.name).startswith("p("):  # a probability, whatever else the caption speaks of
         return ""
     zero = re.match(r"0(\.0*)?( |$)", found["number"])  # which has no sign: look at its column
-    cells = column.map(markup.without_asides) if zero else [found["number"]]
+    cells = column.map(without_asides) if zero else [found["number"]]
     signed = any(cell.startswith(("+", "−")) for cell in cells)
     units = ("points", "%", "nats") if signed else ("%", "points", "nats")
     return next((f" {unit}" for unit in units if UNITS[unit].search(caption)), "")
