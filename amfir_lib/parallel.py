@@ -8,22 +8,24 @@ of workers.
 from __future__ import annotations
 
 import importlib
-import os
+import io
 import pickle
 import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import cv2
 from threadpoolctl import threadpool_limits
+from tqdm import tqdm
 
 from amfir_lib.errors import AmfirError, BadParameter, WorkerFailed
-from amfir_lib.progress import Progress
-from amfir_lib.workers import LOCAL, chosen, worker_was_lost, workers
+from amfir_lib.workers import LOCAL, available_cores, chosen, worker_was_lost, workers
 
+LOG_EVERY_SECONDS, NOTEBOOK_EVERY_SECONDS = 30.0, 0.5
 MAX_ITEM_NAME = 200
 OUT_OF_MEMORY = ("out of memory", "allocate memory", "insufficient memory", "outofmemory")  # in lower case
 MEMORY_REMEDY = (
@@ -33,132 +35,6 @@ MEMORY_REMEDY = (
 
 # loky replaces a worker whose memory has grown much, which importing PyTorch in it is enough for: nothing is lost
 warnings.filterwarnings("ignore", message="A worker stopped while some jobs", category=UserWarning)
-
-
-@contextmanager
-def single_thread() -> Iterator[None]:
-    """Let OpenCV, PyTorch and the linear algebra libraries use one thread inside the block, and restore them after."""
-    torch = sys.modules.get("torch")  # never imported only to be limited: workers that decode do not need it
-    opencv_threads = cv2.getNumThreads()
-    torch_threads = torch.get_num_threads() if torch is not None else 1
-    cv2.setNumThreads(1)
-    if torch is not None:
-        torch.set_num_threads(1)
-    try:
-        with threadpool_limits(limits=1):
-            yield
-    finally:
-        cv2.setNumThreads(opencv_threads)
-        if torch is not None:
-            torch.set_num_threads(torch_threads)
-
-
-def _name_of(item: Any) -> str:
-    """A short name of an item for an error message: its own ``name``, or its text."""
-    name = str(getattr(item, "item_name", item))
-    return name if len(name) <= MAX_ITEM_NAME else name[: MAX_ITEM_NAME - 1] + "…"
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out: that of the machine (Python, NumPy, PyTorch, OpenCV) or that of a GPU."""
-    said = str(error).lower()
-    return isinstance(error, MemoryError) or any(text in said for text in OUT_OF_MEMORY)
-
-
-class _Failure:
-    """An exception on its way from a worker, with the worker's traceback as text."""
-
-    def __init__(self, error: Exception, name: str) -> None:
-        self.text = "".join(traceback.format_exception(error))
-        self.name = name
-        self.summary = f"{type(error).__name__}: {error}"
-        self.out_of_memory = is_out_of_memory(error)
-        try:
-            self.error: Exception | None = pickle.loads(pickle.dumps(error))
-        except Exception:  # an exception class whose arguments do not survive pickling
-            self.error = None
-
-    def to_exception(self, description: str, *, remedy: str) -> Exception:
-        """The exception to raise: the worker's own, if it already is a sentence that names what is wrong."""
-        if isinstance(self.error, AmfirError):
-            error: Exception = self.error
-        else:
-            said = self.summary
-            if self.out_of_memory:
-                said = f"{said.rstrip('.')}. {MEMORY_REMEDY.format(fewer=remedy)}"
-            error = WorkerFailed(f"{description} stopped at {self.name}: {said}")
-            error.__cause__ = self.error
-        error.add_note(f"item: {self.name}\nin the worker:\n{self.text}")
-        return error
-
-
-class _Guarded:
-    """Calls a function with one thread, and returns its failure instead of raising it."""
-
-    def __init__(self, function: Callable[[Any], Any]) -> None:
-        self.function = function
-
-    def __call__(self, item: Any) -> Any:
-        with single_thread():
-            try:
-                return self.function(item)
-            except Exception as error:
-                return _Failure(error, _name_of(item))
-
-
-def available_cores() -> int:
-    """Number of processor cores that this process may use, at least 1."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return max(1, len(affinity(0)) if affinity is not None else os.cpu_count() or 1)
-
-
-def iterate_parallel(
-    function: Callable[[Any], Any],
-    items: Sequence[Any],
-    *,
-    n_jobs: int,
-    description: str,
-    unit: str = "clip",
-    units_of: Callable[[Any], int] | None = None,
-) -> Iterator[Any]:
-    """Like :func:`map_parallel`, but yields each result as soon as it and all results before it are there."""
-    if n_jobs == -1:
-        n_jobs = available_cores()
-    if n_jobs < 1:
-        raise BadParameter(f"n_jobs is {n_jobs}; give a number of processes from 1 up, or -1 for all cores.")
-    items = list(items)
-    sizes = [1 if units_of is None else units_of(item) for item in items]
-    n_jobs = min(n_jobs, len(items))
-    guarded = _Guarded(function)
-    here = chosen()[0] == LOCAL
-    remedy = f"with fewer workers (--jobs, now {n_jobs})" if here else "with more memory for the cluster's workers"
-    with ExitStack() as stack:
-        progress = stack.enter_context(Progress(sum(sizes), description=description, unit=unit))
-        results: Iterator[Any] = iter(())
-        try:
-            if not items or (n_jobs <= 1 and here):
-                importlib.import_module("torch")  # imported later, inside the limit, it would keep all threads
-                results = map(guarded, items)
-            else:
-                results = stack.enter_context(workers(n_jobs))(guarded, items)  # a worker may die already here
-            for size, result in zip(sizes, results, strict=True):
-                if isinstance(result, _Failure):
-                    raise result.to_exception(description, remedy=remedy)
-                progress.update(size)
-                yield result
-        except Exception as error:
-            if not worker_was_lost(error):
-                raise
-            raise WorkerFailed(
-                f"{description} stopped: a worker process was killed, most likely for lack of memory. "
-                f"{MEMORY_REMEDY.format(fewer=remedy)}"
-            ) from error
-        finally:
-            close = getattr(results, "close", None)  # a generator of joblib: cancels what is still waiting
-            if close is not None:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", UserWarning)  # "tasks have been cancelled": that is the purpose
-                    close()
 
 
 def map_parallel(
@@ -187,3 +63,152 @@ def map_parallel(
         BadParameter: ``n_jobs`` is 0 or below -1.
     """
     return list(iterate_parallel(function, items, n_jobs=n_jobs, description=description, unit=unit, units_of=units_of))
+
+
+def iterate_parallel(
+    function: Callable[[Any], Any],
+    items: Sequence[Any],
+    *,
+    n_jobs: int,
+    description: str,
+    unit: str = "clip",
+    units_of: Callable[[Any], int] | None = None,
+) -> Iterator[Any]:
+    """Like :func:`map_parallel`, but yields each result as soon as it and all results before it are there."""
+    if n_jobs == -1:
+        n_jobs = available_cores()
+    if n_jobs < 1:
+        raise BadParameter(f"n_jobs is {n_jobs}; give a number of processes from 1 up, or -1 for all cores.")
+    items = list(items)
+    sizes = [1 if units_of is None else units_of(item) for item in items]
+    n_jobs = min(n_jobs, len(items))
+    guarded = partial(_guarded, function)
+    here = chosen()[0] == LOCAL
+    remedy = f"with fewer workers (--jobs, now {n_jobs})" if here else "with more memory for the cluster's workers"
+    with ExitStack() as stack:
+        bar = stack.enter_context(progress_bar(sum(sizes), description=description, unit=unit))
+        results: Iterator[Any] = iter(())
+        try:
+            if not items or (n_jobs <= 1 and here):
+                importlib.import_module("torch")  # imported later, inside the limit, it would keep all threads
+                results = map(guarded, items)
+            else:
+                results = stack.enter_context(workers(n_jobs))(guarded, items)  # a worker may die already here
+            for size, result in zip(sizes, results, strict=True):
+                if isinstance(result, _Failure):
+                    raise result.to_exception(description, remedy=remedy)
+                bar.update(size)
+                yield result
+        except Exception as error:
+            if not worker_was_lost(error):
+                raise
+            raise WorkerFailed(
+                f"{description} stopped: a worker process was killed, most likely for lack of memory. "
+                f"{MEMORY_REMEDY.format(fewer=remedy)}"
+            ) from error
+        finally:
+            close = getattr(results, "close", None)  # a generator of joblib: cancels what is still waiting
+            if close is not None:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", UserWarning)  # "tasks have been cancelled": that is the purpose
+                    close()
+
+
+@contextmanager
+def single_thread() -> Iterator[None]:
+    """Let OpenCV, PyTorch and the linear algebra libraries use one thread inside the block, and restore them after."""
+    torch = sys.modules.get("torch")  # never imported only to be limited: workers that decode do not need it
+    opencv_threads = cv2.getNumThreads()
+    torch_threads = torch.get_num_threads() if torch is not None else 1
+    cv2.setNumThreads(1)
+    if torch is not None:
+        torch.set_num_threads(1)
+    try:
+        with threadpool_limits(limits=1):
+            yield
+    finally:
+        cv2.setNumThreads(opencv_threads)
+        if torch is not None:
+            torch.set_num_threads(torch_threads)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out: that of the machine (Python, NumPy, PyTorch, OpenCV) or that of a GPU."""
+    message = str(error).lower()
+    return isinstance(error, MemoryError) or any(text in message for text in OUT_OF_MEMORY)
+
+
+def _guarded(function: Callable[[Any], Any], item: Any) -> Any:
+    """The result with one thread, or the failure instead of raising it."""
+    with single_thread():
+        try:
+            return function(item)
+        except Exception as error:
+            return _Failure(error, item)
+
+
+class _Failure:
+    """An exception on its way from a worker, with the worker's traceback as text."""
+
+    def __init__(self, error: Exception, item: Any) -> None:
+        name = str(getattr(item, "item_name", item))
+        self.name = name if len(name) <= MAX_ITEM_NAME else name[: MAX_ITEM_NAME - 1] + "…"
+        self.text = "".join(traceback.format_exception(error))
+        self.summary = f"{type(error).__name__}: {error}"
+        self.out_of_memory = is_out_of_memory(error)
+        self.error: Exception | None = None
+        with suppress(Exception):  # an exception class whose arguments do not survive pickling
+            self.error = pickle.loads(pickle.dumps(error))
+
+    def to_exception(self, description: str, *, remedy: str) -> Exception:
+        """The exception to raise: the worker's own, if it already is a sentence that names what is wrong."""
+        if isinstance(self.error, AmfirError):
+            error: Exception = self.error
+        else:
+            summary = self.summary
+            if self.out_of_memory:
+                summary = f"{summary.rstrip('.')}. {MEMORY_REMEDY.format(fewer=remedy)}"
+            error = WorkerFailed(f"{description} stopped at {self.name}: {summary}")
+            error.__cause__ = self.error
+        error.add_note(f"item: {self.name}\nin the worker:\n{self.text}")
+        return error
+
+
+def progress_bar(total: int, *, description: str, unit: str = "clip") -> tqdm:
+    """A bar with the time left: redrawn in a terminal; one line that is replaced in a notebook, whose executed copy
+    keeps the last one; in a log file a line every 30 s, and nothing for work that is shorter."""
+    shell = sys.modules.get("IPython")
+    if hasattr(shell.get_ipython() if shell is not None else None, "kernel"):
+        where = {"file": _NotebookLine(), "mininterval": NOTEBOOK_EVERY_SECONDS}
+    elif sys.stderr is not None and sys.stderr.isatty():
+        return tqdm(total=total, desc=description, unit=unit, dynamic_ncols=True)
+    else:
+        where = {"file": _LogLines(), "mininterval": LOG_EVERY_SECONDS}
+    every = where["mininterval"]
+    return tqdm(total=total, desc=description, unit=unit, ncols=0, miniters=1, delay=every, **where)
+
+
+class _LogLines(io.StringIO):
+    """Takes what tqdm draws, and prints it line by line."""
+
+    def write(self, text: str) -> int:
+        if text.strip():
+            self.show(text.strip())
+        return len(text)
+
+    def show(self, line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+
+class _NotebookLine(_LogLines):
+    """The same as one output of a notebook cell that is replaced."""
+
+    handle = None
+
+    def show(self, line: str) -> None:
+        from IPython.display import display
+
+        if self.handle is None:
+            self.handle = display({"text/plain": line}, raw=True, display_id=True)
+        else:
+            self.handle.update({"text/plain": line}, raw=True)

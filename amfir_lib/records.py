@@ -6,6 +6,7 @@ record.  A record is an output, never an input; a notebook without a new record 
 
 from __future__ import annotations
 
+import ast
 import os
 import platform
 import resource
@@ -25,9 +26,8 @@ from matplotlib.figure import Figure
 from amfir_lib import __version__, paths
 from amfir_lib.errors import unknown_name
 from amfir_lib.exports import Table, write_drawn, write_figure, write_table
-from amfir_lib.run.notebooks import read_notebook
-from amfir_lib.storage import digest_of_file, write_json
-from amfir_lib.study.config import COMMON_PARAMETERS, Config, n_cores, resolve_device
+from amfir_lib.storage import digest_of_file, read_json, write_json
+from amfir_lib.workers import available_cores, resolve_device
 
 # A change elsewhere (prose, tests, results) does not change what a notebook computes.
 CODE_PATHS = ("amfir_lib", "notebooks", "run_all.sh", "requirements.lock")
@@ -42,11 +42,11 @@ class NotebookRun:
 
     Attributes:
         notebook: name, such as ``03_free_energy``.
-        config: what was asked for.
+        config: what was asked for, a ``study.config.Config``.
         output_dir: the study's folder that receives everything.
     """
 
-    def __init__(self, notebook: str, config: Config) -> None:
+    def __init__(self, notebook: str, config: Any) -> None:
         self.notebook, self.config, self.output_dir = notebook, config, config.output_dir
         self._started = time.monotonic()
 
@@ -123,7 +123,7 @@ def _with_caption(table: Table | pd.DataFrame, notes: str) -> Table:
     return replace(table, caption=_ended(table.caption, notes))
 
 
-def start(notebook: str, config: Config) -> NotebookRun:
+def start(notebook: str, config: Any) -> NotebookRun:
     """Begin the account of a notebook; call it once, after the parameters.
 
     Args:
@@ -133,8 +133,10 @@ def start(notebook: str, config: Config) -> NotebookRun:
     """
     path = paths.NOTEBOOKS / f"{notebook}.ipynb"
     if path.exists():
-        declared = read_notebook(path).parameters.keys() - set(COMMON_PARAMETERS)
-        config = replace(config, options={k: v for k, v in config.options.items() if k in declared})
+        cells = [cell for cell in read_json(path)["cells"] if "parameters" in cell["metadata"].get("tags", ())]
+        tree = ast.parse("".join(line for cell in cells for line in cell["source"]))
+        declared = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        config = replace(config, options={name: x for name, x in config.options.items() if name in declared})
     return NotebookRun(notebook, config)
 
 
@@ -148,7 +150,7 @@ def environment_record(device: str = "cpu") -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "cores": n_cores(),
+        "cores": available_cores(),
         "device": resolved,
         "device_name": _device_name(resolved),
         "packages": {name: found for name in PACKAGES if (found := _version(name)) is not None},

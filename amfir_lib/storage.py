@@ -1,12 +1,14 @@
-"""Files that are whole or absent, and digests of what they hold."""
+"""Files that are whole or absent, room for them on the disk, and digests of what they hold."""
 
 from __future__ import annotations
 
 import ast
+import errno
 import hashlib
 import inspect
 import json
 import os
+import shutil
 import tempfile
 import textwrap
 from collections.abc import Callable, Iterator
@@ -18,8 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from amfir_lib.disk import is_full_disk
 from amfir_lib.errors import DiskFull
+
+MEGABYTE = 1e6
+NO_ROOM = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
 @contextmanager
@@ -42,18 +46,55 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
     os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
-        temporary.chmod(0o644)
-        os.replace(temporary, path)
-    except Exception as error:
-        if not is_full_disk(error):
-            raise
-        raise DiskFull(
-            f"No room on the disk for {path}. Free space there, or choose another folder with --cache-dir or "
-            "--results-dir; what is finished is kept."
-        ) from error
+        with full_disk_explained(path):
+            yield temporary
+            temporary.chmod(0o644)
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_free_space(path: Path | str, n_bytes: int) -> None:
+    """Refuse to start work whose result will not fit.
+
+    Args:
+        path: the file or folder that will be written; need not exist.
+        n_bytes: its size.
+    Raises:
+        DiskFull: names the path, the need and what is free.
+    """
+    free = _free_bytes(Path(path).absolute())
+    if free < n_bytes:
+        raise DiskFull(_no_room(path, n_bytes, free))
+
+
+@contextmanager
+def full_disk_explained(path: Path | str, n_bytes: int | None = None) -> Iterator[None]:
+    """Turn "no space left on device" inside the block into a :class:`DiskFull` that names path and need."""
+    try:
+        yield
+    except Exception as error:
+        no_room = isinstance(error, OSError) and error.errno in NO_ROOM
+        # libraries that are no Python say so in words only
+        if not (no_room or isinstance(error, DiskFull) or "No space left on device" in str(error)):
+            raise
+        raise DiskFull(_no_room(path, n_bytes)) from error
+
+
+def _no_room(path: Path | str, n_bytes: int | None, free: int | None = None) -> str:
+    need = "" if n_bytes is None else f": it needs about {n_bytes / MEGABYTE:.1f} MB"
+    room = "" if free is None else f", {free / MEGABYTE:.1f} MB are free"
+    return (
+        f"No room on the disk for {path}{need}{room}. Free space there, or choose another folder with --cache-dir or "
+        "--results-dir; what is finished is kept."
+    )
+
+
+def _free_bytes(folder: Path) -> int:
+    """Free bytes of the disk that holds ``folder``, which need not exist yet."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
 
 
 def _plain(value: Any) -> Any:

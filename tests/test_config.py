@@ -9,8 +9,9 @@ import pytest
 from amfir_lib import paths
 from amfir_lib.data.synthetic.benchmarks import CHARACTERS
 from amfir_lib.errors import BadParameter, UnknownName
-from amfir_lib.study.config import SYNTHETIC_BENCHMARKS, Config, check_jobs, resolve_device
+from amfir_lib.study.config import SYNTHETIC_BENCHMARKS, Config, check_jobs
 from amfir_lib.study.profiles import PROFILES
+from amfir_lib.workers import resolve_device
 
 
 def configure(environ: dict[str, str] | None = None, **parameters: object) -> Config:

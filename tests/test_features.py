@@ -334,7 +334,7 @@ def test_a_disk_that_fills_while_the_store_is_written_leaves_no_half_file(tmp_pa
 
 
 def test_a_disk_without_room_is_noticed_before_the_work(dataset, tmp_path, monkeypatch):
-    monkeypatch.setattr("amfir_lib.disk._free_bytes", lambda folder: 100)
+    monkeypatch.setattr("amfir_lib.storage._free_bytes", lambda folder: 100)
     backbone = ToyBackbone("rgb")
     with pytest.raises(DiskFull, match=r"0\.0 MB are free"):
         extract(dataset, tmp_path, {"rgb": backbone})

@@ -9,10 +9,10 @@ import torch
 from toy_clips import ToyBackbone, toy_dataset
 
 from amfir_lib.data.features import extract_stores
-from amfir_lib.gpus import device_of_workers, take_gpu, worker_number, workers_that_fit
 from amfir_lib.parallel import map_parallel
 from amfir_lib.study import materials
 from amfir_lib.study.config import Config
+from amfir_lib.workers import device_of_workers, take_gpu, worker_number, workers_that_fit
 
 
 class GpuToy(ToyBackbone):
@@ -40,7 +40,7 @@ def own_number(_: int) -> tuple[int, int]:
 
 def test_workers_take_the_gpus_in_turn(two_gpus, monkeypatch):
     for name in ("LokyProcess-1", "LokyProcess-2", "LokyProcess-3", "MainProcess"):
-        monkeypatch.setattr("amfir_lib.gpus.current_process", lambda name=name: SimpleNamespace(name=name))
+        monkeypatch.setattr("amfir_lib.workers.current_process", lambda name=name: SimpleNamespace(name=name))
         take_gpu([GpuToy("rgb")])
     assert two_gpus == [1, 0, 1, 0]
 

@@ -28,11 +28,10 @@ from amfir_lib.data.shards import (
     has_shard,
 )  # fmt: skip
 from amfir_lib.data.store import FeatureStore, open_store
-from amfir_lib.disk import check_free_space
 from amfir_lib.errors import BadParameter, DataNotFound, StoreError, unknown_name
-from amfir_lib.gpus import workers_that_fit
 from amfir_lib.parallel import available_cores
-from amfir_lib.storage import digest_of, digest_of_code
+from amfir_lib.storage import check_free_space, digest_of, digest_of_code
+from amfir_lib.workers import workers_that_fit
 
 __all__ = [
     "ClipInputs", "FeatureStore", "clip_inputs", "extract_features", "extract_stores", "open_store", "store_path",
@@ -114,7 +113,7 @@ def extract_stores(
             sees frames or flow, its ``dense_frames``, if it has one, how many of them per clip instead of T.
         cache_dir: the cache folder.
         n_jobs: number of processes; -1 for all cores.  On GPUs fewer, if their memory holds fewer, see
-            :func:`amfir_lib.gpus.workers_that_fit`.
+            :func:`amfir_lib.workers.workers_that_fit`.
         n_segments, flow_size, flow_algorithm, flow_bound, flow_average: see
             :func:`amfir_lib.data.clip_inputs.clip_inputs`.
         shard_clips: clips per shard; 0 for 64, and 8 where a backbone sees dense frames.

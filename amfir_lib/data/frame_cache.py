@@ -28,10 +28,17 @@ from amfir_lib.data.flow import check_flow_algorithm
 from amfir_lib.data.flow_codec import STORAGES, check_storage, encode_flow
 from amfir_lib.data.frame_sizes import Stored, cache_bytes, size_sentence
 from amfir_lib.data.manifest import Dataset, manifest_digest
-from amfir_lib.disk import check_free_space
 from amfir_lib.errors import BadParameter, StoreError, unknown_name
 from amfir_lib.parallel import map_parallel
-from amfir_lib.storage import atomic_write, digest_of, digest_of_code, digest_of_file, read_json, write_json
+from amfir_lib.storage import (
+    atomic_write,
+    check_free_space,
+    digest_of,
+    digest_of_code,
+    digest_of_file,
+    read_json,
+    write_json,
+)
 
 SHARD_CLIPS = 16
 STREAMS = ("rgb", "flow")

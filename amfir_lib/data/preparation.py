@@ -9,10 +9,9 @@ from typing import Any
 
 from amfir_lib.data.frame_folders import digest_of_frames, stamp_of_frames
 from amfir_lib.data.video import probe_video
-from amfir_lib.disk import full_disk_explained
 from amfir_lib.errors import AmfirError
 from amfir_lib.parallel import iterate_parallel
-from amfir_lib.storage import digest_of, digest_of_file, read_json, write_json
+from amfir_lib.storage import digest_of, digest_of_file, full_disk_explained, read_json, write_json
 
 SAVE_EVERY = 250  # clips between two savings of what is known; more for a large data set, which is a large file
 SAVINGS = 50  # at most about so many of them

@@ -14,9 +14,9 @@ import numpy as np
 from amfir_lib.data.dense_inputs import read_dense_streams
 from amfir_lib.data.store import FeatureStore, open_store, write_store
 from amfir_lib.errors import DataNotFound, NonFiniteFeatures, ShapeError, StoreError
-from amfir_lib.gpus import take_gpu
 from amfir_lib.parallel import iterate_parallel
 from amfir_lib.storage import digest_of
+from amfir_lib.workers import take_gpu
 
 Clip = tuple[str, str, int]  # clip id, file (as text: a hundred thousand paths would be heavy), number of frames
 SHARD_CLIPS = 64  # clips that an interruption can cost each worker

@@ -17,9 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from amfir_lib.disk import full_disk_explained
 from amfir_lib.errors import DataNotFound, ShapeError, StoreError
-from amfir_lib.storage import atomic_write
+from amfir_lib.storage import atomic_write, full_disk_explained
 
 TENSOR = "features"
 METADATA_KEY = "amfir"

@@ -142,8 +142,8 @@ def compute_environment(options: argparse.Namespace) -> dict[str, str]:
         BadParameter: a device or number of jobs that cannot be.
         BackendUnavailable: no cluster answers at the scheduler's address.
     """
-    from amfir_lib.study.config import check_device, check_devices, check_jobs, check_share
-    from amfir_lib.workers import LOCAL, check_backend
+    from amfir_lib.study.config import check_devices, check_jobs, check_share
+    from amfir_lib.workers import LOCAL, check_backend, check_device
 
     environment = {}
     for name, value in (
@@ -191,7 +191,8 @@ def _request(options: argparse.Namespace, environment: dict[str, str]) -> Reques
         BadParameter, UnknownName: an option that cannot be.
     """
     from amfir_lib.run.planning import Request, check_facts, parse_assignments
-    from amfir_lib.study.config import check_profile, resolve_device
+    from amfir_lib.study.config import check_profile
+    from amfir_lib.workers import resolve_device
 
     if options.profile:
         check_profile(options.profile)

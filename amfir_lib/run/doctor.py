@@ -98,7 +98,7 @@ def check_torch() -> Finding:
 
 def check_device_works(device: str) -> Finding:
     """The device that a run would use."""
-    from amfir_lib.study.config import resolve_device
+    from amfir_lib.workers import resolve_device
 
     resolved = resolve_device(device)
     return Finding("ok", f"computes on {resolved} (asked for: {device})")
@@ -180,10 +180,10 @@ def check_folder(name: str, folder: Path) -> Finding:
 
 def check_memory() -> Finding:
     """Memory and cores."""
-    from amfir_lib.study.config import n_cores
+    from amfir_lib.workers import available_cores
 
     free = psutil.virtual_memory().available
-    text = f"{n_cores()} cores, {format_bytes(free)} of memory free"
+    text = f"{available_cores()} cores, {format_bytes(free)} of memory free"
     if free < NEEDED_MEMORY:
         return Finding("note", text, "The study takes up to 4 GB: close other programs, or use --jobs 1.")
     return Finding("ok", text)

@@ -17,12 +17,12 @@ from typing import Any
 from amfir_lib import paths
 from amfir_lib.errors import BadParameter, unknown_name
 from amfir_lib.study.profiles import PROFILES, Profile
+from amfir_lib.workers import available_cores, check_device
 
 SYNTHETIC_BENCHMARKS = ("synth-kinetics", "synth-ssv2", "synth-hmdb51", "synth-ucf101")
 REAL_BENCHMARKS = ("kinetics100", "ssv2_small", "ssv2_full", "hmdb51", "ucf101")
 DATASETS = (*SYNTHETIC_BENCHMARKS, *REAL_BENCHMARKS, "folder")
 COMMON_PARAMETERS = ("profile", "dataset", "data_root", "group_pattern", "n_seeds", "seed")
-DEVICES = "auto, cpu, cuda or cuda:N"
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Config:
         seed: first seed.
         cache_dir: folder of clips, features and checkpoints.
         results_dir: folder that holds one folder per study.
-        device: ``auto``, ``cpu`` or ``cuda:N``, as asked for; see ``resolve_device``.
+        device: ``auto``, ``cpu`` or ``cuda:N``, as asked for; see ``workers.resolve_device``.
         jobs: worker processes.
         devices: devices that share an end-to-end training.
         weights_dir: folder of downloaded backbone weights, or None.
@@ -131,7 +131,7 @@ class Config:
             cache_dir=_folder(environ.get("AMFIR_CACHE_DIR"), paths.default_cache_dir()),
             results_dir=_folder(environ.get("AMFIR_RESULTS_DIR"), paths.RESULTS),
             device=check_device(environ.get("AMFIR_DEVICE") or "auto"),
-            jobs=check_jobs(environ.get("AMFIR_JOBS") or n_cores()),
+            jobs=check_jobs(environ.get("AMFIR_JOBS") or available_cores()),
             devices=check_devices(environ.get("AMFIR_DEVICES") or 1),
             weights_dir=_folder(environ.get("AMFIR_WEIGHTS_DIR"), None),
             video_list=_folder(environ.get("AMFIR_VIDEO_LIST"), None),
@@ -158,40 +158,6 @@ def study_name(profile: str, dataset: str, data_root: Path | None) -> str:
         return profile
     name = data_root.name if dataset == "folder" and data_root is not None else dataset
     return f"smoke/{name}" if profile == "smoke" else name
-
-
-def n_cores() -> int:
-    """Number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def check_device(device: str) -> str:
-    """Return ``device`` if it is well formed; whether it exists is for ``resolve_device`` to say."""
-    kind, _, number = device.partition(":")
-    if device in ("auto", "cpu", "cuda") or (kind == "cuda" and number.isdigit()):
-        return device
-    raise BadParameter(f'The device is "{device}", but must be {DEVICES}.')
-
-
-def resolve_device(device: str) -> str:
-    """Turn ``auto`` into ``cuda:0`` or ``cpu``, and refuse a GPU that is not there.
-
-    Raises:
-        BadParameter: the device does not exist on this machine; says how many GPUs there are.
-    """
-    import torch
-
-    n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if check_device(device) == "auto":
-        return "cuda:0" if n_gpus else "cpu"
-    if device == "cpu":
-        return device
-    number = int(device.partition(":")[2] or 0)
-    if number >= n_gpus:
-        raise BadParameter(
-            f'The device is "{device}", but PyTorch sees {n_gpus} GPUs here. Use --device auto, or --device cpu.'
-        )
-    return f"cuda:{number}"
 
 
 def check_jobs(jobs: str | int) -> int:

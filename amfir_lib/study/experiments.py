@@ -17,12 +17,12 @@ from safetensors.torch import load_file
 from amfir_lib.methods import uses_patches
 from amfir_lib.parallel import map_parallel
 from amfir_lib.storage import atomic_write, read_json
-from amfir_lib.study.config import resolve_device
 from amfir_lib.study.episodes import Episodes
 from amfir_lib.study.evaluation import evaluate
 from amfir_lib.study.feature_table import FeatureTable
 from amfir_lib.study.run_store import RunResult, cell_name, is_done, load_method, load_result, test_path, train_run
 from amfir_lib.study.runs import Material, Run, Series, TestCell, name_of
+from amfir_lib.workers import resolve_device
 
 __all__ = ["Material", "Run", "RunResult", "Series", "TestCell", "cell_name", "name_of", "run_all", "why_computed"]
 

@@ -25,10 +25,10 @@ from amfir_lib.data.class_split import check_validation_classes, check_ways
 from amfir_lib.data.features import extract_stores
 from amfir_lib.data.manifest import Dataset
 from amfir_lib.errors import BackboneUnavailable, BadParameter
-from amfir_lib.gpus import device_of_workers
 from amfir_lib.study.config import REAL_BENCHMARKS, Config
 from amfir_lib.study.runs import Material, TestCell
 from amfir_lib.study.training import Training
+from amfir_lib.workers import device_of_workers
 
 FLOW_OF_RENDERED_CLIPS = {"flow_algorithm": "dis", "flow_average": 1}
 FLOW_OF_REAL_CLIPS = {"flow_algorithm": "farneback", "flow_average": 7}  # sensors are noisy; see ``prepare``

@@ -18,7 +18,7 @@ from amfir_lib.data.benchmarks import BENCHMARKS, published_videos
 from amfir_lib.data.flow_codec import STORAGES
 from amfir_lib.data.frame_sizes import GIGABYTE, Stored, cache_bytes
 from amfir_lib.exports import Table
-from amfir_lib.gpus import WORKER_BYTES
+from amfir_lib.workers import WORKER_BYTES
 from tests.benchmarks.training_costs import wall_hours
 
 STAGES = ("decode", "flow", "features", "training")

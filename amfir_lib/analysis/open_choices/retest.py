@@ -18,10 +18,10 @@ from amfir_lib.analysis.open_choices.calibration import recalibrated
 from amfir_lib.errors import BadParameter
 from amfir_lib.parallel import map_parallel
 from amfir_lib.storage import atomic_write, digest_of
-from amfir_lib.study.config import resolve_device
 from amfir_lib.study.evaluation import QueryResults, evaluate
 from amfir_lib.study.experiments import Run, RunResult, TestCell, cell_name
 from amfir_lib.study.run_store import load_method
+from amfir_lib.workers import resolve_device
 
 TEST_OPTIONS = ("ami_weight", "ami_power", "ami_distances")  # of AMFIR: they enter neither loss nor gradient
 

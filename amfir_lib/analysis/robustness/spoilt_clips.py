@@ -24,10 +24,9 @@ from amfir_lib.data.shards import dense_frames
 from amfir_lib.data.spoiling import spoil_clip, spoiling_rng
 from amfir_lib.data.synthetic import degradation
 from amfir_lib.data.video import read_frames
-from amfir_lib.disk import check_free_space
 from amfir_lib.errors import NonFiniteFeatures, TooFewVideos
 from amfir_lib.parallel import map_parallel, single_thread
-from amfir_lib.storage import atomic_write, digest_of, digest_of_code
+from amfir_lib.storage import atomic_write, check_free_space, digest_of, digest_of_code
 from amfir_lib.study.feature_table import FeatureTable, Whitening
 from amfir_lib.study.runs import Material
 

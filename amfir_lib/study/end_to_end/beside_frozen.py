@@ -10,7 +10,7 @@ from amfir_lib.backbones.opening import I3D_WEIGHTS
 from amfir_lib.backbones.trainable import TRAINABLE, only_frozen
 from amfir_lib.data.manifest import Dataset
 from amfir_lib.errors import BadParameter, UnknownParameter, unknown_name
-from amfir_lib.study.config import Config, resolve_device
+from amfir_lib.study.config import Config
 from amfir_lib.study.end_to_end.devices import check_devices
 from amfir_lib.study.end_to_end.job import EndToEnd
 from amfir_lib.study.end_to_end.runs import run_end_to_end
@@ -18,6 +18,7 @@ from amfir_lib.study.experiments import RunResult, Series, TestCell, name_of
 from amfir_lib.study.materials import open_backbones, stream_names
 from amfir_lib.study.runs import Material
 from amfir_lib.study.training import Training
+from amfir_lib.workers import resolve_device
 
 SUFFIX = ", end to end"
 

@@ -19,7 +19,6 @@ from amfir_lib.data.frame_cache import FrameCache
 from amfir_lib.errors import BadParameter
 from amfir_lib.methods import DataFacts, build_method, title_of
 from amfir_lib.storage import atomic_write, digest_of, digest_of_code, read_json, write_json
-from amfir_lib.study.config import resolve_device
 from amfir_lib.study.end_to_end import clips, job, loop
 from amfir_lib.study.end_to_end.clips import evaluate_end_to_end
 from amfir_lib.study.end_to_end.devices import train_on_devices
@@ -27,6 +26,7 @@ from amfir_lib.study.end_to_end.frames import open_frames, sources_of
 from amfir_lib.study.end_to_end.job import EndToEnd, Job
 from amfir_lib.study.evaluation import QueryResults
 from amfir_lib.study.experiments import Run, RunResult, TestCell
+from amfir_lib.workers import resolve_device
 
 STATE, RECORD, CHECKPOINT = "state.safetensors", "record.json", "checkpoint.pt"
 
