@@ -26,10 +26,11 @@ from amfir_lib.data.video import read_frames, write_video
 from amfir_lib.errors import AmfirError, DiskFull, UnknownName
 from amfir_lib.run import cli, runner
 from amfir_lib.storage import atomic_write
-from amfir_lib.study import materials, run_store
+from amfir_lib.study import materials
+from amfir_lib.study import runs as runs_module
 from amfir_lib.study.config import Config
 from amfir_lib.study.episodes import sample_episodes
-from amfir_lib.study.experiments import Run, TestCell, run_all
+from amfir_lib.study.runs import Run, TestCell, run_all
 from amfir_lib.study.training import train
 
 CELL = TestCell(n_way=3, n_shot=1, n_query=2, n_episodes=10)
@@ -200,7 +201,7 @@ def test_a_disk_that_is_full_is_named_by_the_file_and_keeps_the_old_one(tmp_path
 def test_a_disk_that_fills_while_a_run_is_written_loses_no_other_run(tmp_path, monkeypatch, capsys):
     material = toy_material(tmp_path)
     done, failing = (Run(material, "amfir", {"width": 4}, QUICK, seed=seed) for seed in (0, 1))
-    save_file, calls = run_store.save_file, iter(range(1))
+    save_file, calls = runs_module.save_file, iter(range(1))
 
     def fills(state, path):
         if next(calls, None) is None:
@@ -208,7 +209,7 @@ def test_a_disk_that_fills_while_a_run_is_written_loses_no_other_run(tmp_path, m
         save_file(state, path)
 
     with monkeypatch.context() as patch, pytest.raises(DiskFull, match="No room on the disk for .*--cache-dir"):
-        patch.setattr(run_store, "save_file", fills)
+        patch.setattr(runs_module, "save_file", fills)
         run_all([done, failing], [CELL], cache_dir=tmp_path)
     capsys.readouterr()
     run_all([done, failing], [CELL], cache_dir=tmp_path)

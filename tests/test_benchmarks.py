@@ -24,8 +24,8 @@ from amfir_lib.errors import BadParameter, DataNotFound, ManifestError, TooFewVi
 from amfir_lib.methods.base import seeded_init
 from amfir_lib.storage import read_json
 from amfir_lib.study.config import REAL_BENCHMARKS, Config
-from amfir_lib.study.experiments import Material, Run, TestCell, run_all
 from amfir_lib.study.materials import open_dataset
+from amfir_lib.study.runs import Material, Run, TestCell, run_all
 
 MAKERS = {
     "kinetics": ("kinetics100", miniatures.kinetics),

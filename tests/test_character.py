@@ -21,8 +21,8 @@ from amfir_lib.data.video import read_frames
 from amfir_lib.errors import BadParameter
 from amfir_lib.methods import build_method
 from amfir_lib.study.evaluation import QueryResults
-from amfir_lib.study.experiments import Material, TestCell
 from amfir_lib.study.feature_table import FeatureTable
+from amfir_lib.study.runs import Material, TestCell
 from tests.toy_clips import toy_dataset
 
 N_CLASSES, CLIPS = 8, 8

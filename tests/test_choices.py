@@ -24,8 +24,7 @@ from amfir_lib.analysis.tables import run_facts
 from amfir_lib.errors import BadParameter, UnknownName, UnknownParameter
 from amfir_lib.figures import choice_forest, score_picks
 from amfir_lib.study.evaluation import evaluate
-from amfir_lib.study.experiments import TestCell, cell_name
-from amfir_lib.study.run_store import load_method
+from amfir_lib.study.runs import TestCell, load_method
 
 ONE = TestCell(n_way=3, n_shot=1, n_query=2, n_episodes=40)
 CELLS = (ONE, replace(ONE, n_shot=2))
@@ -169,7 +168,7 @@ def test_the_record_names_every_training_once_and_no_test_that_it_is_not_kept_fo
     facts = run_facts(measured.trained, series=choice_of)
     assert len({fact["key"] for fact in facts}) == len(facts) == 12
     own = {fact["series"]: fact["tests"] for fact in facts if fact["series"].startswith("matched")}
-    assert own == {"matched_shots_1": [cell_name(CELLS[0])], "matched_shots_2": [cell_name(CELLS[1])]}
+    assert own == {"matched_shots_1": [CELLS[0].name], "matched_shots_2": [CELLS[1].name]}
     assert not {fact["series"] for fact in facts} & {NEW.key, "calibrated_test"}
 
 

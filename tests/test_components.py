@@ -32,7 +32,7 @@ from amfir_lib.analysis.studies.components import (
 from amfir_lib.errors import BadParameter, UnknownName
 from amfir_lib.methods import resolve_options
 from amfir_lib.paper import published
-from amfir_lib.study.experiments import TestCell
+from amfir_lib.study.runs import TestCell
 from amfir_lib.study.statistics import Interval
 
 CELL = TestCell(n_way=5, n_shot=1, n_query=4, n_episodes=150)

@@ -9,8 +9,7 @@ import pytest
 from amfir_lib import paths
 from amfir_lib.data.synthetic.benchmarks import CHARACTERS
 from amfir_lib.errors import BadParameter, UnknownName
-from amfir_lib.study.config import SYNTHETIC_BENCHMARKS, Config, check_jobs
-from amfir_lib.study.profiles import PROFILES
+from amfir_lib.study.config import PROFILES, SYNTHETIC_BENCHMARKS, Config, check_count
 from amfir_lib.workers import resolve_device
 
 
@@ -95,7 +94,7 @@ def test_a_gpu_that_is_not_there_is_refused_with_a_remedy(monkeypatch):
 @pytest.mark.parametrize("jobs", ["0", "-1", "two", "1.5"])
 def test_a_number_of_jobs_that_cannot_be_is_refused(jobs):
     with pytest.raises(BadParameter, match="at least 1"):
-        check_jobs(jobs)
+        check_count("jobs", jobs)
 
 
 def test_profiles_fit_the_benchmarks():

@@ -10,7 +10,7 @@ from amfir_lib.analysis.decisions import DECISIONS, decisions_table
 from amfir_lib.methods import PRESETS, resolve_options
 from amfir_lib.methods.amfir import AmfirOptions
 from amfir_lib.methods.late_fusion import LateFusionOptions
-from amfir_lib.study.profiles import PROFILES
+from amfir_lib.study.config import PROFILES
 from amfir_lib.study.training import Training
 
 SIZES = {"width", "n_segments"}  # hyper-parameters, about which the paper makes no statement to interpret

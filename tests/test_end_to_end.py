@@ -30,7 +30,7 @@ from amfir_lib.study.end_to_end import loop as loop_module
 from amfir_lib.study.end_to_end.clips import clips_table, look, prefetched, rows_of
 from amfir_lib.study.end_to_end.frames import open_frames
 from amfir_lib.study.end_to_end.runs import build_job, run_end_to_end
-from amfir_lib.study.experiments import Material, Run, Series, TestCell, run_all
+from amfir_lib.study.runs import Material, Run, Series, TestCell, run_all
 
 BACKBONES = {"compact": compact_backbones, "resnet18": small_resnets}
 

@@ -20,10 +20,10 @@ from amfir_lib import storage
 from amfir_lib.analysis.tables import method_title
 from amfir_lib.errors import BadParameter, TrainingDiverged, UnknownName, UnknownParameter
 from amfir_lib.methods import METHODS, amfir, early_fusion, head, protonet, strm, tuned, tuples
-from amfir_lib.study import experiments, run_store, training
+from amfir_lib.study import cache, training
 from amfir_lib.study import runs as runs_module
 from amfir_lib.study.evaluation import evaluate
-from amfir_lib.study.experiments import Run, TestCell, load_result, run_all, why_computed
+from amfir_lib.study.runs import Run, TestCell, load_result, run_all
 
 ONE_SHOT = TestCell(n_way=3, n_shot=1, n_query=2, n_episodes=30)
 TWO_SHOT = replace(ONE_SHOT, n_shot=2)
@@ -64,6 +64,10 @@ def contents(result) -> dict[str, object]:
     return files | {"record": record}
 
 
+def why(run, cache_dir):
+    return cache.why_computed(run.folder(cache_dir), run.identity)
+
+
 def forbid(monkeypatch, *names: str) -> None:
     """Fail where one of these functions is called; their source, and so the keys, stay the same."""
 
@@ -71,8 +75,7 @@ def forbid(monkeypatch, *names: str) -> None:
         return functools.wraps(function)(lambda *arguments, **options: pytest.fail(f"{function.__name__} was called"))
 
     for name in names:
-        module = next(one for one in (experiments, runs_module) if hasattr(one, name))
-        monkeypatch.setattr(module, name, forbidden(getattr(module, name)))
+        monkeypatch.setattr(runs_module, name, forbidden(getattr(runs_module, name)))
 
 
 def interrupt(monkeypatch, n_steps: int) -> None:
@@ -89,7 +92,7 @@ def interrupt(monkeypatch, n_steps: int) -> None:
         method.loss = counted
         return training.train(method, *arguments, **options)
 
-    monkeypatch.setattr(run_store, "train", stopped)
+    monkeypatch.setattr(runs_module, "train", stopped)
 
 
 # keys
@@ -127,7 +130,7 @@ def test_other_code_of_the_stage_changes_the_key_and_that_of_another_method_does
             patch.setattr(storage, "meaning_of", lambda thing: meaning_of(thing) + "# changed" * (thing is module))
             return {name for name in METHODS if one(material, name).key != before[name]}
 
-    assert changed_by(training) == changed_by(head) == set(METHODS)
+    assert changed_by(training) == set(METHODS) and {"amfir", "protonet_f"} <= changed_by(head)
     assert changed_by(amfir) == {"amfar", "amfir"}
     early = {"protonet_ec", "protonet_ea", "strm_ec"}
     joined = {"protonet_lf", "nearest_mean"}
@@ -145,9 +148,9 @@ def test_another_stream_for_a_method_changes_the_key(material, monkeypatch):
 
 def test_a_key_is_fixed_once_it_is_known_and_travels_with_the_run(material, monkeypatch):
     run = one(material, "protonet_lf")
-    key, parts = run.key, [part.key for part in run.parts()]
+    key, parts = run.key, [part.key for part in run.parts]
     monkeypatch.setattr(storage, "meaning_of", lambda thing: "edited during the run")
-    assert run.key == key and [part.key for part in run.parts()] == parts != [one(material, "protonet").key]
+    assert run.key == key and [part.key for part in run.parts] == parts != [one(material, "protonet").key]
 
 
 # computing and finding
@@ -219,9 +222,9 @@ def test_one_and_four_workers_give_the_same_bytes(done, runs, tmp_path):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="runs share a GPU one after another")
 def test_the_automatic_device_uses_all_workers_where_there_is_no_gpu(material, tmp_path, monkeypatch):
     asked = []
-    in_process = experiments.map_parallel
+    in_process = cache.map_parallel
     monkeypatch.setattr(
-        experiments, "map_parallel",
+        cache, "map_parallel",
         lambda *given, n_jobs, **options: asked.append(n_jobs) or in_process(*given, n_jobs=1, **options),
     )  # fmt: skip
     run_all([one(material)], [ONE_SHOT], cache_dir=tmp_path, n_jobs=3, device="auto")
@@ -238,7 +241,7 @@ def test_new_episodes_are_only_tested(material, tmp_path, monkeypatch, capsys):
     (before,) = run_all([one(material)], [ONE_SHOT], cache_dir=tmp_path)
     forbid(monkeypatch, "train_run")
     tested = []
-    monkeypatch.setattr(experiments, "evaluate", lambda *given: tested.append(given[2].n_shot) or evaluate(*given))
+    monkeypatch.setattr(runs_module, "evaluate", lambda *given: tested.append(given[2].n_shot) or evaluate(*given))
     (after,) = run_all([one(material)], [ONE_SHOT, TWO_SHOT], cache_dir=tmp_path)
     assert tested == [2] and set(after.tests) == {ONE_SHOT, TWO_SHOT}
     np.testing.assert_array_equal(after.tests[ONE_SHOT].accuracy, before.tests[ONE_SHOT].accuracy)
@@ -266,7 +269,7 @@ def test_what_an_interruption_leaves_is_never_read(done, material, tmp_path):
     folder.mkdir(parents=True)
     (folder / "state.safetensors").write_bytes(b"older, without a record")
     (folder / ".record-x.partial.json").write_text('{"key": ')
-    (folder / f".{run_store.test_path(folder, ONE_SHOT).stem}-x.partial.npz").write_bytes(b"half")
+    (folder / f".{ONE_SHOT.name}-x.partial.npz").write_bytes(b"half")
     (result,) = run_all([one(material)], [ONE_SHOT, TWO_SHOT], cache_dir=tmp_path)
     found = {name: value for name, value in contents(result).items() if not name.startswith(".")}
     assert found == contents(results[0])
@@ -300,7 +303,7 @@ def test_a_run_that_cannot_be_is_refused_before_any_is_computed(material, tmp_pa
 
 def test_the_log_says_why_a_run_is_computed(done, material, monkeypatch):
     cache_dir, _ = done
-    assert why_computed(one(material, seed=5), cache_dir) == "not computed before"
+    assert why(one(material, seed=5), cache_dir) == "not computed before"
     base = {"options": OPTIONS | {"kd_lambda": 0.0}}  # the newest of its siblings
     changed = "not with these settings before; changed since the last: "
     for changes, words in (
@@ -308,15 +311,15 @@ def test_the_log_says_why_a_run_is_computed(done, material, monkeypatch):
         ({"training": replace(QUICK, shots=(1,))}, "training.shots [1, 2] -> [1]"),
         ({"options": OPTIONS | {"kd_lambda": 0.5}}, "options.kd_lambda 0.0 -> 0.5"),
     ):
-        assert why_computed(one(material, **(base | changes)), cache_dir) == changed + words
+        assert why(one(material, **(base | changes)), cache_dir) == changed + words
     meaning_of = storage.meaning_of
     monkeypatch.setattr(storage, "meaning_of", lambda thing: meaning_of(thing) + "#" * (thing is training))
-    assert why_computed(one(material, **base), cache_dir) == changed + "code.amfir_lib.study.training"
+    assert why(one(material, **base), cache_dir) == changed + "code.amfir_lib.study.training"
 
 
 def test_other_features_are_a_stated_reason(done, tmp_path):
     cache_dir, _ = done
-    reason = why_computed(one(toy_material(tmp_path, shift=1.0), options=OPTIONS | {"kd_lambda": 0.0}), cache_dir)
+    reason = why(one(toy_material(tmp_path, shift=1.0), options=OPTIONS | {"kd_lambda": 0.0}), cache_dir)
     assert re.search(r"changed since the last: data\.flow$", reason)
 
 
@@ -326,7 +329,7 @@ def test_other_features_are_a_stated_reason(done, tmp_path):
 def test_late_fusion_is_the_mean_of_the_posteriors_of_the_two_single_runs(done, material):
     cache_dir, results = done
     fused = results[2]
-    first, second = (load_result(part, [TWO_SHOT], cache_dir) for part in fused.run.parts())
+    first, second = (load_result(part, [TWO_SHOT], part.folder(cache_dir)) for part in fused.run.parts)
     assert (first.run.method, second.run.method) == ("protonet", "protonet_f")
     table = material.table()
     episodes = TWO_SHOT.episodes(table)
@@ -344,7 +347,7 @@ def test_options_of_late_fusion_alone_do_not_train_its_parts_again(material):
     first, second = (one(material, "protonet_lf", options=OPTIONS | {"late_fusion": how}) for how in
                      ("posterior_mean", "logit_sum"))  # fmt: skip
     assert first.key != second.key
-    assert [part.key for part in first.parts()] == [part.key for part in second.parts()]
+    assert [part.key for part in first.parts] == [part.key for part in second.parts]
 
 
 def test_a_cached_run_answers_as_the_method_that_it_gives_back(done, material):
@@ -421,7 +424,7 @@ def test_whitening_reads_base_classes_alone_and_maps_patches_as_it_maps_their_me
 
 def test_a_method_that_learns_nothing_reads_raw_features_and_so_do_its_parts(material):
     run = one(material, "nearest_mean", options={})
-    assert not run.read.whiten and not any(part.material.whiten for part in run.parts())
+    assert not run.read.whiten and not any(part.material.whiten for part in run.parts)
     assert one(material).read.whiten
 
 
@@ -431,7 +434,7 @@ def test_runs_of_a_series_take_the_tuned_settings_and_so_do_parts_of_an_assemble
     (fused,) = runs_module.Series("b", "protonet_lf").runs(material, QUICK, [0])
     assert single.training.lr == 0.7 and single.identity["options"]["logit_scale"] == 2.0
     assert single.training.steps == 2 * QUICK.steps
-    assert fused.parts()[1].key == single.key
+    assert fused.parts[1].key == single.key
     assert runs_module.Series("c", "otam").runs(material, QUICK, [0])[0].training == QUICK
 
 

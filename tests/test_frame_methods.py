@@ -18,7 +18,7 @@ from amfir_lib.figures.style import LOOKS
 from amfir_lib.methods import METHODS, MethodSpec, Trx, TrxOptions, build_method, options_of_part, resolve_options
 from amfir_lib.methods.late_fusion import LateFusion, late_fusion_options
 from amfir_lib.methods.protonet import ProtoNet
-from amfir_lib.study.experiments import Run, TestCell, load_result, run_all
+from amfir_lib.study.runs import Run, TestCell, load_result, run_all
 from amfir_lib.study.training import train
 
 NAMES = ["matchingnet", "cmn", "otam", "trx", "trx_f"]
@@ -267,8 +267,8 @@ def test_a_run_of_late_fusion_is_assembled_from_its_trained_parts(name, tmp_path
     assert list(run.identity["parts"]) == list(METHODS[name].parts)
     (result,) = run_all([run], [cell], cache_dir=tmp_path / "cache")
     method = result.method()
-    for part in run.parts():
-        trained = load_result(part, (), tmp_path / "cache").method().state_dict()
+    for part in run.parts:
+        trained = load_result(part, (), part.folder(tmp_path / "cache")).method().state_dict()
         assert all(torch.equal(x, trained[key]) for key, x in method.parts[part.method].state_dict().items())
     assert set(result.tests[cell].correct) == {"fused", "rgb", "flow"}
 

@@ -10,7 +10,7 @@ from toy_points import named, toy_material, toy_result
 from amfir_lib.analysis.studies.leave_out import LeftOut, average, contrast, points
 from amfir_lib.analysis.tables import UNDEGRADED, accuracy_table, paired_table
 from amfir_lib.errors import BadParameter, ShapeError, UnknownName
-from amfir_lib.study.experiments import TestCell
+from amfir_lib.study.runs import TestCell
 from amfir_lib.study.statistics import class_jackknife
 
 CELL = TestCell(n_way=3, n_shot=1, n_query=2, n_episodes=60)

@@ -10,7 +10,7 @@ from amfir_lib.data import shards
 from amfir_lib.errors import BadParameter
 from amfir_lib.study import materials
 from amfir_lib.study.config import Config
-from amfir_lib.study.experiments import Material
+from amfir_lib.study.runs import Material
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from amfir_lib.analysis.open_choices.score_comparison import (
     shown_scores,
 )
 from amfir_lib.analysis.tables import ALL, UNDEGRADED
-from amfir_lib.study.experiments import TestCell
+from amfir_lib.study.runs import TestCell
 from amfir_lib.study.statistics import auroc
 
 E, M = 60, 8

@@ -26,7 +26,7 @@ from amfir_lib.analysis.robustness.reliability_diagram import reliability_frame,
 from amfir_lib.analysis.robustness.scarcity import CLASSES, CLIPS, EVERYTHING, Amount
 from amfir_lib.figures.scarcity_and_cost import side_by_side, undominated
 from amfir_lib.study.evaluation import QueryResults, evaluate
-from amfir_lib.study.experiments import Run, TestCell, run_all
+from amfir_lib.study.runs import Run, TestCell, run_all
 from amfir_lib.study.statistics import class_jackknife, paired_difference
 
 CELLS = [TestCell(n_way=3, n_shot=k, n_query=2, n_episodes=60) for k in (1, 5)]

@@ -9,8 +9,7 @@ import pandas as pd
 
 from amfir_lib.analysis import tables
 from amfir_lib.data.manifest import COLUMNS, Dataset
-from amfir_lib.study.experiments import TestCell
-from amfir_lib.study.runs import Material
+from amfir_lib.study.runs import Material, TestCell
 
 CELL = TestCell(n_way=5, n_shot=1, n_query=5, n_episodes=1000)
 

@@ -23,8 +23,8 @@ from amfir_lib.analysis.studies.sweep_tables import (
 )
 from amfir_lib.analysis.studies.sweeps import method_series, sweep_cells
 from amfir_lib.errors import BadParameter
-from amfir_lib.study.experiments import TestCell
-from amfir_lib.study.profiles import PROFILES
+from amfir_lib.study.config import PROFILES
+from amfir_lib.study.runs import TestCell
 
 MATERIAL = toy_material("synth-ssv2", n_classes=12)
 

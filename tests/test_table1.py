@@ -16,7 +16,7 @@ from amfir_lib.analysis.tables.rows import NOT_IN_PAPER, PAPERS_ROWS, heading
 from amfir_lib.figures.style import LOOKS
 from amfir_lib.methods import METHODS
 from amfir_lib.paper import doubtful_cells, published, published_name
-from amfir_lib.study.experiments import TestCell
+from amfir_lib.study.runs import TestCell
 
 FIVE_WAY = TestCell(n_way=5, n_shot=5, n_query=2, n_episodes=60)
 

@@ -22,7 +22,7 @@ from amfir_lib.analysis.tables import (
 )
 from amfir_lib.errors import BadParameter, UnknownName
 from amfir_lib.study.evaluation import QueryResults
-from amfir_lib.study.experiments import TestCell
+from amfir_lib.study.runs import TestCell
 from amfir_lib.study.statistics import Sample, class_jackknife, paired_difference, pooled_jackknife
 
 RESULTS = [result("amfir", seed, 0.9, 1) for seed in range(3)] + [result("protonet", seed, 0.5, 2) for seed in range(3)]

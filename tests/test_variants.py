@@ -12,7 +12,7 @@ from toy_tables import QUICK, toy_material
 from amfir_lib.analysis import tables, variants
 from amfir_lib.exports import write_table
 from amfir_lib.storage import write_json
-from amfir_lib.study.experiments import Series, TestCell, name_of, run_all
+from amfir_lib.study.runs import Series, TestCell, name_of, run_all
 
 CELL = TestCell(n_way=3, n_shot=1, n_query=2, n_episodes=30)
 OPTIONS = {"width": 4}

@@ -14,8 +14,7 @@ from toy_tables import QUICK, toy_material
 from amfir_lib.data.features import extract_stores
 from amfir_lib.errors import BackendUnavailable, BadParameter, UnknownName, UnreadableVideo, WorkerFailed
 from amfir_lib.parallel import map_parallel
-from amfir_lib.study.experiments import run_all
-from amfir_lib.study.runs import Run, TestCell
+from amfir_lib.study.runs import Run, TestCell, run_all
 from amfir_lib.workers import check_backend, chosen
 
 distributed = pytest.importorskip("distributed", reason="needs the extra cluster")

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 
 from amfir_lib.study.evaluation import QueryResults
-from amfir_lib.study.experiments import TestCell
 from amfir_lib.study.feature_table import FeatureTable
+from amfir_lib.study.runs import TestCell
 
 N_CLASSES, CLIPS = 12, 8
 CELL = TestCell(n_way=3, n_shot=1, n_query=2, n_episodes=40)

@@ -11,8 +11,8 @@ import torch
 from amfir_lib.data.manifest import Dataset
 from amfir_lib.data.store import open_store, write_store
 from amfir_lib.methods import build_method
-from amfir_lib.study.experiments import Material
 from amfir_lib.study.feature_table import FeatureTable
+from amfir_lib.study.runs import Material
 from amfir_lib.study.training import Training
 
 DIMS = {"rgb": 6, "flow": 5}

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from amfir_lib.study.profiles import PROFILES
+from amfir_lib.study.config import PROFILES
 from amfir_lib.study.training import Training
 
 _STUDY, _SGD = PROFILES["study"], Training()

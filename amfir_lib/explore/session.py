@@ -17,8 +17,8 @@ from amfir_lib.methods.amfir import Amfir
 from amfir_lib.methods.base import EpisodeOutput
 from amfir_lib.study.episodes import Episodes
 from amfir_lib.study.evaluation import FUSED, embed_clips
-from amfir_lib.study.experiments import RunResult, TestCell
 from amfir_lib.study.feature_table import FeatureTable
+from amfir_lib.study.runs import RunResult, TestCell
 
 NEITHER = ""  # the dominant modality of a query where none is
 

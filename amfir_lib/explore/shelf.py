@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from amfir_lib.explore.session import Session, open_session
 from amfir_lib.methods import METHODS
 from amfir_lib.study.config import SYNTHETIC_BENCHMARKS, Config
-from amfir_lib.study.experiments import Material, Series, run_all
 from amfir_lib.study.materials import prepare, test_cells, training_of
+from amfir_lib.study.runs import Material, Series, run_all
 from amfir_lib.workers import resolve_device
 
 N_EPISODES = 40  # looked at by default

@@ -142,7 +142,7 @@ def compute_environment(options: argparse.Namespace) -> dict[str, str]:
         BadParameter: a device or number of jobs that cannot be.
         BackendUnavailable: no cluster answers at the scheduler's address.
     """
-    from amfir_lib.study.config import check_devices, check_jobs, check_share
+    from amfir_lib.study.config import check_count, check_share
     from amfir_lib.workers import LOCAL, check_backend, check_device
 
     environment = {}
@@ -157,11 +157,11 @@ def compute_environment(options: argparse.Namespace) -> dict[str, str]:
     if options.device:
         environment["AMFIR_DEVICE"] = check_device(options.device)
     if options.devices:
-        environment["AMFIR_DEVICES"] = str(check_devices(options.devices))
+        environment["AMFIR_DEVICES"] = str(check_count("devices", options.devices))
     if options.min_found:
         environment["AMFIR_MIN_FOUND"] = str(check_share(options.min_found))
     if options.jobs:
-        environment["AMFIR_JOBS"] = str(check_jobs(options.jobs))
+        environment["AMFIR_JOBS"] = str(check_count("jobs", options.jobs))
     if options.backend or options.scheduler:
         check_backend(options.backend or LOCAL, options.scheduler)
         environment |= {"AMFIR_BACKEND": options.backend, "AMFIR_SCHEDULER": options.scheduler}
@@ -232,7 +232,7 @@ def _dataset_without_a_name(options: argparse.Namespace, profile: str) -> dict[s
     Raises:
         BadParameter, DataNotFound: the files do not say which data set they are of; lists the names.
     """
-    from amfir_lib.study.profiles import PROFILES
+    from amfir_lib.study.config import PROFILES
 
     if options.data_root:
         from amfir_lib.data.recognition import recognise

@@ -1,4 +1,4 @@
-"""What a notebook computes, and where and how.
+"""What a notebook computes, and where and how: its configuration, and the sizes of the three profiles.
 
 What to compute comes from the parameters cell of the notebook; where and how comes from environment variables that the
 command line sets (``AMFIR_CACHE_DIR``, ``AMFIR_RESULTS_DIR``, ``AMFIR_DEVICE``, ``AMFIR_DEVICES``, ``AMFIR_JOBS``,
@@ -10,19 +10,117 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from amfir_lib import paths
 from amfir_lib.errors import BadParameter, unknown_name
-from amfir_lib.study.profiles import PROFILES, Profile
 from amfir_lib.workers import available_cores, check_device
 
 SYNTHETIC_BENCHMARKS = ("synth-kinetics", "synth-ssv2", "synth-hmdb51", "synth-ucf101")
 REAL_BENCHMARKS = ("kinetics100", "ssv2_small", "ssv2_full", "hmdb51", "ucf101")
-DATASETS = (*SYNTHETIC_BENCHMARKS, *REAL_BENCHMARKS, "folder")
+FOLDER = "folder"
+DATASETS = (*SYNTHETIC_BENCHMARKS, *REAL_BENCHMARKS, FOLDER)
 COMMON_PARAMETERS = ("profile", "dataset", "data_root", "group_pattern", "n_seeds", "seed")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How much is computed.
+
+    Attributes:
+        name: ``smoke``, ``study`` or ``paper``.
+        clips_per_class: clips of each synthetic class.
+        corpus_classes, corpus_clips_per_class: size of the pretraining corpus.
+        pretrain_epochs: passes over it.
+        n_way: classes per episode.
+        train_shots: supports per class in training; steps take them in turn.
+        test_shots: supports per class at meta-test.
+        n_query: queries per class.
+        train_steps: optimiser steps of one meta-training.
+        episodes_per_step: episodes in one step.
+        validate_every: steps between two validations.
+        curve_every: the same where a curve over training is drawn (Figure 2).
+        n_val_episodes: validation episodes.
+        n_test_episodes: test episodes per cell of a table.
+        n_seeds: training seeds.
+        backbone: ``compact``, or the paper's ``resnet50+i3d``.
+        class_counts: synthetic data set -> number of (train, val, test) classes; a data set that is not named has
+            its own counts, at least those of the real one.
+    """
+
+    name: str
+    clips_per_class: int
+    corpus_classes: int
+    corpus_clips_per_class: int
+    pretrain_epochs: int
+    n_way: int
+    train_shots: tuple[int, ...]
+    test_shots: tuple[int, ...]
+    n_query: int
+    train_steps: int
+    episodes_per_step: int
+    validate_every: int
+    curve_every: int
+    n_val_episodes: int
+    n_test_episodes: int
+    n_seeds: int
+    backbone: str
+    class_counts: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+
+
+SMOKE = Profile(
+    name="smoke",
+    clips_per_class=8,
+    class_counts=dict.fromkeys(SYNTHETIC_BENCHMARKS, (6, 6, 8)),  # even: those of synth-ssv2 come in pairs
+    corpus_classes=6,
+    corpus_clips_per_class=8,
+    pretrain_epochs=1,
+    n_way=5,
+    train_shots=(1, 2),
+    test_shots=(1, 2),
+    n_query=2,
+    train_steps=4,
+    episodes_per_step=2,
+    validate_every=2,
+    curve_every=2,
+    n_val_episodes=20,
+    n_test_episodes=40,
+    n_seeds=1,
+    backbone="compact",
+)
+STUDY = Profile(
+    name="study",
+    clips_per_class=20,
+    corpus_classes=128,
+    corpus_clips_per_class=12,
+    pretrain_epochs=8,
+    n_way=5,
+    train_shots=(1, 5),
+    test_shots=(1, 5),
+    n_query=5,
+    train_steps=200,
+    episodes_per_step=8,
+    validate_every=50,
+    curve_every=5,
+    n_val_episodes=200,
+    n_test_episodes=1000,
+    n_seeds=3,
+    backbone="compact",
+)
+PAPER = replace(
+    STUDY,
+    name="paper",
+    train_steps=10_000,
+    episodes_per_step=16,
+    validate_every=500,
+    curve_every=100,
+    n_val_episodes=1000,
+    n_test_episodes=10_000,
+    backbone="resnet50+i3d",
+)
+PROFILES = {profile.name: profile for profile in (SMOKE, STUDY, PAPER)}
 
 
 @dataclass(frozen=True)
@@ -84,6 +182,15 @@ class Config:
         """The training seeds."""
         return tuple(range(self.seed, self.seed + self.n_seeds))
 
+    @property
+    def workplace(self) -> dict[str, Any]:
+        """Where and on what runs are computed, as ``run_all`` takes it; nothing of it enters a key."""
+        return {"cache_dir": self.cache_dir, "n_jobs": self.jobs, "device": self.device}
+
+    def size(self, name: str) -> Any:
+        """A size of training or test: the notebook's parameter unless it is 0 or empty, else the profile's."""
+        return self.options.get(name) or getattr(self.profile, name)
+
     @classmethod
     def from_notebook(
         cls,
@@ -112,7 +219,7 @@ class Config:
             raise unknown_name("data set", dataset, DATASETS)
         data_root = _data_root(dataset, values.get("data_root", ""))
         group_pattern = values.get("group_pattern") or None
-        if group_pattern and dataset != "folder":
+        if group_pattern and dataset != FOLDER:
             raise BadParameter(
                 f'The group pattern "{group_pattern}" is for your own clips: add --dataset folder --data-root DIR. '
                 "All other data sets know their groups."
@@ -131,8 +238,8 @@ class Config:
             cache_dir=_folder(environ.get("AMFIR_CACHE_DIR"), paths.default_cache_dir()),
             results_dir=_folder(environ.get("AMFIR_RESULTS_DIR"), paths.RESULTS),
             device=check_device(environ.get("AMFIR_DEVICE") or "auto"),
-            jobs=check_jobs(environ.get("AMFIR_JOBS") or available_cores()),
-            devices=check_devices(environ.get("AMFIR_DEVICES") or 1),
+            jobs=check_count("jobs", environ.get("AMFIR_JOBS") or available_cores()),
+            devices=check_count("devices", environ.get("AMFIR_DEVICES") or 1),
             weights_dir=_folder(environ.get("AMFIR_WEIGHTS_DIR"), None),
             video_list=_folder(environ.get("AMFIR_VIDEO_LIST"), None),
             min_found=check_share(environ["AMFIR_MIN_FOUND"]) if environ.get("AMFIR_MIN_FOUND") else None,
@@ -156,23 +263,14 @@ def study_name(profile: str, dataset: str, data_root: Path | None) -> str:
     """
     if not dataset:
         return profile
-    name = data_root.name if dataset == "folder" and data_root is not None else dataset
+    name = data_root.name if dataset == FOLDER and data_root is not None else dataset
     return f"smoke/{name}" if profile == "smoke" else name
 
 
-def check_jobs(jobs: str | int) -> int:
-    """Return the number of worker processes as a whole number of at least 1."""
-    return _count("jobs", jobs)
-
-
-def check_devices(devices: str | int) -> int:
-    """Return the number of devices as a whole number of at least 1."""
-    return _count("devices", devices)
-
-
-def _count(what: str, number: str | int) -> int:
+def check_count(name: str, number: str | int) -> int:
+    """Return the number of ``jobs`` or ``devices`` as a whole number of at least 1."""
     if not str(number).isdigit() or int(number) < 1:
-        raise BadParameter(f'The number of {what} is "{number}", but must be a whole number of at least 1.')
+        raise BadParameter(f'The number of {name} is "{number}", but must be a whole number of at least 1.')
     return int(number)
 
 
@@ -198,7 +296,7 @@ def _is_parameter(name: str, value: Any) -> bool:
 
 
 def _data_root(dataset: str, text: str) -> Path | None:
-    reads_it = dataset == "folder" or dataset in REAL_BENCHMARKS
+    reads_it = dataset in (*REAL_BENCHMARKS, FOLDER)
     if reads_it and not text:
         raise BadParameter(
             f'The data set "{dataset}" needs the folder of the clips: add --data-root DIR (or data_root).'

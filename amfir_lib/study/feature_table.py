@@ -44,6 +44,11 @@ class FeatureTable:
         """Modality -> feature width D."""
         return {modality: values.shape[-1] for modality, values in self.features.items()}
 
+    @property
+    def device(self) -> torch.device:
+        """Where the features are."""
+        return next(iter(self.features.values())).device
+
     def rows(self, split: str) -> np.ndarray:
         """Row numbers of the clips of a split."""
         return np.flatnonzero(self.splits == split)

@@ -1,7 +1,7 @@
-"""What a run is: one method, trained once on one data set, and the test episodes that it meets.
+"""Runs: a method trained once on one data set, and tested; computed where the cache lacks them.
 
 The key of a run covers everything that can change its result: the data set, the features, the method with all its
-options, the settings of the training, the seed and the source of the code that computes it.
+options, the settings of the training, the seed and the meaning of the code that computes it.
 """
 
 from __future__ import annotations
@@ -9,39 +9,55 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
-from amfir_lib import distances, distillation, fusion, inference, readings
 from amfir_lib.data.manifest import Dataset
 from amfir_lib.data.store import FeatureStore
-from amfir_lib.methods import METHODS, enhancers, head, options_of_part, resolve_options, streams, tuned, uses_patches
-from amfir_lib.methods import base as methods_base
+from amfir_lib.errors import TrainingDiverged
+from amfir_lib.methods import (
+    METHODS,
+    DataFacts,
+    Method,
+    build_method,
+    options_of_part,
+    resolve_options,
+    title_of,
+    tuned,
+    uses_patches,
+)
 from amfir_lib.parallel import single_thread
-from amfir_lib.storage import digest_of, digest_of_code, meaning_of
-from amfir_lib.study import episodes, evaluation, feature_table, run_store
+from amfir_lib.storage import atomic_write, digest_of, digest_of_code, read_json, write_json
 from amfir_lib.study import training as training_module
+from amfir_lib.study.cache import (
+    CHECKPOINT,
+    RECORD,
+    Recent,
+    code_digests,
+    compute,
+    load_arrays,
+    save_arrays,
+    why_computed,
+)
 from amfir_lib.study.episodes import Episodes
+from amfir_lib.study.evaluation import QueryResults, evaluate
 from amfir_lib.study.feature_table import MAX_WIDTH, FeatureTable, Whitening, layout, load_table
-from amfir_lib.study.training import Training
+from amfir_lib.study.training import Training, train, validation_episodes
+from amfir_lib.workers import resolve_device
 
-if TYPE_CHECKING:
-    from amfir_lib.study.run_store import RunResult
-
-_COMMON_CODE = (
-    training_module, episodes, evaluation, feature_table, inference, readings, distances, distillation, fusion,
-    methods_base, head, streams, enhancers,
-)  # fmt: skip
+STATE = "state.safetensors"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Material:
-    """A data set with its features.
+    """A data set with its features; equal where its identity is.
 
     Attributes:
         dataset: the clips.
@@ -53,12 +69,18 @@ class Material:
     stores: dict[str, FeatureStore]
     whiten: bool = True
 
-    @property
+    @cached_property
     def identity(self) -> dict[str, str | bool]:
         """Digests of everything that a run reads."""
         digests = {m: store.digest for m, store in self.stores.items()}
         known = {"dataset": self.dataset.digest, "modalities": ", ".join(digests), "whitened": self.whiten}
         return known | digests
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Material) and self.identity == other.identity
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.identity.items()))
 
     @property
     def dims(self) -> dict[str, int]:
@@ -86,6 +108,14 @@ class Material:
     def layout(self) -> FeatureTable:
         """Labels, groups and splits without the features: all that episodes are drawn from."""
         return layout(self.dataset)
+
+
+_TABLES, _EPISODES = Recent(2), Recent(16)  # a thousand episodes with groups take a second to draw
+
+
+def table_of(material: Material, *, patches: bool = False) -> FeatureTable:
+    """``material.table``, kept in the memory of this process for the next run on the same features."""
+    return _TABLES.get((material, patches), partial(material.table, patches=patches))
 
 
 @dataclass(frozen=True)
@@ -118,6 +148,16 @@ class TestCell:
             n_episodes=self.n_episodes,
             rng=np.random.default_rng([30, self.seed, self.n_way, self.n_shot]),
         )
+
+    @property
+    def name(self) -> str:
+        """What the cache calls the results of the cell: ``test-5way-1shot-5query-1000episodes-0``."""
+        size = f"{self.n_way}way-{self.n_shot}shot-{self.n_query}query-{self.n_episodes}episodes"
+        return f"{self.split}-{size}-{self.seed}"
+
+    def path(self, folder: Path) -> Path:
+        """The file of the results on this cell in the folder of a run."""
+        return folder / f"{self.name}.npz"
 
 
 @dataclass(frozen=True)
@@ -153,17 +193,16 @@ class Run:
         """Everything that can change the result; it travels with the run to the workers."""
         options = asdict(resolve_options(self.method, self.options))  # refuses an unknown method or option
         spec = METHODS[self.method]
-        modules = (*_COMMON_CODE, *_modules_of(sys.modules[spec.build.__module__]))
+        code = code_digests(training_module, sys.modules[spec.build.__module__])
         return {
             "data": self.read.identity,
             "method": self.method,
             "streams": spec.streams,
-            "parts": {part.method: part.key for part in self.parts()},
+            "parts": {part.method: part.key for part in self.parts},
             "options": options,
             "training": asdict(self.training),
             "seed": self.seed,
-            "code": {module.__name__: digest_of_code(module) for module in modules}
-            | {"run": digest_of(meaning_of(run_store.train_run) + meaning_of(TestCell))},
+            "code": code | {"run": digest_of_code(train_run, TestCell)},
             "torch": torch.__version__,
         }
 
@@ -178,12 +217,9 @@ class Run:
         whole = uses_patches(self.method)
         return {m: store.features.shape[2] if whole else 1 for m, store in self.material.stores.items()}
 
+    @cached_property
     def parts(self) -> tuple[Run, ...]:
         """The runs whose trained heads make up this one, for methods that are assembled rather than trained."""
-        return self._parts
-
-    @cached_property
-    def _parts(self) -> tuple[Run, ...]:
         return tuple(
             replace(
                 self,
@@ -198,6 +234,20 @@ class Run:
     def folder(self, cache_dir: Path) -> Path:
         """Where the cache keeps it."""
         return cache_dir / "runs" / self.material.dataset.name / f"{self.method}-{self.seed}-{self.key}"
+
+    def untrained(self, dims: Mapping[str, int] | None = None) -> Method:
+        """The method with its initial weights, on the CPU.
+
+        Args:
+            dims: modality -> width of the features; None for those of the material.
+        """
+        return build_method(
+            self.method,
+            dims=dims or self.read.dims,
+            options=dict(self.options),
+            generator=torch.Generator().manual_seed(self.seed),
+            facts=DataFacts(n_base_classes=len(self.material.layout().base_classes), n_patches=self.n_patches),
+        )
 
 
 @dataclass(frozen=True)
@@ -227,18 +277,155 @@ class Series:
 
 def name_of(series: Sequence[Series]) -> Callable[[RunResult], str]:
     """A function that finds the series a run belongs to, for the tables."""
-    names = {digest_of([one.method, dict(one.options)]): one.name for one in series}
+    names = {digest_of([line.method, dict(line.options)]): line.name for line in series}
     return lambda result: names[digest_of([result.run.method, dict(result.run.options)])]
 
 
-def _modules_of(module: ModuleType) -> list[ModuleType]:
-    """A module of the package ``methods`` and those of that package that it takes anything from, at any depth."""
-    found, waiting = {}, [module.__name__]
-    while waiting:
-        name = waiting.pop()
-        if name.startswith("amfir_lib.methods.") and name not in found:
-            found[name] = sys.modules[name]
-            for thing in vars(found[name]).values():
-                source = thing.__name__ if isinstance(thing, ModuleType) else getattr(thing, "__module__", None)
-                waiting.append(source or "")
-    return [found[name] for name in sorted(found)]
+@dataclass(frozen=True)
+class RunResult:
+    """What the cache holds of a run.
+
+    Attributes:
+        run: what was computed.
+        record: identity, key, title, validation accuracy, parameters, seconds.
+        history: one row per training step.
+        validation: one row per validation and shot.
+        tests: cell -> results of every query, in the order of ``cell.episodes``.
+        folder: in the cache.
+    """
+
+    run: Run
+    record: dict[str, Any]
+    history: pd.DataFrame
+    validation: pd.DataFrame
+    tests: dict[TestCell, QueryResults]
+    folder: Path
+
+    def method(self) -> Method:
+        """The trained method, on the CPU, in evaluation mode."""
+        return load_method(self.run, load_file(self.folder / STATE))
+
+
+def run_all(
+    runs: Sequence[Run],
+    cells: Sequence[TestCell],
+    *,
+    cache_dir: Path,
+    n_jobs: int = 1,
+    device: str = "cpu",
+    description: str = "training",
+) -> list[RunResult]:
+    """Train and test what the cache lacks, in parallel, one thread a run.
+
+    Args:
+        runs: the grid, in any order, repetitions allowed.
+        cells: test episodes that every run is evaluated on.
+        cache_dir: folder of the cache.
+        n_jobs: worker processes; results do not depend on it.
+        device: ``cpu``, ``cuda:N`` or ``auto``; not part of the key.  Runs share a GPU one after another.
+        description: of the progress bar.
+    Returns:
+        One result per run, in order.
+    """
+    device = resolve_device(device)
+    wanted = {run.key: run for run in runs}
+    parts = {part.key: part for run in wanted.values() for part in run.parts}
+    n_computed = 0
+    for stage in (parts, {key: run for key, run in wanted.items() if key not in parts}):
+        n_computed += compute(
+            sorted(stage.values(), key=lambda run: run.material.dataset.name),  # neighbours share features in memory
+            partial(_execute, cells=tuple(cells), cache_dir=cache_dir, device=device),
+            whole=lambda run: is_done(run.folder(cache_dir), cells),
+            why=lambda run: why_computed(run.folder(cache_dir), run.identity),
+            n_jobs=n_jobs if device == "cpu" else 1,
+            description=description,
+        )
+    print(f"runs: {n_computed} computed, {len(parts.keys() | wanted.keys()) - n_computed} found in the cache")
+    return [load_result(run, cells, run.folder(cache_dir)) for run in runs]
+
+
+def is_done(folder: Path, cells: Sequence[TestCell]) -> bool:
+    """Whether a folder holds a run and all these tests of it."""
+    return (folder / RECORD).exists() and all(cell.path(folder).exists() for cell in cells)
+
+
+def _execute(run: Run, *, cells: tuple[TestCell, ...], cache_dir: Path, device: str) -> None:
+    """Compute what is missing of one run; the record is written when the training is whole."""
+    folder = run.folder(cache_dir)
+    table = table_of(run.read, patches=uses_patches(run.method)).to(device)
+    if not (folder / RECORD).exists():
+        train_run(run, table, folder, cache_dir)
+    method = load_method(run, load_file(folder / STATE)).to(device)
+    for cell in cells:
+        path = cell.path(folder)
+        if not path.exists():
+            episodes = _EPISODES.get((run.material.dataset.digest, cell), partial(cell.episodes, table))
+            results = evaluate(method, table, episodes)
+            save_arrays(path, {"classes": episodes.classes.astype(np.int16), **results.to_arrays()})
+
+
+def train_run(run: Run, table: FeatureTable, folder: Path, cache_dir: Path) -> None:
+    """Train (or assemble) one run and write its state, histories and, last, its record."""
+    method = run.untrained().to(table.device)
+    parts = [load_result(part, (), part.folder(cache_dir)) for part in run.parts]
+    if parts or not list(method.parameters()):  # nothing to learn
+        state: dict[str, Tensor] = dict(method.state_dict())
+        for part in parts:
+            weights = load_file(part.folder / STATE)
+            state |= {f"parts.{part.run.method}.{name}": values for name, values in weights.items()}
+        method.load_state_dict(state)
+        history, validation = pd.DataFrame(), pd.DataFrame()
+        outcome = {"seconds": sum((part.record["seconds"] for part in parts), 0.0), "best_step": None}
+        episodes = validation_episodes(table, run.training).values()
+        outcome["val_accuracy"] = float(np.mean([evaluate(method, table, each).accuracy.mean() for each in episodes]))
+    else:
+        try:
+            trained = train(method, table, run.training, seed=run.seed, checkpoint=folder / CHECKPOINT)
+        except TrainingDiverged as error:
+            raise TrainingDiverged(f"{run.item_name}: {error}") from error
+        state, history, validation = trained.state, trained.history, trained.validation
+        outcome = {name: getattr(trained, name) for name in ("seconds", "best_step", "val_accuracy")}
+    record = {"identity": run.identity, "key": run.key, "title": title_of(run.method, run.n_patches)}
+    record |= {"parameters": sum(p.numel() for p in method.parameters()), "device": str(table.device)} | outcome
+    record["step_seconds"] = outcome["seconds"] / max(1, run.training.steps)
+    save_run(folder, {STATE: state}, history, validation, record)
+
+
+def save_run(
+    folder: Path,
+    states: Mapping[str, Mapping[str, Tensor]],
+    history: pd.DataFrame,
+    validation: pd.DataFrame,
+    record: Mapping[str, Any],
+) -> None:
+    """Write the states (file name -> weights), the histories and, last, the record; then no checkpoint is needed."""
+    for name, state in states.items():
+        with atomic_write(folder / name) as temporary:
+            save_file({key: values.cpu().contiguous() for key, values in state.items()}, temporary)
+    for name, frame in (("history", history), ("validation", validation)):
+        with atomic_write(folder / f"{name}.csv") as temporary:
+            frame.to_csv(temporary, index=False)
+    write_json(folder / RECORD, record)
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+
+
+def load_method(run: Run, state: dict[str, Tensor]) -> Method:
+    """A method with given weights, on the CPU, in evaluation mode."""
+    method = run.untrained()
+    method.load_state_dict(state)
+    return method.eval()
+
+
+def load_result(run: Run, cells: Sequence[TestCell], folder: Path) -> RunResult:
+    """Read a finished run and these tests of it from its folder in the cache."""
+    tests = {}
+    for cell in cells:
+        arrays = load_arrays(cell.path(folder))
+        arrays.pop("classes", None)
+        tests[cell] = QueryResults.from_arrays(arrays)
+    frames = [_read_csv(folder / f"{name}.csv") for name in ("history", "validation")]
+    return RunResult(run, read_json(folder / RECORD), *frames, tests, folder)
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path) if path.stat().st_size > 1 else pd.DataFrame()

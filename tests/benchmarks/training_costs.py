@@ -15,9 +15,9 @@ import pandas as pd
 from amfir_lib.exports import Table
 from amfir_lib.methods import METHODS, Method, tuned, uses_patches
 from amfir_lib.parallel import single_thread
+from amfir_lib.study.config import PROFILES, Profile
 from amfir_lib.study.evaluation import evaluate
 from amfir_lib.study.feature_table import FeatureTable
-from amfir_lib.study.profiles import PROFILES, Profile
 from amfir_lib.study.training import Training, train
 
 PAPER = PROFILES["paper"]

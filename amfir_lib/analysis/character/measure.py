@@ -17,7 +17,7 @@ from amfir_lib.analysis.character.probes import FORCED, REVERSED, STREAMS, Probe
 from amfir_lib.parallel import single_thread
 from amfir_lib.study.episodes import Episodes
 from amfir_lib.study.evaluation import FUSED, evaluate
-from amfir_lib.study.experiments import RunResult, TestCell
+from amfir_lib.study.runs import RunResult, TestCell
 from amfir_lib.study.statistics import class_jackknife
 
 

@@ -14,9 +14,9 @@ from amfir_lib.data.synthetic.probes import reversed_copy
 from amfir_lib.errors import ManifestError
 from amfir_lib.storage import digest_of
 from amfir_lib.study.config import Config
-from amfir_lib.study.experiments import Material, RunResult, Series, TestCell, run_all
 from amfir_lib.study.feature_table import FeatureTable
 from amfir_lib.study.materials import open_backbones, prepare, training_of
+from amfir_lib.study.runs import Material, RunResult, Series, TestCell, run_all
 from amfir_lib.workers import resolve_device
 
 STREAMS = {"rgb": "protonet", "flow": "protonet_f"}  # stream -> the method that reads it alone

@@ -9,7 +9,7 @@ import pandas as pd
 from amfir_lib.analysis.character.verdicts import MAX_OTHER_COST, MIN_OWN_COST
 from amfir_lib.analysis.tables import percent
 from amfir_lib.exports import Table
-from amfir_lib.study.experiments import TestCell
+from amfir_lib.study.runs import TestCell
 
 STREAM_LABELS = {"rgb": "RGB", "flow": "flow"}
 MEASURES = {

@@ -11,7 +11,7 @@ from amfir_lib.analysis.tables import ALL, UNDEGRADED, percent, pooled_differenc
 from amfir_lib.analysis.tables.grouping import Namer, method_title
 from amfir_lib.analysis.tables.pooled import Choice
 from amfir_lib.methods import METHODS
-from amfir_lib.study.experiments import RunResult
+from amfir_lib.study.runs import RunResult
 
 Chooser = Choice | Callable[[Sequence[RunResult]], Choice]  # a series, or a function that finds it in the results
 

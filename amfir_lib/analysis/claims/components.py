@@ -22,7 +22,7 @@ from amfir_lib.analysis.studies.components import (
 )
 from amfir_lib.analysis.tables import percent
 from amfir_lib.analysis.tables.grouping import Namer
-from amfir_lib.study.experiments import RunResult, Series
+from amfir_lib.study.runs import RunResult, Series
 
 MORE, LESS = "synth-ssv2", "synth-kinetics"  # where the paper's text says that AMI counts more, and less
 

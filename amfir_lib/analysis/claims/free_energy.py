@@ -16,7 +16,7 @@ from amfir_lib.analysis.claims.claim import FAILS, HOLDS, NOT_TESTED, UNDECIDED,
 from amfir_lib.analysis.claims.joint import joint_verdict, listed
 from amfir_lib.analysis.studies.free_energy_curve import TOTAL
 from amfir_lib.analysis.tables import curve_frame
-from amfir_lib.study.experiments import RunResult
+from amfir_lib.study.runs import RunResult
 from amfir_lib.study.statistics import Interval
 
 NEAR = 0.5  # nats: what "near" the paper's plateau is taken to mean

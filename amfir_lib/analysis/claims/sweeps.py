@@ -12,7 +12,7 @@ from amfir_lib.analysis.studies.leave_out import LeftOut, Point, average, contra
 from amfir_lib.analysis.studies.sweep_tables import SWEPT
 from amfir_lib.analysis.tables import ALL, UNDEGRADED
 from amfir_lib.analysis.tables.grouping import Namer
-from amfir_lib.study.experiments import RunResult
+from amfir_lib.study.runs import RunResult
 from amfir_lib.study.statistics import Interval
 
 Lines = Mapping[int, Sequence[Point]]  # number of shots or ways -> its point in every data set

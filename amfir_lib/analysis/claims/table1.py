@@ -12,7 +12,7 @@ from amfir_lib.analysis.tables import by_method, percent
 from amfir_lib.analysis.tables.rows import papers_name
 from amfir_lib.methods import METHODS
 from amfir_lib.paper import published, published_name
-from amfir_lib.study.experiments import RunResult
+from amfir_lib.study.runs import RunResult
 
 # what the claims compare, and so what is trained on the degradation-free copies; of the single modalities the light
 # heads alone, which keeps a cold study within its budget

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from amfir_lib.errors import BadParameter
 from amfir_lib.study.evaluation import episode_outputs
-from amfir_lib.study.experiments import RunResult, TestCell
 from amfir_lib.study.feature_table import FeatureTable
+from amfir_lib.study.runs import RunResult, TestCell
 from amfir_lib.study.training import Training
 
 LOG_RANGE = 3.0  # temperatures between exp(-3) and exp(3)

@@ -15,8 +15,8 @@ from amfir_lib.analysis.open_choices.choices import DEFAULT, GROUPS, MATCHED, ME
 from amfir_lib.analysis.open_choices.retest import Retest, retest_all
 from amfir_lib.parallel import single_thread
 from amfir_lib.study.config import Config
-from amfir_lib.study.experiments import Material, Run, RunResult, Series, TestCell, run_all
 from amfir_lib.study.materials import prepare_all, test_cells, training_of
+from amfir_lib.study.runs import Material, Run, RunResult, Series, TestCell, run_all
 from amfir_lib.study.training import Training
 
 MOST_SEEDS = 2  # unless a notebook asks for more: classes set the interval far more than seeds

@@ -24,8 +24,8 @@ from amfir_lib.parallel import single_thread
 from amfir_lib.readings import READINGS
 from amfir_lib.study.episodes import Episodes
 from amfir_lib.study.evaluation import episode_outputs
-from amfir_lib.study.experiments import RunResult, TestCell
 from amfir_lib.study.feature_table import FeatureTable
+from amfir_lib.study.runs import RunResult, TestCell
 
 LEARNT, Z_SCORE, CALIBRATED = "as learnt", "z-scored", "calibrated"
 CALIBRATIONS = (LEARNT, Z_SCORE, CALIBRATED)

@@ -19,8 +19,7 @@ from amfir_lib.errors import BadParameter
 from amfir_lib.parallel import map_parallel
 from amfir_lib.storage import atomic_write, digest_of
 from amfir_lib.study.evaluation import QueryResults, evaluate
-from amfir_lib.study.experiments import Run, RunResult, TestCell, cell_name
-from amfir_lib.study.run_store import load_method
+from amfir_lib.study.runs import Run, RunResult, TestCell, load_method
 from amfir_lib.workers import resolve_device
 
 TEST_OPTIONS = ("ami_weight", "ami_power", "ami_distances")  # of AMFIR: they enter neither loss nor gradient
@@ -58,7 +57,7 @@ class Retest:
     def path(self, cell: TestCell) -> Path:
         """Where the cache keeps the results of a cell: beside those of the trained run."""
         own = {m: round(by_shot[cell.n_shot], 6) for m, by_shot in self.temperatures.items()}
-        return self.trained.folder / f"{cell_name(cell)}-{digest_of([self.run.key, own])}.npz"
+        return self.trained.folder / f"{cell.name}-{digest_of([self.run.key, own])}.npz"
 
 
 def retest_all(

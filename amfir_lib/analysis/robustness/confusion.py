@@ -21,8 +21,7 @@ from amfir_lib.parallel import single_thread
 from amfir_lib.study.episodes import Episodes
 from amfir_lib.study.evaluation import episode_outputs
 from amfir_lib.study.feature_table import FeatureTable
-from amfir_lib.study.run_store import RunResult
-from amfir_lib.study.runs import TestCell
+from amfir_lib.study.runs import RunResult, TestCell
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from amfir_lib.analysis.tables import percent
 from amfir_lib.exports import Table
 from amfir_lib.methods import Method
 from amfir_lib.parallel import single_thread
-from amfir_lib.study.run_store import RunResult
+from amfir_lib.study.runs import RunResult
 
 REPEATS = 5
 MEGA = 1e6

@@ -25,8 +25,7 @@ from amfir_lib.parallel import map_parallel
 from amfir_lib.storage import atomic_write, digest_of, digest_of_code
 from amfir_lib.study.episodes import Episodes
 from amfir_lib.study.evaluation import FUSED, QueryResults, evaluate
-from amfir_lib.study.run_store import RunResult, load_method
-from amfir_lib.study.runs import Run, TestCell
+from amfir_lib.study.runs import Run, RunResult, TestCell, load_method
 
 WEIGHT, GROUP, DECIDABLE, FIRST_RIGHT = "weight", "group", "decidable", "first right"
 SINGLES = ("protonet", "protonet_f")  # AMFIR's head on appearance alone, and on motion alone

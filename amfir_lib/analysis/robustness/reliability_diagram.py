@@ -12,7 +12,7 @@ from amfir_lib.analysis.tables.grouping import Namer, method_title
 from amfir_lib.analysis.tables.reliability import N_CALIBRATION_BINS, calibration_of
 from amfir_lib.errors import BadParameter
 from amfir_lib.exports import Table
-from amfir_lib.study.run_store import RunResult
+from amfir_lib.study.runs import RunResult
 from amfir_lib.study.statistics import Sample, pooled_jackknife
 
 FEWEST = 50  # queries that a bin must hold to be shown

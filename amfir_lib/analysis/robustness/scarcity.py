@@ -16,9 +16,8 @@ from amfir_lib.analysis.robustness.outcomes import Outcomes
 from amfir_lib.errors import BadParameter
 from amfir_lib.storage import digest_of
 from amfir_lib.study.evaluation import FUSED
-from amfir_lib.study.experiments import run_all
 from amfir_lib.study.feature_table import FeatureTable
-from amfir_lib.study.runs import Material, Series, TestCell
+from amfir_lib.study.runs import Material, Series, TestCell, run_all
 from amfir_lib.study.training import Training
 
 UNUSED = "unused"  # the split of clips that are left out

@@ -23,9 +23,8 @@ from amfir_lib.data.spoiling import SPOILINGS, spoil_clip, spoiling_rng
 from amfir_lib.data.video import read_frames
 from amfir_lib.errors import BadParameter
 from amfir_lib.study.config import SYNTHETIC_BENCHMARKS, Config
-from amfir_lib.study.experiments import RunResult, Series, run_all
 from amfir_lib.study.materials import prepare_all, test_cells, training_of
-from amfir_lib.study.runs import Material, TestCell
+from amfir_lib.study.runs import Material, RunResult, Series, TestCell, run_all
 
 NEEDED = (OWN, "protonet_lf", *SINGLES)  # what the claims compare
 MOST_QUERIES = 4  # per class: a few clips a class must fill both sides of an episode

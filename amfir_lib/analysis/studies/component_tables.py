@@ -24,7 +24,7 @@ from amfir_lib.analysis.tables.bases import COPIES
 from amfir_lib.analysis.tables.grouping import Namer
 from amfir_lib.analysis.tables.shown import JACKKNIFE
 from amfir_lib.exports import Table
-from amfir_lib.study.experiments import RunResult
+from amfir_lib.study.runs import RunResult
 
 CHECK, CROSS = "✓", "×"
 PAPERS_COLUMNS = "Columns named paper: as printed, real data."

@@ -14,7 +14,7 @@ import pandas as pd
 
 from amfir_lib.errors import BadParameter, unknown_name
 from amfir_lib.paper import published, published_name
-from amfir_lib.study.experiments import Series, TestCell
+from amfir_lib.study.runs import Series, TestCell
 
 FULL, NO_AMD, NO_AMI = "AMFIR", "no AMD", "no AMI"
 MUTUAL, NO_DISTILLATION, CONTROL = "bidirectional", "no distillation", "both teach all"

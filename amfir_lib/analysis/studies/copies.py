@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from amfir_lib.study import materials
 from amfir_lib.study.config import Config
-from amfir_lib.study.experiments import Material
+from amfir_lib.study.runs import Material
 
 SUFFIX = "-clean"
 COPIED = ("synth-kinetics", "synth-ssv2")

@@ -11,7 +11,7 @@ from amfir_lib.analysis.tables import percent
 from amfir_lib.analysis.tables.shown import JACKKNIFE
 from amfir_lib.errors import BadParameter
 from amfir_lib.exports import Table
-from amfir_lib.study.experiments import RunResult
+from amfir_lib.study.runs import RunResult
 from amfir_lib.study.statistics import class_jackknife
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from amfir_lib.analysis.tables import curve_frame, number
 from amfir_lib.exports import Table
-from amfir_lib.study.experiments import RunResult
+from amfir_lib.study.runs import RunResult
 
 TOTAL = "total"
 PREFIX = "free_energy_"

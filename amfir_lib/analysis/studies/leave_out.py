@@ -15,7 +15,7 @@ from scipy import stats
 
 from amfir_lib.analysis.tables import ALL, Group, grouped, method_title
 from amfir_lib.errors import BadParameter, ShapeError, unknown_name
-from amfir_lib.study.experiments import RunResult
+from amfir_lib.study.runs import RunResult
 from amfir_lib.study.statistics import Interval, Sample
 
 

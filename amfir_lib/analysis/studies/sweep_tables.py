@@ -13,7 +13,7 @@ from amfir_lib.analysis.tables.grouping import Namer
 from amfir_lib.analysis.tables.shown import JACKKNIFE, interval_note
 from amfir_lib.exports import Table
 from amfir_lib.paper import published, published_name
-from amfir_lib.study.experiments import RunResult
+from amfir_lib.study.runs import RunResult
 
 NEXT_BEST = "next best"
 SWEPT = {"n_shot": "shot", "n_way": "way"}

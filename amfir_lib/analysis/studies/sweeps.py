@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from amfir_lib.errors import BadParameter, TooFewVideos
 from amfir_lib.methods import METHODS, title_of
 from amfir_lib.study.config import Config
-from amfir_lib.study.experiments import Material, Series, TestCell
+from amfir_lib.study.runs import Material, Series, TestCell
 
 MOST_EPISODES = 500  # per point that Table 1 does not have; classes set the interval far more than episodes
 

@@ -10,7 +10,7 @@ import pandas as pd
 from amfir_lib.analysis.tables.group import ALL, Group
 from amfir_lib.analysis.tables.grouping import Namer, grouped, method_title
 from amfir_lib.study.evaluation import FUSED
-from amfir_lib.study.experiments import RunResult
+from amfir_lib.study.runs import RunResult
 from amfir_lib.study.statistics import holm
 
 

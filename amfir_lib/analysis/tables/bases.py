@@ -12,7 +12,7 @@ from amfir_lib.analysis.tables.group import ALL, UNDEGRADED
 from amfir_lib.analysis.tables.rows import by_method, labels
 from amfir_lib.analysis.tables.shown import interval_note, percent
 from amfir_lib.exports import Table
-from amfir_lib.study.experiments import RunResult
+from amfir_lib.study.runs import RunResult
 
 COPIES = "degradation-free copies"
 MEANING = {

@@ -10,7 +10,7 @@ import pandas as pd
 from amfir_lib.analysis.tables.rows import labels, ordered_methods
 from amfir_lib.analysis.tables.training import training_behind
 from amfir_lib.exports import Table
-from amfir_lib.study.experiments import RunResult
+from amfir_lib.study.runs import RunResult
 
 
 def cost_table(results: Iterable[RunResult]) -> pd.DataFrame:

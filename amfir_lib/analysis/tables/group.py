@@ -17,8 +17,8 @@ from amfir_lib.errors import unknown_name
 from amfir_lib.storage import digest_of_array
 from amfir_lib.study.episodes import Episodes
 from amfir_lib.study.evaluation import FUSED, QueryResults
-from amfir_lib.study.experiments import TestCell
 from amfir_lib.study.feature_table import FeatureTable
+from amfir_lib.study.runs import TestCell
 from amfir_lib.study.statistics import Interval, Sample, pooled_jackknife
 
 ALL, UNDEGRADED = "all queries", "undegraded queries"

@@ -14,8 +14,8 @@ from amfir_lib.errors import BadParameter
 from amfir_lib.methods import METHODS
 from amfir_lib.storage import digest_of_array
 from amfir_lib.study.evaluation import QueryResults
-from amfir_lib.study.experiments import RunResult, TestCell
 from amfir_lib.study.feature_table import FeatureTable
+from amfir_lib.study.runs import RunResult, TestCell
 
 Namer = Callable[[RunResult], str]
 

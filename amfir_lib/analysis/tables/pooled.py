@@ -11,7 +11,7 @@ import pandas as pd
 
 from amfir_lib.analysis.tables.group import ALL, Group
 from amfir_lib.analysis.tables.grouping import Namer, grouped, method_title
-from amfir_lib.study.experiments import RunResult
+from amfir_lib.study.runs import RunResult
 from amfir_lib.study.statistics import Interval, Sample, pooled_jackknife
 
 Choice = str | Mapping[str, str]  # a series, or data set -> series

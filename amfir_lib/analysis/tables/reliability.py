@@ -11,7 +11,7 @@ from amfir_lib.analysis.tables.grouping import Namer, grouped, method_title
 from amfir_lib.analysis.tables.shown import number, percent
 from amfir_lib.exports import Table
 from amfir_lib.study.evaluation import QueryResults, selection_quality
-from amfir_lib.study.experiments import RunResult
+from amfir_lib.study.runs import RunResult
 
 N_CALIBRATION_BINS = 10
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from amfir_lib.analysis.tables.grouping import method_title
 from amfir_lib.methods import METHODS
-from amfir_lib.study.experiments import RunResult
+from amfir_lib.study.runs import RunResult
 
 # stream that a method reads -> method -> what the paper's Table 1 calls it, in its order
 PAPERS_ROWS: dict[str, dict[str, str]] = {

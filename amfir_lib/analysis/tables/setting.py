@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from amfir_lib.study.experiments import RunResult
-from amfir_lib.study.runs import Material
+from amfir_lib.study.runs import Material, RunResult
 
 
 def folds_of(materials: Iterable[Material]) -> dict[str, list[Material]]:

@@ -15,7 +15,7 @@ from amfir_lib.analysis.tables.setting import spread
 from amfir_lib.analysis.tables.shown import JACKKNIFE, interval_note, percent
 from amfir_lib.exports import Table, aside, bold
 from amfir_lib.paper import doubtful_cells, published, published_name
-from amfir_lib.study.experiments import RunResult
+from amfir_lib.study.runs import RunResult
 
 REFERENCE = "amfir"
 DOUBTS = "table1_doubts"  # name of the exported table of printed numbers that look wrong

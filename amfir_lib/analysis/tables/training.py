@@ -8,8 +8,7 @@ import pandas as pd
 
 from amfir_lib.analysis.tables.grouping import Namer, method_title
 from amfir_lib.analysis.tables.setting import class_split, folds_of
-from amfir_lib.study.experiments import RunResult, cell_name
-from amfir_lib.study.runs import Run
+from amfir_lib.study.runs import Run, RunResult
 from amfir_lib.study.training import Training
 
 STILL_RISING = 0.01  # of accuracy, between the last two validations
@@ -98,7 +97,7 @@ def _by_series(named: dict[tuple[str, str], str]) -> str:
 
 def training_behind(run: Run) -> Training:
     """How the run was trained; an assembled one: how its parts were."""
-    return max((part.training for part in run.parts()), key=lambda one: one.steps, default=run.training)
+    return max((part.training for part in run.parts), key=lambda one: one.steps, default=run.training)
 
 
 def budget(results: Iterable[RunResult], *, series: Namer = method_title) -> str:
@@ -148,7 +147,7 @@ def run_facts(results: Iterable[RunResult], *, series: Namer = method_title) -> 
             "series": series(result),
             "seed": result.run.seed,
             "key": result.record["key"],
-            "tests": [cell_name(cell) for cell in result.tests],
+            "tests": [cell.name for cell in result.tests],
             "parameters": result.record["parameters"],
             "val_accuracy": result.record["val_accuracy"],
             "best_step": result.record["best_step"],

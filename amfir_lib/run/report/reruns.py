@@ -14,7 +14,7 @@ from amfir_lib.analysis.decisions import DECISIONS
 from amfir_lib.analysis.studies.components import FULL, NO_AMI
 from amfir_lib.methods import METHODS
 from amfir_lib.run.notebooks import Notebook
-from amfir_lib.study.profiles import PROFILES
+from amfir_lib.study.config import PROFILES
 
 OPTIONS = "method_options"  # parameter of the notebooks that hands any option on to the method
 METHOD = "amfir"

@@ -14,9 +14,8 @@ from amfir_lib.study.config import Config
 from amfir_lib.study.end_to_end.devices import check_devices
 from amfir_lib.study.end_to_end.job import EndToEnd
 from amfir_lib.study.end_to_end.runs import run_end_to_end
-from amfir_lib.study.experiments import RunResult, Series, TestCell, name_of
 from amfir_lib.study.materials import open_backbones, stream_names
-from amfir_lib.study.runs import Material
+from amfir_lib.study.runs import Material, RunResult, Series, TestCell, name_of
 from amfir_lib.study.training import Training
 from amfir_lib.workers import resolve_device
 

@@ -25,7 +25,7 @@ from amfir_lib.study.end_to_end.devices import train_on_devices
 from amfir_lib.study.end_to_end.frames import open_frames, sources_of
 from amfir_lib.study.end_to_end.job import EndToEnd, Job
 from amfir_lib.study.evaluation import QueryResults
-from amfir_lib.study.experiments import Run, RunResult, TestCell
+from amfir_lib.study.runs import Run, RunResult, TestCell
 from amfir_lib.workers import resolve_device
 
 STATE, RECORD, CHECKPOINT = "state.safetensors", "record.json", "checkpoint.pt"
@@ -41,7 +41,7 @@ def build_job(
         BackboneUnavailable: a backbone that is only used frozen.
     """
     dataset, layout = run.material.dataset, run.material.layout()
-    if parts := [part.method for part in run.parts()]:
+    if parts := [part.method for part in run.parts]:
         raise BadParameter(f'"{run.method}" is assembled from {", ".join(parts)}. Train those end to end.')
     facts = DataFacts(n_base_classes=len(layout.base_classes), n_patches=run.n_patches)
     dims = {m: backbones[m].dim for m in run.material.stores}
