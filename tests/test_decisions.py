@@ -29,16 +29,17 @@ def test_default_and_alternatives_are_those_of_the_code(decision):
         assert {decision.default, *decision.alternatives} == set(PRESETS)
         return
     option = OPTIONS[decision.option]
-    assert decision.default == option.default and type(decision.default) is type(option.default)
+    assert decision.default == str(option.default).lower()
     if choices := option.metadata.get("choices"):
         assert {decision.default, *decision.alternatives} == set(choices)
     method = "protonet_lf" if decision.option == "late_fusion" else "amfir"
-    for value in decision.alternatives:
+    for text in decision.alternatives:
+        value = text == "true" if isinstance(option.default, bool) else type(option.default)(text)
         assert getattr(resolve_options(method, {decision.option: value}), decision.option) == value
 
 
 def test_every_row_says_where_what_and_why():
-    assert all(one.id and one.where and one.problem and str(one.default) and one.reason for one in DECISIONS)
+    assert all(one.id and one.where and one.problem and one.default and one.reason for one in DECISIONS)
 
 
 def test_rows_stand_in_the_order_of_their_ids_and_say_each_thing_once():
@@ -63,12 +64,12 @@ def test_every_decision_that_code_or_notebook_cites_has_a_row():
 
 def test_the_rows_on_the_length_of_training_and_test_say_what_the_study_does():
     study, sgd = PROFILES["study"], Training()
-    said = {(one.id, one.where): str(one.default) for one in DECISIONS if not one.option}
+    said = {(one.id, one.where): one.default for one in DECISIONS if not one.option}
     assert said["E14", "Sec. 4"].startswith(
         f"steps alternate between {study.train_shots[0]} and {study.train_shots[1]}"
     )
     assert f"{study.n_test_episodes:,} fixed episodes of {study.n_way * study.n_query} queries" in said["E13", "Sec. 4"]
-    length = next(str(one.default) for one in DECISIONS if one.id == "C9" and "convergence" in one.problem)
+    length = next(one.default for one in DECISIONS if one.id == "C9" and "convergence" in one.problem)
     assert f"{study.train_steps} steps of {study.episodes_per_step} episodes" in length
     assert f"momentum {sgd.momentum:g}" in length and f"every {study.validate_every} steps" in length
 
