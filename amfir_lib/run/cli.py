@@ -176,7 +176,7 @@ def _run(options: argparse.Namespace, environment: dict[str, str]) -> int:
 
 
 def _check(options: argparse.Namespace, environment: dict[str, str]) -> int:
-    from amfir_lib.run.checking.regenerate import check
+    from amfir_lib.run.check import check
 
     named = bool(options.results_dir or os.environ.get("AMFIR_RESULTS_DIR"))
     return check(
