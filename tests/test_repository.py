@@ -157,6 +157,12 @@ def test_every_module_says_what_it_is():
         assert not tree.body or ast.get_docstring(tree), f"{label(path)} has no docstring"
 
 
+def test_imports_go_down_only_and_no_two_packages_import_each_other():
+    command = [Path(sys.executable).with_name("lint-imports"), "--no-cache"]
+    result = subprocess.run(command, cwd=paths.REPOSITORY, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout
+
+
 def test_the_code_passes_ruff():
     result = subprocess.run(
         [sys.executable, "-m", "ruff", "check", "."], cwd=paths.REPOSITORY, capture_output=True, text=True
