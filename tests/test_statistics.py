@@ -8,7 +8,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from amfir_lib.errors import BadParameter, ShapeError
-from amfir_lib.study.statistics import Sample, auroc, class_jackknife, holm, paired_difference, pooled_jackknife
+from amfir_lib.study.statistics import Sample, auroc, holm, jackknife, jackknife_of
 
 
 def episodes(n_episodes=200, n_classes=9, n_way=3, seed=0):
@@ -17,13 +17,17 @@ def episodes(n_episodes=200, n_classes=9, n_way=3, seed=0):
     return rng.integers(0, 16, n_episodes) / 15, classes
 
 
+def of_one(values, classes, weights=None):
+    return jackknife([[Sample(values, classes, weights)]])
+
+
 def test_jackknife_matches_an_explicit_loop_over_classes():
     accuracy, classes = episodes()
     theta = []
     for c in range(9):
         theta.append(np.mean([a for a, own in zip(accuracy, classes, strict=True) if c not in own]))
     se = np.sqrt(8 / 9 * sum((t - np.mean(theta)) ** 2 for t in theta))
-    found = class_jackknife(accuracy, classes)
+    found = of_one(accuracy, classes)
     assert found.se == pytest.approx(se, abs=1e-12)
     assert found.half_width == pytest.approx(2.306004 * se, rel=1e-6)  # t table: .975, 8 degrees of freedom
     assert found.mean == pytest.approx(np.mean(accuracy)) and found.n_classes == 9
@@ -33,63 +37,64 @@ def test_jackknife_matches_an_explicit_loop_over_classes():
 
 def test_one_way_episodes_give_the_textbook_standard_error_of_the_class_means():
     value = np.array([0.1, 0.5, 0.4, 0.8])  # one episode per class: theta_c is the mean of the other classes
-    found = class_jackknife(value, np.arange(4)[:, None])
+    found = of_one(value, np.arange(4)[:, None])
     assert found.se == pytest.approx(np.std(value, ddof=1) / 2, abs=1e-12)
 
 
 def test_equal_accuracy_in_every_episode_gives_an_interval_of_width_zero():
     _, classes = episodes()
-    assert class_jackknife(np.full(200, 0.75), classes).half_width == pytest.approx(0, abs=1e-12)
+    assert of_one(np.full(200, 0.75), classes).half_width == pytest.approx(0, abs=1e-12)
 
 
-def test_paired_difference_is_the_jackknife_of_the_differences_with_a_t_test():
+def test_the_p_value_is_that_of_a_t_test_and_a_method_minus_itself_has_p_one():
     accuracy, classes = episodes()
-    other = episodes(seed=1)[0]
-    found, plain = paired_difference(accuracy, other, classes), class_jackknife(accuracy - other, classes)
-    assert (found.mean, found.se, found.half_width) == (plain.mean, plain.se, plain.half_width)
+    found = of_one(accuracy - episodes(seed=1)[0], classes)
     assert found.p_value == pytest.approx(2 * stats.t.cdf(-abs(found.mean) / found.se, 8), abs=1e-12)
-    assert paired_difference(other, accuracy, classes).mean == -found.mean
-
-
-def test_a_method_compared_with_itself_differs_by_zero_with_p_one():
-    accuracy, classes = episodes()
-    found = paired_difference(accuracy, accuracy, classes)
-    assert (found.mean, found.half_width, found.p_value) == (0, 0, 1)
+    same = of_one(accuracy - accuracy, classes)
+    assert (same.mean, same.half_width, same.p_value) == (0, 0, 1)
 
 
 @settings(deadline=None, max_examples=30)
 @given(shift=st.floats(-1, 1), seed=st.integers(0, 1000))
 def test_the_interval_excludes_zero_exactly_when_p_is_below_five_percent(shift, seed):
     accuracy, classes = episodes(seed=seed)
-    found = paired_difference(accuracy + shift, accuracy[::-1], classes)
+    found = of_one(accuracy + shift - accuracy[::-1], classes)
     assert (found.p_value < 0.05) == (abs(found.mean) > found.half_width)
 
 
-def test_too_few_classes_for_the_ways_are_refused_with_the_rule():
-    accuracy, classes = episodes(n_classes=4)
-    with pytest.raises(BadParameter, match=r"needs n_way \+ 2 = 5 classes for 3-way episodes, but the episodes hold 4"):
-        class_jackknife(accuracy, classes)
+@pytest.mark.parametrize(
+    "classes",
+    [
+        episodes(n_classes=4)[1],  # 3-way episodes need 5 classes
+        np.array([[7, 1], [7, 2], [7, 3], [7, 4]]),  # without class 7 there is no episode
+    ],
+)
+def test_the_interval_is_undefined_with_too_few_classes_or_a_class_in_every_episode(classes):
+    values = np.linspace(0, 1, len(classes))
+    for found in (of_one(values, classes), jackknife_of(lambda means: means[0], [[{0: Sample(values, classes)}]])):
+        assert found.mean == pytest.approx(0.5) and not found.defined
+        assert np.isnan([found.half_width, found.se, found.p_value]).all()
+    assert np.isfinite(of_one(values, classes).conventional_half_width)
 
 
-def test_a_class_in_every_episode_is_refused_by_name():
-    classes = np.array([[7, 1], [7, 2], [7, 3]])
-    with pytest.raises(BadParameter, match="class 7 is in each of the 3 episodes"):
-        class_jackknife(np.array([0.1, 0.2, 0.3]), classes)
+def test_a_class_in_every_episode_that_counts_leaves_the_interval_undefined():
+    accuracy, classes = episodes()
+    assert not of_one(accuracy, classes, (classes == 0).any(1)).defined
 
 
 def test_values_that_are_not_finite_are_refused():
     accuracy, classes = episodes()
     accuracy[3] = np.nan
     with pytest.raises(BadParameter, match="199 of 200 per-episode values are finite"):
-        class_jackknife(accuracy, classes)
+        of_one(accuracy, classes)
 
 
-def test_episode_lists_of_different_length_are_refused():
+def test_arrays_of_different_length_and_negative_weights_are_refused():
     accuracy, classes = episodes()
-    with pytest.raises(ShapeError, match="same episode list"):
-        paired_difference(accuracy, accuracy[:-1], classes)
     with pytest.raises(ShapeError, match="same E"):
-        class_jackknife(accuracy[:-1], classes)
+        of_one(accuracy[:-1], classes)
+    with pytest.raises(BadParameter, match="negative"):
+        of_one(accuracy, classes, -np.ones(200))
 
 
 def test_holm_matches_the_step_down_rule_by_hand():
@@ -104,9 +109,10 @@ def test_holm_agrees_with_statsmodels(p_values):
     np.testing.assert_allclose(holm(p_values), multipletests(p_values, method="holm")[1], atol=1e-12)
 
 
-def test_holm_refuses_what_is_no_probability():
+def test_holm_leaves_undefined_comparisons_out_and_refuses_what_is_no_probability():
+    np.testing.assert_allclose(holm([0.03, np.nan, 0.02]), [0.04, np.nan, 0.04])
     with pytest.raises(BadParameter, match="must lie in"):
-        holm([0.1, np.nan])
+        holm([0.1, 1.5])
 
 
 @settings(deadline=None, max_examples=50)
@@ -137,7 +143,7 @@ def test_weighted_jackknife_is_the_ratio_of_right_answers_to_queries_without_eac
     right = rng.binomial(counts, 0.6)
     with np.errstate(invalid="ignore"):
         share = right / counts  # NaN where no query counts
-    found = class_jackknife(share, classes, weights=counts)
+    found = of_one(share, classes, counts)
     theta = [mean_without(np.nan_to_num(share), counts, classes, c) for c in range(9)]
     assert found.mean == pytest.approx(right.sum() / counts.sum(), abs=1e-12)
     assert found.se == pytest.approx(jackknife_variance(theta) ** 0.5, abs=1e-12)
@@ -145,9 +151,9 @@ def test_weighted_jackknife_is_the_ratio_of_right_answers_to_queries_without_eac
 
 def test_equal_weights_change_nothing():
     accuracy, classes = episodes()
-    weighted = class_jackknife(accuracy, classes, weights=np.full(len(accuracy), 7))
-    assert weighted.se == pytest.approx(class_jackknife(accuracy, classes).se, abs=1e-12)
-    plain = class_jackknife(accuracy, classes)
+    weighted = of_one(accuracy, classes, np.full(len(accuracy), 7))
+    assert weighted.se == pytest.approx(of_one(accuracy, classes).se, abs=1e-12)
+    plain = of_one(accuracy, classes)
     assert weighted.conventional_half_width == pytest.approx(plain.conventional_half_width, abs=1e-12)
 
 
@@ -158,7 +164,7 @@ def test_pooled_cells_leave_each_class_out_of_all_cells_at_once_and_data_sets_ad
         theta = [np.mean([mean_without(v, np.ones(len(v)), own, c) for v, own in group]) for c in range(n_classes)]
         variances.append(jackknife_variance(theta) / 4)  # each data set counts one half
         means.append(np.mean([v.mean() for v, _ in group]))
-    found = pooled_jackknife([[Sample(*cell) for cell in group] for group in cells])
+    found = jackknife([[Sample(*cell) for cell in group] for group in cells])
     df = sum(variances) ** 2 / (variances[0] ** 2 / 8 + variances[1] ** 2 / 6)
     assert found.mean == pytest.approx(np.mean(means), abs=1e-12)
     assert found.se == pytest.approx(sum(variances) ** 0.5, abs=1e-12)
@@ -169,17 +175,52 @@ def test_pooled_cells_leave_each_class_out_of_all_cells_at_once_and_data_sets_ad
 def test_shares_of_one_and_minus_one_give_the_difference_of_two_cells_on_the_same_classes():
     accuracy, classes = episodes()
     other = episodes(seed=1)[0]
-    pooled = pooled_jackknife([[Sample(accuracy, classes), Sample(other, classes)]], shares=[[1, -1]])
-    paired = paired_difference(accuracy, other, classes)
+    pooled = jackknife([[Sample(accuracy, classes), Sample(other, classes)]], shares=[[1, -1]])
+    paired = of_one(accuracy - other, classes)
     assert (pooled.mean, pooled.se, pooled.p_value) == pytest.approx((paired.mean, paired.se, paired.p_value))
 
 
 def test_cells_of_a_group_must_hold_the_same_classes():
     samples = [Sample(*episodes()), Sample(*episodes(n_classes=8))]
     with pytest.raises(BadParameter, match="different test classes"):
-        pooled_jackknife([samples])
+        jackknife([samples])
     with pytest.raises(BadParameter, match="no cell to pool"):
-        pooled_jackknife([])
+        jackknife([])
+
+
+def test_a_function_of_means_is_evaluated_anew_without_each_class_of_each_fold():
+    folds = [{name: Sample(*episodes(n_classes=n, seed=seed + s)) for s, name in enumerate("abc")}
+             for n, seed in ((9, 0), (7, 10))]  # fmt: skip
+
+    def lead(means):
+        return means["a"] - np.maximum(means["b"], means["c"])
+
+    whole = {name: np.mean([fold[name].values.mean() for fold in folds]) for name in "abc"}
+    variance = 0.0
+    for number, fold in enumerate(folds):
+        theta = []
+        for c in fold["a"].names:
+            means = {}
+            for name in "abc":
+                parts = [other[name].values.mean() for other in folds]
+                parts[number] = mean_without(fold[name].values, np.ones(200), fold[name].classes, c)
+                means[name] = np.mean(parts)
+            theta.append(lead(means))
+        variance += jackknife_variance(theta)
+    found = jackknife_of(lead, [folds])
+    assert found.mean == pytest.approx(lead(whole), abs=1e-12)
+    assert found.se == pytest.approx(variance**0.5, abs=1e-12)
+    twice = jackknife_of(lead, [folds, folds])  # as if of two data sets
+    assert twice.se == pytest.approx(found.se / 2**0.5, abs=1e-12)
+
+
+def test_a_difference_has_the_same_interval_as_a_sum_and_as_a_function_of_means():
+    accuracy, classes = episodes()
+    other = episodes(seed=1)[0]
+    samples = {"a": Sample(accuracy, classes), "b": Sample(other, classes)}
+    found = jackknife_of(lambda means: means["a"] - means["b"], [[samples]])
+    paired = of_one(accuracy - other, classes)
+    assert (found.mean, found.half_width, found.df) == pytest.approx((paired.mean, paired.half_width, paired.df))
 
 
 def test_the_pooled_interval_covers_the_truth_about_as_often_as_it_says():
@@ -192,7 +233,7 @@ def test_the_pooled_interval_covers_the_truth_about_as_often_as_it_says():
         for pair in (lists[:2], lists[2:]):
             ability = rng.normal(0, 0.1, 12)  # of a drawn class, the same at both shots; the truth is a mean of 0
             groups.append([Sample(ability[own].mean(1) + rng.normal(0, 0.2, 400), own) for own in pair])
-        found = pooled_jackknife(groups)
+        found = jackknife(groups)
         hits += abs(found.mean) < found.half_width
         conventional_hits += abs(found.mean) < found.conventional_half_width
     assert 0.92 <= hits / 400 <= 0.98

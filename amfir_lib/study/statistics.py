@@ -1,42 +1,49 @@
-"""What a mean accuracy is worth: intervals over classes, paired differences, Holm's correction, AUROC.
+"""What a mean accuracy is worth: one jackknife over classes, Holm's correction, AUROC.
 
 Episodes re-use the same few test classes, so they are not independent, and 1.96 sd / sqrt(E) is far too narrow: it
-ignores that other classes could have been drawn.  The delete-one-class jackknife asks instead how the mean moves when
-one class is left out; several cells are pooled with the same question.
+ignores that other classes could have been drawn.  The delete-one-class jackknife asks instead how a statistic moves
+when one class is left out of all episodes.  The statistic is a weighted sum of means (``jackknife``) or any function of
+means (``jackknife_of``); data sets and class folds, whose classes are independent, are pooled.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import stats
 
 from amfir_lib.errors import BadParameter, ShapeError
 
+Key = Hashable
+
 
 @dataclass(frozen=True)
 class Interval:
     """A mean with its class-jackknife interval; all in the unit of the input (accuracy in [0, 1]).
+
+    Where the jackknife is undefined (see ``Sample.defined``), half width, standard error and p-value are NaN.
 
     Attributes:
         mean: mean over all episodes (queries, where they are weighted; cells, where cells are pooled).
         half_width: half of the class-jackknife interval.
         se: class-jackknife standard error.
         n_classes: classes that occur in the episodes, C.
-        conventional_half_width: z sd / sqrt(E), which covers the sampling of episodes only.
-        p_value: two-sided, of "the mean is 0" (Student's t); only for differences.
+        conventional_half_width: z sd / sqrt(E), which covers the sampling of episodes only; NaN where the statistic is
+            no sum of means.
+        p_value: two-sided, of "the mean is 0" (Student's t).
         confidence: of both intervals.
-        df: degrees of freedom of t: C - 1, or Satterthwaite's where several data sets are pooled.
+        df: degrees of freedom of t: C - 1, or Satterthwaite's where several groups of classes are pooled.
     """
 
     mean: float
-    half_width: float
-    se: float
-    n_classes: int
-    conventional_half_width: float
-    p_value: float | None = None
+    half_width: float = np.nan
+    se: float = np.nan
+    n_classes: int = 0
+    conventional_half_width: float = np.nan
+    p_value: float = np.nan
     confidence: float = 0.95
     df: float = np.nan
 
@@ -47,6 +54,11 @@ class Interval:
     @property
     def high(self) -> float:
         return self.mean + self.half_width
+
+    @property
+    def defined(self) -> bool:
+        """Whether there is an interval."""
+        return bool(np.isfinite(self.half_width))
 
 
 @dataclass(frozen=True)
@@ -97,50 +109,50 @@ class Sample:
         residual = self.weights * (self.values - self.mean) / self.weights.mean()
         return float(residual.var(ddof=1) / len(residual))
 
-    def without_each_class(self) -> tuple[np.ndarray, np.ndarray]:
-        """Class -> mean over the episodes without it.
+    @cached_property
+    def names(self) -> np.ndarray:
+        """(C,) classes that occur, sorted."""
+        return np.unique(self.classes)
 
-        Returns:
-            names (C,), sorted; theta (C,).
-        Raises:
-            BadParameter: fewer than N + 2 classes, or a class in every episode.
+    @cached_property
+    def _absent(self) -> np.ndarray:
+        """(E, C) bool: the episode is without the class."""
+        absent = np.ones((len(self.values), len(self.names)), dtype=bool)
+        np.put_along_axis(absent, np.searchsorted(self.names, self.classes), False, axis=1)
+        return absent
+
+    @property
+    def defined(self) -> bool:
+        """Whether the jackknife is: at least N + 2 classes, and none of them in every episode that counts.
+
+        With N + 1 classes each mean without a class rests on the episodes of one choice of classes.
         """
-        names, number = np.unique(self.classes, return_inverse=True)
-        number = number.reshape(self.classes.shape)
-        n_classes, n_way = len(names), self.classes.shape[1]
-        if n_classes < n_way + 2:
-            raise BadParameter(
-                f"the jackknife over classes needs n_way + 2 = {n_way + 2} classes for {n_way}-way episodes, but the "
-                f"episodes hold {n_classes}. Lower n_way to {n_classes - 2}, or test on more classes."
-            )
-        absent = np.ones((len(self.values), n_classes), dtype=bool)
-        np.put_along_axis(absent, number, False, axis=1)
-        left = self.weights @ absent
-        if (left == 0).any():
-            raise BadParameter(
-                f"class {names[left == 0][0]} is in each of the {len(self.values)} episodes, so the mean without it is "
-                "undefined. Raise n_episodes."
-            )
-        return names, (self.weights * self.values) @ absent / left
+        enough = len(self.names) >= self.classes.shape[1] + 2
+        return enough and bool((self.weights @ self._absent > 0).all())
+
+    def without_each_class(self) -> np.ndarray:
+        """(C,) mean over the episodes without each class, in the order of ``names``."""
+        return (self.weights * self.values) @ self._absent / (self.weights @ self._absent)
 
 
-def pooled_jackknife(
+def jackknife(
     groups: Sequence[Sequence[Sample]], *, shares: Sequence[Sequence[float]] | None = None, confidence: float = 0.95
 ) -> Interval:
-    """Mean over several cells, where some are measured on the same test classes.
+    """Weighted sum of the means of several cells, where some are measured on the same test classes.
 
-    Cells of one group (one data set at several numbers of shots) share their classes, so each class c is left out of
-    all of them at once: theta_c = sum over cells of share * mean without c.  Groups (data sets, or folds of one data
-    set with other test classes) are independent: SE^2 = sum over groups of SE_g^2, and t has Satterthwaite's
-    (sum SE_g^2)^2 / sum(SE_g^4 / (C_g - 1)) degrees of freedom.
+    theta_c = sum over cells of share * mean without class c;  SE^2 = (C-1)/C sum_c (theta_c - mean_c theta_c)^2;
+    half width = t SE.  Cells of one group (one data set at several numbers of shots) share their classes, so each
+    class is left out of all of them at once.  Groups (data sets, or folds of one data set with other test classes) are
+    independent: SE^2 = sum over groups of SE_g^2, and t has Satterthwaite's (sum SE_g^2)^2 / sum(SE_g^4 / (C_g - 1))
+    degrees of freedom.
 
     Args:
-        groups: groups of cells.
+        groups: groups of cells; ``[[sample]]`` for a single cell.
         shares: what each cell counts, in the same nesting; default: groups equally, and cells equally in their group.
             They need not sum to 1: shares of 1 and -1 give the difference of two cells.
         confidence: of the interval, in (0, 1).
     Returns:
-        Interval with p-value; ``n_classes`` sums over the groups.
+        Interval; half width and p-value are NaN where a cell leaves them undefined.
     Raises:
         BadParameter: no cell; cells of a group with different classes; see ``Sample``.
     """
@@ -148,104 +160,102 @@ def pooled_jackknife(
         raise BadParameter("there is no cell to pool. Pass at least one group of at least one cell.")
     if shares is None:
         shares = [[1 / len(groups) / len(group)] * len(group) for group in groups]
-    mean = variance = fourth = episode_variance = 0.0
-    n_classes = 0
-    for group, own_shares in zip(groups, shares, strict=True):
-        leave_outs = [sample.without_each_class() for sample in group]
-        names = leave_outs[0][0]
-        if any(not np.array_equal(names, other) for other, _ in leave_outs[1:]):
-            raise BadParameter("cells of one group hold different test classes. Put them into groups of their own.")
-        theta = sum(share * own for share, (_, own) in zip(own_shares, leave_outs, strict=True))
-        c = len(names)
-        own_variance = float((c - 1) / c * np.square(theta - theta.mean()).sum())
-        mean += sum(share * sample.mean for share, sample in zip(own_shares, group, strict=True))
-        episode_variance += sum(s**2 * sample.episode_variance for s, sample in zip(own_shares, group, strict=True))
-        variance, fourth, n_classes = variance + own_variance, fourth + own_variance**2 / (c - 1), n_classes + c
-    se = float(np.sqrt(variance))
-    df = variance**2 / fourth if fourth > 0 else float(n_classes - len(groups))
-    if se > 0:
-        p_value = float(2 * stats.t.sf(abs(mean) / se, df))
-    else:
-        p_value = 1.0 if mean == 0 else 0.0
+    pairs = [list(zip(numbers, group, strict=True)) for numbers, group in zip(shares, groups, strict=True)]
+    mean = float(sum(sum(share * sample.mean for share, sample in group) for group in pairs))
+    variance = sum(sum(share**2 * sample.episode_variance for share, sample in group) for group in pairs)
+    without = None
+    if _comparable(groups):
+        without = [sum(share * sample.without_each_class() for share, sample in group) for group in pairs]
+    return _interval(mean, without, episode_variance=variance, confidence=confidence)
+
+
+def jackknife_of(
+    statistic: Callable[[dict[Key, np.ndarray]], np.ndarray],
+    sets: Sequence[Sequence[Mapping[Key, Sample]]],
+    *,
+    confidence: float = 0.95,
+) -> Interval:
+    """A function of several means, such as the lead over whichever method is next best, averaged over data sets.
+
+    The statistic is evaluated on all episodes and once more without each class, so it finds the next best anew.
+
+    Args:
+        statistic: of the means, key -> (n,) values, as an (n,) array: element by element.
+        sets: for each data set its class folds, each as key -> sample; the same keys in every fold.
+        confidence: of the interval, in (0, 1).
+    Returns:
+        Interval as of ``jackknife``, without the conventional one.
+    Raises:
+        BadParameter: samples of one fold with different classes.
+    """
+    means = [{key: float(np.mean([fold[key].mean for fold in folds])) for key in folds[0]} for folds in sets]
+    whole = [float(statistic({key: np.array([mean]) for key, mean in own.items()})[0]) for own in means]
+    without = None
+    if _comparable([list(fold.values()) for folds in sets for fold in folds]):
+        without = []
+        for folds, own in zip(sets, means, strict=True):
+            for fold in folds:  # one fold moves, the others stay
+                moved = {k: own[k] + (one.without_each_class() - one.mean) / len(folds) for k, one in fold.items()}
+                without.append(statistic(moved) / len(sets))
+    return _interval(float(np.mean(whole)), without, confidence=confidence)
+
+
+def _comparable(groups: Iterable[Sequence[Sample]]) -> bool:
+    """Whether the jackknife of every sample is defined; refuses samples of one group that hold different classes."""
+    groups = list(groups)
+    for first, *others in groups:
+        if any(not np.array_equal(first.names, sample.names) for sample in others):
+            raise BadParameter(
+                "cells of one group hold different test classes, so that leaving one out means two things. Raise the "
+                "number of test episodes, or put the cells into groups of their own."
+            )
+    return all(sample.defined for group in groups for sample in group)
+
+
+def _interval(
+    mean: float, without: Sequence[np.ndarray] | None, *, episode_variance: float = np.nan, confidence: float
+) -> Interval:
+    """From the values without each class of each independent group, (C,) each; None where they are undefined."""
     tail = (1 + confidence) / 2
+    conventional = float(stats.norm.ppf(tail) * np.sqrt(episode_variance))
+    if without is None:
+        return Interval(mean, conventional_half_width=conventional, confidence=confidence)
+    variances = [(len(theta) - 1) / len(theta) * float(np.square(theta - theta.mean()).sum()) for theta in without]
+    variance, n_classes = sum(variances), sum(map(len, without))
+    fourth = sum(one**2 / (len(theta) - 1) for one, theta in zip(variances, without, strict=True))
+    df = variance**2 / fourth if fourth > 0 else float(n_classes - len(without))
+    se = float(np.sqrt(variance))
     return Interval(
-        mean=float(mean),
+        mean=mean,
         half_width=float(stats.t.ppf(tail, df)) * se,
         se=se,
         n_classes=n_classes,
-        conventional_half_width=float(stats.norm.ppf(tail) * np.sqrt(episode_variance)),
-        p_value=p_value,
+        conventional_half_width=conventional,
+        p_value=float(2 * stats.t.sf(abs(mean) / se, df)) if se > 0 else float(mean == 0),
         confidence=confidence,
         df=float(df),
     )
 
 
-def class_jackknife(
-    accuracy: np.ndarray, classes: np.ndarray, *, weights: np.ndarray | None = None, confidence: float = 0.95
-) -> Interval:
-    """Mean accuracy with the delete-one-class jackknife interval.
-
-    theta_c = mean over the episodes without class c;  SE^2 = (C-1)/C sum_c (theta_c - mean_c theta_c)^2;
-    half width = t_{C-1} SE.
-
-    Args:
-        accuracy: (E,) accuracy of each episode, in [0, 1].
-        classes: (E, N) classes of each episode.
-        weights: (E,) queries behind each value, where only some queries of an episode count; see ``Sample``.
-        confidence: of the interval, in (0, 1).
-    Returns:
-        Interval; ``p_value`` is None.
-    Raises:
-        ShapeError: accuracy and classes differ in E.
-        BadParameter: fewer than N + 2 classes, fewer than two episodes, a class in every episode, or a value that is
-            not finite.
-    """
-    found = pooled_jackknife([[Sample(accuracy, classes, weights)]], confidence=confidence)
-    return replace(found, p_value=None)
-
-
-def paired_difference(
-    a: np.ndarray, b: np.ndarray, classes: np.ndarray, *, weights: np.ndarray | None = None, confidence: float = 0.95
-) -> Interval:
-    """Difference a - b of two methods on identical episodes, with interval and p-value over classes.
-
-    Args:
-        a: (E,) accuracy of the first method.
-        b: (E,) accuracy of the second method on the same episodes in the same order.
-        classes: (E, N) classes of each episode.
-        weights: (E,) queries behind each value; see ``Sample``.
-        confidence: of the interval.
-    Returns:
-        Interval of the mean difference; ``p_value`` from Student's t with C - 1 degrees of freedom.
-    Raises:
-        ShapeError, BadParameter: as ``class_jackknife``.
-    """
-    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    if a.shape != b.shape:
-        raise ShapeError(
-            f"paired values have shapes {a.shape} and {b.shape}. Evaluate both methods on the same episode list."
-        )
-    return pooled_jackknife([[Sample(a - b, classes, weights)]], confidence=confidence)
-
-
 def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
-    """P-values of one family, corrected by Holm's step-down method.
+    """P-values of one family, corrected by Holm's step-down method; NaN stays NaN and counts as no comparison.
 
     The smallest of n is multiplied by n, the next by n - 1, and so on; a running maximum keeps the order.
 
     Args:
-        p_values: (n,) in [0, 1].
+        p_values: (n,) in [0, 1] or NaN.
     Returns:
         (n,) corrected p-values in the same order; an empty family gives an empty array.
     Raises:
         BadParameter: a value is not a probability.
     """
     p_values = np.asarray(p_values, dtype=np.float64)
-    if not ((p_values >= 0) & (p_values <= 1)).all():
-        raise BadParameter(f"p-values must lie in [0, 1], got {p_values.tolist()}. Leave undefined comparisons out.")
-    order = np.argsort(p_values, kind="stable")
-    steps = p_values[order] * np.arange(len(p_values), 0, -1)
-    corrected = np.empty_like(p_values)
+    known = p_values[~np.isnan(p_values)]
+    if not ((known >= 0) & (known <= 1)).all():
+        raise BadParameter(f"p-values must lie in [0, 1], got {p_values.tolist()}. Pass probabilities.")
+    order = np.argsort(p_values, kind="stable")[: len(known)]  # NaN comes last
+    steps = p_values[order] * np.arange(len(known), 0, -1)
+    corrected = np.full_like(p_values, np.nan)
     corrected[order] = np.minimum(np.maximum.accumulate(steps), 1)
     return corrected
 
@@ -269,3 +279,14 @@ def auroc(score: np.ndarray, positive: np.ndarray) -> float:
         return float("nan")
     rank_sum = stats.rankdata(score)[positive].sum()
     return float((rank_sum - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative))
+
+
+pooled_jackknife = jackknife  # old names, until all have moved
+
+
+def class_jackknife(values, classes, *, weights=None, confidence=0.95) -> Interval:
+    return jackknife([[Sample(values, classes, weights)]], confidence=confidence)
+
+
+def paired_difference(a, b, classes, *, weights=None, confidence=0.95) -> Interval:
+    return class_jackknife(np.asarray(a) - np.asarray(b), classes, weights=weights, confidence=confidence)

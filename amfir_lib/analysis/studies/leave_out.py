@@ -97,7 +97,7 @@ class Point:
         without, n_folds = [], len(self.group.layouts)
         for fold in range(n_folds):  # one fold moves, the others stay
             own = {name: folds[fold] for name, folds in samples.items()}
-            moved = {n: means[n] + (one.without_each_class()[1] - one.mean) / n_folds for n, one in own.items()}
+            moved = {n: means[n] + (one.without_each_class() - one.mean) / n_folds for n, one in own.items()}
             without.append(statistic(moved))
         whole = statistic({name: np.array([mean]) for name, mean in means.items()})
         return LeftOut(float(whole[0]), tuple(without))
