@@ -103,7 +103,7 @@ def test_the_same_seed_gives_the_same_weights_with_one_worker_and_with_two(
 
 def test_adapted_weights_are_found_the_second_time_and_nothing_is_decoded(cache, dataset, pretrained, monkeypatch):
     expected = digests(adapt(pretrained, dataset, TINY, cache_dir=cache, flow=FLOW))
-    for name in ("read_streams", "fine_tune", "map_parallel"):
+    for name in ("streams", "fine_tune", "map_parallel"):
         monkeypatch.setattr(adaptation, name, None)
     assert digests(adapt(pretrained, dataset, TINY, cache_dir=cache, flow=FLOW)) == expected
 

@@ -20,8 +20,8 @@ from toy_tables import QUICK, new_method, toy_material, toy_table
 
 from amfir_lib.data import synthetic
 from amfir_lib.data.catalogue import load_dataset
-from amfir_lib.data.clip_inputs import clip_inputs
 from amfir_lib.data.manifest import check_manifest
+from amfir_lib.data.streams import streams
 from amfir_lib.data.video import read_frames, write_video
 from amfir_lib.errors import AmfirError, DiskFull, UnknownName
 from amfir_lib.run import cli, runner
@@ -54,7 +54,7 @@ def no_video(folder):
 
 def short_clip(folder):
     write_video(folder / "wave.avi", moving_frames(np.random.default_rng(0), n_frames=5))
-    clip_inputs(folder / "wave.avi")
+    streams(folder / "wave.avi", {"rgb": 48})
 
 
 def one_clip_in_a_class(folder):

@@ -22,7 +22,7 @@ from amfir_lib.analysis.character import (
 )
 from amfir_lib.analysis.studies import examples
 from amfir_lib.data import overview
-from amfir_lib.data.store import FeatureStore
+from amfir_lib.data.features import FeatureStore
 from amfir_lib.data.synthetic.probes import reversed_copy
 from amfir_lib.data.video import read_frames
 from amfir_lib.errors import BadParameter

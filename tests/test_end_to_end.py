@@ -20,9 +20,9 @@ from toy_end_to_end import TRAINING, compact_backbones, moving_dataset, small_re
 from amfir_lib.analysis.tables import paired_table
 from amfir_lib.backbones.blurred import BlurredBackbone
 from amfir_lib.backbones.trainable import freeze_batch_norm
-from amfir_lib.data.augmentation import random_view
 from amfir_lib.data.features import extract_stores
-from amfir_lib.data.flow_codec import decode_flow
+from amfir_lib.data.flow import decode_flow
+from amfir_lib.data.streams import random_view
 from amfir_lib.errors import BackboneUnavailable, BadParameter, TrainingDiverged, UnknownName, UnknownParameter
 from amfir_lib.study.config import Config
 from amfir_lib.study.end_to_end import EndToEnd, beside_frozen, evaluate_end_to_end, train_end_to_end, train_on_devices

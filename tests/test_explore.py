@@ -19,9 +19,9 @@ from matplotlib.text import Text
 from toy_clips import ToyBackbone, eight_classes, moving_frames
 
 from amfir_lib import distillation, explore, figures, inference
-from amfir_lib.data.clip_inputs import clip_inputs
 from amfir_lib.data.features import extract_stores
 from amfir_lib.data.flow import flow_to_colour
+from amfir_lib.data.streams import streams
 from amfir_lib.errors import BadParameter, UnknownName
 from amfir_lib.explore import clips
 from amfir_lib.explore.scene import in_plane_of_prototypes
@@ -152,9 +152,9 @@ def test_a_playing_clip_keeps_its_frames_and_its_rate():
 def test_an_unchanged_clip_gives_the_answer_of_the_feature_store(session, what_if):
     _, inputs = what_if.inputs(explore.Knobs())
     path = session.dataset.clip_path(session.query_row(1, 3))
-    expected = clip_inputs(path, size=16, flow_size=48)
-    np.testing.assert_array_equal(inputs.rgb, expected.rgb)
-    np.testing.assert_array_equal(inputs.flow, expected.flow)
+    expected = streams(path, {"rgb": 16, "flow": 16}, flow_size=48)
+    np.testing.assert_array_equal(inputs["rgb"], expected["rgb"])
+    np.testing.assert_array_equal(inputs["flow"], expected["flow"])
     now, then = what_if.answer(inputs), session.answers.of(1, 3)
     for stream, posterior in then.posterior.items():
         np.testing.assert_allclose(now.posterior[stream], posterior, atol=1e-4)

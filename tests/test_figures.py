@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 
 from amfir_lib import figures
 from amfir_lib.analysis.studies.components import CONTROL
-from amfir_lib.data.clip_inputs import ClipInputs
 from amfir_lib.errors import BadParameter, ShapeError
 from amfir_lib.exports import write_figure
 from amfir_lib.figures.architecture import CLASS_COLOURS
@@ -37,9 +36,9 @@ def curves(datasets: tuple[str, ...] = ("a", "b"), series: tuple[str, ...] = ("r
     )
 
 
-def clip(rng: np.random.Generator, *, n: int = 4, size: int = 16) -> ClipInputs:
+def clip(rng: np.random.Generator, *, n: int = 4, size: int = 16) -> dict[str, np.ndarray]:
     rgb = rng.integers(0, 255, (n, size, size, 3), dtype=np.uint8)
-    return ClipInputs(rgb, rng.normal(size=(n, size, size, 2)).astype(np.float32))
+    return {"rgb": rgb, "flow": rng.normal(size=(n, size, size, 2)).astype(np.float32)}
 
 
 def texts(figure: Figure) -> list[str]:
@@ -173,7 +172,7 @@ def test_levels_of_free_energy_are_named_below_the_panels():
 
 def test_an_arrow_beside_the_flow_says_what_its_length_means():
     shown = clip(np.random.default_rng(0))
-    figure = figures.flow_views(shown.rgb, shown.flow, max_displacement=4.4)
+    figure = figures.flow_views(shown["rgb"], shown["flow"], max_displacement=4.4)
     assert any("this long: 4.4 px" in text for text in texts(figure))
 
 
@@ -261,7 +260,7 @@ def test_saturation_is_never_below_one_pixel():
 def test_flow_of_another_size_than_the_frames_is_refused():
     one = clip(np.random.default_rng(0))
     with pytest.raises(ShapeError, match="differ"):
-        figures.flow_views(one.rgb, one.flow[:, :8])
+        figures.flow_views(one["rgb"], one["flow"][:, :8])
 
 
 def test_the_tour_marks_the_true_class_and_refuses_missing_supports():

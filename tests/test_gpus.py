@@ -90,7 +90,7 @@ def test_extraction_asks_for_the_gpu_and_for_no_more_workers(two_gpus, tmp_path,
         asked.append(n_jobs)
         return [function(item) for item in items]
 
-    monkeypatch.setattr("amfir_lib.data.shards.iterate_parallel", here)
+    monkeypatch.setattr("amfir_lib.data.features.iterate_parallel", here)
     dataset = toy_dataset(tmp_path / "clips", n_clips=4)
     extract_stores(dataset, {"rgb": GpuToy("rgb")}, cache_dir=tmp_path, n_jobs=40, shard_clips=2)
     assert asked == [12] and two_gpus == [0, 0]

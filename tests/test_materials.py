@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from toy_clips import ToyBackbone, write_class_folders
 
-from amfir_lib.data import shards
+from amfir_lib.data import features
 from amfir_lib.errors import BadParameter
 from amfir_lib.study import materials
 from amfir_lib.study.config import Config
@@ -94,20 +94,19 @@ def test_features_that_hardly_vary_are_warned_of_before_the_rest_is_computed_and
 ):
     backbones = {"rgb": ToyBackbone("rgb"), "flow": OneAnswer("flow")}
     monkeypatch.setattr(materials, "open_backbones", lambda *_, **__: backbones)
-    monkeypatch.setattr(shards, "PROBE_CLIPS", 6)
-    monkeypatch.setattr(shards, "SHARD_CLIPS", 3)
-    warned_after, write = [], shards.write_store
+    monkeypatch.setattr(features, "PROBE_CLIPS", 6)
+    monkeypatch.setattr(features, "SHARD_CLIPS", 3)
+    warned_after, extract = [], features.extract_shard
 
-    def write_and_note(path, parts, **options):
+    def extract_and_note(shard):
         warned_after.append("hardly vary" in capsys.readouterr().out)
-        write(path, parts, **options)
+        extract(shard)
 
-    monkeypatch.setattr(shards, "write_store", write_and_note)
+    monkeypatch.setattr(features, "extract_shard", extract_and_note)
     config = config_of(clips, tmp_path)
     materials.prepare(config, "folder")
-    shards_and_stores = 2 * 7 + 2  # 21 clips in shards of three, two modalities
-    assert len(warned_after) == shards_and_stores
-    assert [place for place, found in enumerate(warned_after) if found] == [4]  # after two shards of either modality
+    assert len(warned_after) == 7  # 21 clips in shards of three
+    assert [place for place, warned in enumerate(warned_after) if warned] == [2]  # after two shards of both modalities
     assert "hardly vary" not in capsys.readouterr().out
     materials.prepare(config, "folder")
     said = capsys.readouterr().out

@@ -11,7 +11,7 @@ from amfir_lib.analysis.stage_costs import ClipCosts, costs_table, measure_bench
 from amfir_lib.backbones.i3d import I3D
 from amfir_lib.backbones.resnet import ResNet
 from amfir_lib.data.benchmarks import BENCHMARKS
-from amfir_lib.data.frame_sizes import Stored
+from amfir_lib.data.frames import Stored
 from amfir_lib.methods import METHODS
 from amfir_lib.study.end_to_end import EndToEnd, frames
 from amfir_lib.study.end_to_end.frames import stored_streams

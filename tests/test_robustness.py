@@ -20,11 +20,9 @@ from amfir_lib.analysis.robustness.conditions import CLEAN, Condition, missing_c
 from amfir_lib.analysis.robustness.counting import multiply_adds, peak_bytes
 from amfir_lib.analysis.robustness.outcomes import ask_methods
 from amfir_lib.analysis.robustness.spoilt_clips import chosen_clips, spoil_clips
-from amfir_lib.data.clip_inputs import centre_square, clip_inputs
-from amfir_lib.data.dense_inputs import read_dense_streams
 from amfir_lib.data.features import extract_stores
-from amfir_lib.data.memory_inputs import streams_of_frames
 from amfir_lib.data.spoiling import SPOILINGS, spoil_clip, spoiling_rng
+from amfir_lib.data.streams import centre_square, streams
 from amfir_lib.data.video import read_frames, write_video
 from amfir_lib.errors import BadParameter, TooFewVideos, UnknownName
 from amfir_lib.study.evaluation import evaluate
@@ -103,14 +101,10 @@ def test_frames_in_memory_are_read_like_a_file(tmp_path, average):
     frames = centre_square(read_frames(tmp_path / "clip.avi"))
     how = HOW | {"flow_average": average}
     sizes = {"rgb": 20, "flow": 24}
-    found = streams_of_frames(frames, dict.fromkeys(sizes), sizes=sizes, **how)
-    for stream, size in sizes.items():
-        expected = getattr(clip_inputs(tmp_path / "clip.avi", size=size, **how), stream)
-        np.testing.assert_array_equal(found[stream], expected)
-    counts = {"rgb": None, "flow": 9}
-    dense = streams_of_frames(frames, counts, sizes=sizes, **how)
-    for stream, expected in read_dense_streams(tmp_path / "clip.avi", counts, sizes=sizes, **how).items():
-        np.testing.assert_array_equal(dense[stream], expected)
+    for counts in ({}, {"flow": 9}):
+        in_memory = streams(frames, sizes, counts=counts, **how)
+        for stream, expected in streams(tmp_path / "clip.avi", sizes, counts=counts, **how).items():
+            np.testing.assert_array_equal(in_memory[stream], expected)
 
 
 def test_spoilt_features_are_those_of_the_spoilt_frames(material, backbones, clips):
@@ -119,10 +113,10 @@ def test_spoilt_features_are_those_of_the_spoilt_frames(material, backbones, cli
     frames = centre_square(read_frames(material.dataset.clip_path(clips.rows[place])))
     spoilt = spoil_clip(frames, "blur", 0.5, spoiling_rng("blur", name))
     sizes = dict.fromkeys(("rgb", "flow"), 16)
-    streams = streams_of_frames(spoilt, dict.fromkeys(sizes), sizes=sizes, **HOW)
+    seen = streams(spoilt, sizes, **HOW)
     found = clips.features(condition, patches=True, whiten=False)
     for m, backbone in backbones.items():
-        np.testing.assert_array_equal(found[m][place].numpy(), backbone.features(streams[m][None])[0])
+        np.testing.assert_array_equal(found[m][place].numpy(), backbone.features(seen[m][None])[0])
     pooled = clips.features(condition, patches=False, whiten=False)["rgb"]
     assert torch.equal(pooled, found["rgb"].float().mean(2, keepdim=True))
 

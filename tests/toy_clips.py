@@ -25,6 +25,14 @@ def moving_frames(rng: np.random.Generator, *, n_frames: int = 10, size: int = 4
     return np.stack([picture[:size, step * i : step * i + size] for i in range(n_frames)])
 
 
+def write_images(folder: Path, frames: np.ndarray, pattern: str = "{:05d}.png", *, start: int = 1) -> Path:
+    """Frames as numbered images; returns the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, frame in enumerate(frames, start=start):
+        cv2.imwrite(str(folder / pattern.format(number)), cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+    return folder
+
+
 def write_class_folders(root: Path, *, n_classes: int = 5, clips_per_class: int = 3, n_frames: int = 10) -> None:
     """A folder data set: class c0, c1, ... with clips p0_a.avi, p1_a.avi, ..."""
     rng = np.random.default_rng(0)

@@ -14,11 +14,9 @@ import numpy as np
 import pandas as pd
 
 from amfir_lib.data.benchmarks import BENCHMARKS
-from amfir_lib.data.clip_inputs import resize_square
-from amfir_lib.data.dense_inputs import central_squares, dense_instants
 from amfir_lib.data.flow import dense_flow, flow_windows
-from amfir_lib.data.shards import dense_frames
-from amfir_lib.data.video import count_frames, sample_instants
+from amfir_lib.data.streams import centre_square, dense_frames, dense_instants, resize_square, sample_instants
+from amfir_lib.data.video import decode, probe_video
 from amfir_lib.exports import Table
 from amfir_lib.parallel import single_thread
 
@@ -79,7 +77,7 @@ def measure_stages(
         features: of ``measure_features``, where they are measured already.
     """
     with single_thread():
-        n_frames, wanted = count_frames(path), {one.modality: dense_frames(one) for one in backbones.values()}
+        n_frames, wanted = probe_video(path).n_frames, {one.modality: dense_frames(one) for one in backbones.values()}
         instants = {
             stream: dense_instants(n_frames - (stream == "flow"), count) if (count := wanted.get(stream))
             else sample_instants(n_frames, n_segments) for stream in ("rgb", "flow")
@@ -87,8 +85,8 @@ def measure_stages(
         windows = flow_windows(instants["flow"], n_frames, average=1 if wanted.get("flow") else flow_average)
         pairs = sorted({pair for window in windows for pair in window})
         needed = {int(i) for i in instants["rgb"]} | {i for pair in pairs for i in pair}
-        decode_s = _seconds(lambda: dict(central_squares(path, needed)), repeats)
-        frames = dict(central_squares(path, needed))
+        squares = lambda: {i: centre_square(frame) for i, frame in decode(path, needed)}  # noqa: E731
+        decode_s, frames = _seconds(squares, repeats), squares()
 
         def all_flow(algorithm: str) -> list[np.ndarray]:
             small = {i: resize_square(frames[i], flow_size) for pair in pairs for i in pair}

@@ -24,11 +24,12 @@ from amfir_lib.backbones import adaptation, compact, fine_tuning
 from amfir_lib.backbones.blurred import BlurredBackbone
 from amfir_lib.backbones.compact import CompactBackbone
 from amfir_lib.backbones.fine_tuning import Adaptation, fine_tune
-from amfir_lib.data import clip_inputs as inputs_module
 from amfir_lib.data import flow as flow_module
+from amfir_lib.data import streams as streams_module
 from amfir_lib.data import video as video_module
-from amfir_lib.data.clip_inputs import decoder_version, read_streams
 from amfir_lib.data.manifest import Dataset, manifest_digest
+from amfir_lib.data.streams import streams
+from amfir_lib.data.video import decoder_version
 from amfir_lib.parallel import map_parallel
 from amfir_lib.storage import atomic_write, digest_of, digest_of_code, read_json, write_json
 
@@ -105,7 +106,7 @@ def _weights_path(
 ) -> Path:
     """Where the weights are; the name covers clips and classes, first weights, settings, decoder and code."""
     clips = dataset.manifest.query("split == 'train'").assign(group="-")
-    source = digest_of_code(compact, adaptation, fine_tuning, inputs_module, flow_module, video_module)
+    source = digest_of_code(compact, adaptation, fine_tuning, streams_module, flow_module, video_module)
     of_flow = dict(flow) if backbone.modality == "flow" else None
     parts = [asdict(settings), backbone.digest, manifest_digest(clips), of_flow, decoder_version(), source]
     return Path(cache_dir) / "backbones" / f"{NAME}-{backbone.modality}-{digest_of(parts)}.safetensors"
@@ -141,10 +142,8 @@ def _read_view(
 ) -> dict[str, np.ndarray]:
     view, place, path, n_frames = item
     rng = np.random.default_rng([settings.seed, 30, view, place]) if view else None  # the first view is the features'
-    streams = read_streams(
-        path, tuple(sizes), sizes=sizes, n_segments=settings.n_segments, n_frames=n_frames, rng=rng, **flow
-    )
-    return {stream: x.astype(np.float16) if stream == "flow" else x for stream, x in streams.items()}
+    seen = streams(path, sizes, n_segments=settings.n_segments, n_frames=n_frames, rng=rng, **flow)
+    return {stream: x.astype(np.float16) if stream == "flow" else x for stream, x in seen.items()}
 
 
 def _train_task(

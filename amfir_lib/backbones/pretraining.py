@@ -21,14 +21,13 @@ from torch.nn import functional as F
 
 from amfir_lib.backbones import compact, pretraining
 from amfir_lib.backbones.compact import DIM, INPUT_SIZE, CompactBackbone, CompactNet, normalise
-from amfir_lib.data import clip_inputs as inputs_module
 from amfir_lib.data import flow as flow_module
+from amfir_lib.data import streams as streams_module
 from amfir_lib.data import video as video_module
-from amfir_lib.data.clip_inputs import clip_inputs
 from amfir_lib.data.manifest import Dataset
+from amfir_lib.data.streams import sample_instants, streams
 from amfir_lib.data.synthetic.clips import N_FRAMES, SIDE
 from amfir_lib.data.synthetic.generate import corpus_digest, joints_path, make_corpus
-from amfir_lib.data.video import sample_instants
 from amfir_lib.parallel import map_parallel
 from amfir_lib.storage import atomic_write, digest_of, digest_of_code, read_json, write_json
 
@@ -109,7 +108,7 @@ def pretraining_history(settings: Pretraining, *, cache_dir: Path | str) -> pd.D
 def _weights_path(settings: Pretraining, modality: str, cache_dir: Path | str) -> Path:
     """Where the weights are; the name covers settings, clips of the corpus, and the code that reads and trains."""
     corpus = corpus_digest(n_classes=settings.n_classes, clips_per_class=settings.clips_per_class, seed=settings.seed)
-    source = digest_of_code(compact, pretraining, inputs_module, flow_module, video_module)
+    source = digest_of_code(compact, pretraining, streams_module, flow_module, video_module)
     name = f"compact-{modality}-{digest_of([asdict(settings), modality, corpus, source])}.safetensors"
     return Path(cache_dir) / "backbones" / name
 
@@ -137,8 +136,8 @@ def read_inputs(
 
 
 def _read(path: Path, **options: object) -> tuple[np.ndarray, np.ndarray]:
-    inputs = clip_inputs(path, size=INPUT_SIZE, n_frames=N_FRAMES, **options)
-    return inputs.rgb, inputs.flow.astype(np.float16)
+    seen = streams(path, {"rgb": INPUT_SIZE, "flow": INPUT_SIZE}, n_frames=N_FRAMES, **options)
+    return seen["rgb"], seen["flow"].astype(np.float16)
 
 
 def _train_task(

@@ -1,35 +1,29 @@
-"""Dense optical flow between neighbouring frames, and its picture as a colour wheel."""
+"""Dense optical flow between neighbouring frames, its picture as a colour wheel, and the ways to store it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
 from amfir_lib.errors import BadParameter, ShapeError, unknown_name
 
-FLOW_ALGORITHMS = ("dis", "farneback", "tvl1")
+if TYPE_CHECKING:
+    from torch import Tensor
+
 FARNEBACK = {
     "pyr_scale": 0.5, "levels": 4, "winsize": 15, "iterations": 3, "poly_n": 5, "poly_sigma": 1.1, "flags": 0,
 }  # fmt: skip
+FLOW_ALGORITHMS: dict[str, dict[str, Any]] = {  # with the settings that are recorded with features
+    "dis": {"preset": "medium"}, "farneback": FARNEBACK, "tvl1": {"preset": "opencv default"},
+}  # fmt: skip
 SATURATED_VALUE = 0.75  # brightness of vectors beyond the end of the colour wheel
-
-
-def flow_parameters(algorithm: str) -> dict[str, Any]:
-    """The settings of a flow algorithm, as they are recorded in a feature store.
-
-    Raises:
-        UnknownName: no such algorithm.
-    """
-    if algorithm == "dis":
-        return {"preset": "medium"}
-    if algorithm == "farneback":
-        return dict(FARNEBACK)
-    if algorithm == "tvl1":
-        return {"preset": "opencv default"}
-    raise unknown_name("flow algorithm", algorithm, FLOW_ALGORITHMS)
+# storage -> type and channels: "float" loses nothing; "uint8" (2 bytes a pixel) clips to -20 .. 20 px in steps of 0.16;
+# "colour", what a picture network reads, keeps directions, and lengths up to 20 px within 0.1 px
+STORAGES = {"float": (np.dtype(np.float32), 2), "uint8": (np.dtype(np.uint8), 2), "colour": (np.dtype(np.uint8), 3)}
+ZERO, STEPS = 128, 127  # zero flow is stored exactly, and so is a mirrored field
 
 
 def check_flow_algorithm(algorithm: str) -> None:
@@ -39,7 +33,8 @@ def check_flow_algorithm(algorithm: str) -> None:
         UnknownName: no such algorithm.
         BadParameter: "tvl1" without OpenCV's contrib modules.
     """
-    flow_parameters(algorithm)
+    if algorithm not in FLOW_ALGORITHMS:
+        raise unknown_name("flow algorithm", algorithm, FLOW_ALGORITHMS)
     if algorithm == "tvl1" and not hasattr(cv2, "optflow"):
         raise BadParameter(
             f'flow algorithm "tvl1" needs cv2.optflow, which this OpenCV ({cv2.__version__}) lacks: uninstall '
@@ -80,61 +75,27 @@ def dense_flow(first: np.ndarray, second: np.ndarray, *, algorithm: str = "dis")
     return flow.astype(np.float32, copy=False)
 
 
-def flow_pairs(instants: Sequence[int] | np.ndarray, n_frames: int) -> list[tuple[int, int]]:
-    """The neighbouring frames between which the flow at each instant is taken.
+def flow_windows(
+    instants: Sequence[int] | np.ndarray, n_frames: int, *, average: int = 1
+) -> list[list[tuple[int, int]]]:
+    """For each instant, the ``average`` neighbouring pairs of frames around it whose flow is averaged.
 
-    That is (i, i + 1) at native frame rate, and (i - 1, i) for the last frame of the clip.
+    The middle one is (i, i + 1) at native frame rate, (i - 1, i) for the last frame of the clip; of an even number it
+    is the one before the middle.  At the ends of the clip the outermost pair stands for those that are missing.
 
     Raises:
-        BadParameter: the clip has one frame, or an instant lies outside it.
+        BadParameter: the clip has one frame, an instant lies outside it, or ``average`` is below 1.
     """
+    if average < 1:
+        raise BadParameter(f"flow_average is {average}, but at least 1 pair of frames is needed. Raise it.")
     if n_frames < 2:
         raise BadParameter(f"Flow needs two frames, but the clip has {n_frames}. Drop the clip.")
     if len(instants) and not 0 <= min(instants) <= max(instants) < n_frames:
         raise BadParameter(f"Instants {list(map(int, instants))} do not lie in a clip of {n_frames} frames.")
-    starts = [min(int(instant), n_frames - 2) for instant in instants]
-    return [(start, start + 1) for start in starts]
-
-
-def flow_windows(
-    instants: Sequence[int] | np.ndarray, n_frames: int, *, average: int = 1
-) -> list[list[tuple[int, int]]]:
-    """For each instant, the ``average`` neighbouring pairs around it whose flow is averaged.
-
-    The middle one is that of :func:`flow_pairs`, of an even number the one before the middle.  At the ends of the clip
-    the outermost pair stands for those that are missing.
-
-    Raises:
-        BadParameter: as :func:`flow_pairs`, or ``average`` is below 1.
-    """
-    if average < 1:
-        raise BadParameter(f"flow_average is {average}, but at least 1 pair of frames is needed. Raise it.")
     shifts = range(-((average - 1) // 2), average // 2 + 1)
-    centres = [start for start, _ in flow_pairs(instants, n_frames)]
+    centres = [min(int(instant), n_frames - 2) for instant in instants]
     starts = [[min(max(centre + shift, 0), n_frames - 2) for shift in shifts] for centre in centres]
     return [[(start, start + 1) for start in window] for window in starts]
-
-
-def flow_at(
-    frames: np.ndarray, instants: Sequence[int] | np.ndarray, *, algorithm: str = "dis", bound: float | None = None
-) -> np.ndarray:
-    """Flow around chosen instants of a clip, at native frame rate.
-
-    Args:
-        frames: uint8 [F, H, W, 3], all frames of the clip.
-        instants: [T] frame numbers.
-        algorithm: see :func:`dense_flow`.
-        bound: clip each component to -bound .. bound px; None keeps it as it is.
-    Returns:
-        float32 [T, H, W, 2] in px per frame, from frame i to i + 1 (from i - 1 to i for the last frame).
-    Raises:
-        BadParameter: fewer than two frames, or an instant outside the clip.
-    """
-    pairs = flow_pairs(instants, len(frames))
-    flow = np.zeros((len(pairs), *frames.shape[1:3], 2), np.float32)
-    for t, (first, second) in enumerate(pairs):
-        flow[t] = dense_flow(frames[first], frames[second], algorithm=algorithm)
-    return flow if bound is None else np.clip(flow, -bound, bound)
 
 
 def flow_to_colour(flow: np.ndarray, *, max_displacement: float) -> np.ndarray:
@@ -164,3 +125,88 @@ def flow_to_colour(flow: np.ndarray, *, max_displacement: float) -> np.ndarray:
     colour = 1.0 - np.minimum(length, 1.0)[..., None] * (1.0 - pure)
     colour = np.where(length[..., None] > 1.0, SATURATED_VALUE * pure, colour)
     return np.round(255 * np.where(finite[..., None], colour, 0.0)).astype(np.uint8)
+
+
+def check_storage(storage: str, *, bound: float = 1.0) -> None:
+    """Refuse a storage that does not exist (UnknownName), and a bound that is not positive (BadParameter)."""
+    if storage not in STORAGES:
+        raise unknown_name("storage of flow", storage, STORAGES)
+    if not bound > 0:
+        raise BadParameter(f"the bound of stored flow is {bound}; give a positive number of px.")
+
+
+def encode_flow(flow: np.ndarray, *, storage: str = "uint8", bound: float = 20.0) -> np.ndarray:
+    """Flow as it is stored.
+
+    Args:
+        flow: float [..., H, W, 2], (x, y) in px per frame.
+        storage: "float", "uint8" or "colour".
+        bound: "uint8" clips each component to -bound .. bound px and maps it to 1 .. 255 linearly, 0 px to 128;
+            "colour" cuts vectors at this length.
+    Returns:
+        float32 [..., H, W, 2], uint8 [..., H, W, 2] or uint8 [..., H, W, 3].
+    Raises:
+        UnknownName: no such storage. BadParameter: the bound is not positive. ShapeError: not two components.
+    """
+    check_storage(storage, bound=bound)
+    flow = np.asarray(flow)
+    if flow.shape[-1:] != (2,) or flow.ndim < 3:
+        raise ShapeError(f"flow has shape {flow.shape}; it is stored as [..., H, W, 2].")
+    if storage == "float":
+        return flow.astype(np.float32)
+    if storage == "uint8":
+        return (np.round(np.clip(flow / bound, -1.0, 1.0) * STEPS) + ZERO).astype(np.uint8)
+    return flow_to_colour(flow, max_displacement=bound)
+
+
+def decode_flow(stored: Tensor, *, storage: str = "uint8", bound: float = 20.0) -> Tensor:
+    """Flow back from how :func:`encode_flow` stored it, with the same ``storage`` and ``bound``.
+
+    Args:
+        stored: (..., H, W, 2 or 3), on any device.
+    Returns:
+        float32 (..., H, W, 2) in px per frame, on the same device.
+    """
+    check_storage(storage, bound=bound)
+    stored = stored.float()
+    if storage == "float":
+        return stored
+    if storage == "uint8":
+        return (stored - ZERO) * (bound / STEPS)
+    import torch  # not above: workers that only write clips need no networks
+
+    colour = stored / 255
+    brightest, darkest = colour.amax(-1), colour.amin(-1)
+    long = brightest <= (1 + SATURATED_VALUE) / 2  # cut at the bound: darker, and fully saturated
+    chroma = brightest - darkest
+    length = torch.where(long, 1.0, chroma)
+    red, green, blue = colour.unbind(-1)
+    safe = torch.where(chroma > 0, chroma, 1.0)
+    sector = torch.where(
+        brightest == red,
+        (green - blue) / safe,
+        torch.where(brightest == green, 2.0 + (blue - red) / safe, 4.0 + (red - green) / safe),
+    )
+    angle = sector * (torch.pi / 3)
+    length = torch.where(chroma > 0, length * bound, 0.0)
+    return torch.stack([length * angle.cos(), length * angle.sin()], dim=-1)
+
+
+def mirror_flow(stored: np.ndarray, *, storage: str = "float") -> np.ndarray:
+    """Flow of the horizontally mirrored clip, as it is stored: columns change sides and x changes its sign.
+
+    In colours a direction and its mirror image add up to the brightest and the darkest channel, with green and blue
+    exchanged, so that no colour is decoded.
+
+    Args:
+        stored: [..., H, W, 2 or 3] of ``encode_flow``; flow in px is its own "float" form.
+    Returns:
+        The same shape and type; mirrored twice it is ``stored`` again.
+    """
+    check_storage(storage)
+    mirrored = stored[..., ::-1, :].copy()
+    if storage == "colour":
+        ends = mirrored.max(-1, keepdims=True) + mirrored.min(-1, keepdims=True).astype(np.int16)
+        return (ends - mirrored[..., [0, 2, 1]]).astype(stored.dtype)
+    mirrored[..., 0] = 2 * ZERO - mirrored[..., 0].astype(np.int16) if storage == "uint8" else -mirrored[..., 0]
+    return mirrored

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from amfir_lib.data.class_names import class_key
-from amfir_lib.data.frame_folders import is_frame_folder
-from amfir_lib.data.video import VIDEO_SUFFIXES
+from amfir_lib.data.video import VIDEO_SUFFIXES, is_frame_folder
 from amfir_lib.errors import DataNotFound
 
 MAX_DEPTH = 4  # folders above a clip: "videos/train_256/class/clip.mp4"

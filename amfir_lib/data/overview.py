@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from amfir_lib.data.benchmark_report import preparation_table, report_summary
-from amfir_lib.data.clip_inputs import clip_inputs
 from amfir_lib.data.manifest import SPLITS, Dataset
 from amfir_lib.data.preparation import preparation_folder
+from amfir_lib.data.streams import streams
 from amfir_lib.exports import Table
 from amfir_lib.parallel import map_parallel
 from amfir_lib.storage import read_json
@@ -155,10 +155,10 @@ def folder_sentence(report: dict[str, Any]) -> str:
 
 def _lengths(item: tuple[Path, int], *, flow_size: int, flow_algorithm: str, flow_average: int) -> np.ndarray:
     path, n_frames = item
-    flow = clip_inputs(
-        path, size=flow_size, flow_size=flow_size, flow_bound=FLOW_BOUND, n_frames=n_frames,
+    flow = streams(
+        path, {"flow": flow_size}, flow_size=flow_size, flow_bound=FLOW_BOUND, n_frames=n_frames,
         flow_algorithm=flow_algorithm, flow_average=flow_average,
-    ).flow  # fmt: skip
+    )["flow"]  # fmt: skip
     return np.hypot(flow[..., 0], flow[..., 1])[:, ::4, ::4].astype(np.float32).ravel()
 
 

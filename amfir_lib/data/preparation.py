@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from amfir_lib.data.frame_folders import digest_of_frames, stamp_of_frames
-from amfir_lib.data.video import probe_video
+from amfir_lib.data.video import frame_files, probe_video
 from amfir_lib.errors import AmfirError
 from amfir_lib.parallel import iterate_parallel
 from amfir_lib.storage import digest_of, digest_of_file, full_disk_explained, read_json, write_json
@@ -56,11 +57,23 @@ def _probe(item: _Probe) -> dict[str, Any]:
         return {"error": str(error)}
 
 
+def digest_of_frames(folder: Path) -> str:
+    """Digest of the names and bytes of the frames; 16 hexadecimal digits."""
+    state = hashlib.sha256()
+    for file in frame_files(folder):
+        content = file.read_bytes()
+        state.update(f"{file.name}\0{len(content)}\0".encode())
+        state.update(content)
+    return state.hexdigest()[:16]
+
+
 def _stamp(file: Path) -> list[int]:
     """Size and time of last change of a file: another stamp, another look."""
     try:
         if file.is_dir():
-            return stamp_of_frames(file)
+            with os.scandir(file) as entries:
+                states = [entry.stat() for entry in entries]
+            return [len(states), sum(s.st_size for s in states), max((s.st_mtime_ns for s in states), default=0)]
         status = file.stat()
         return [status.st_size, status.st_mtime_ns]
     except OSError:

@@ -1,14 +1,17 @@
-"""Video files: what is in them is found by decoding, never read from the header.
+"""Video files and folders of numbered images: what is in them is found by decoding, never read from the header.
 
 Decoding goes through OpenCV's FFmpeg, frame after frame from the start.  Seeking is not used: it lands on the wrong
-frame in files with unusual time stamps.  A folder of numbered images is read like a video.
+frame in files with unusual time stamps.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
+from itertools import islice
 from pathlib import Path
 
 # FFmpeg reports each damaged packet on stderr; the study reports the file once, in a sentence.  Read at its first use.
@@ -17,25 +20,63 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 import cv2
 import numpy as np
 
-from amfir_lib.data.frame_folders import iterate_frames, probe_frames
 from amfir_lib.errors import BadParameter, DataNotFound, ShapeError, UnreadableVideo
 from amfir_lib.storage import atomic_write
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # and OpenCV's own warnings about such files
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".webm", ".mov", ".mkv", ".mpg", ".m4v")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+FLOW_IMAGE = re.compile(r"^flow[_-]?[xy]?[_-]?\d", re.IGNORECASE)  # beside the frames in some extracted data sets
 REMEDY = "Copy or download the file again, or remove it"
 MJPG_QUALITY = 90
 
 
-@dataclass(frozen=True)
-class VideoInfo:
-    """What decoding found: number of frames, frames per second (from the container; 0 if it has none), size in px."""
+@cache
+def decoder_version() -> dict[str, str]:
+    """Name and versions of the decoder, as recorded with features."""
+    codec = re.search(r"avcodec:\s+YES \(([\d.]+)\)", cv2.getBuildInformation())
+    return {"name": "opencv-ffmpeg", "opencv": cv2.__version__, "avcodec": codec.group(1) if codec else "unknown"}
 
-    n_frames: int
-    fps: float
-    height: int
-    width: int
+
+def _is_frame(name: str) -> bool:
+    """Whether a file name is that of a frame: an image with a number in its name that is no picture of flow."""
+    stem, suffix = os.path.splitext(name)
+    numbered = stem[-1:].isdigit() and not name.startswith(".")
+    return suffix.lower() in IMAGE_SUFFIXES and numbered and not FLOW_IMAGE.match(name)
+
+
+def _by_number(name: str) -> list[tuple[int, int | str]]:
+    """Sort key that puts frame 10 after frame 9, whatever zeros stand before them."""
+    return [(0, int(piece)) if piece.isdigit() else (1, piece) for piece in re.split(r"(\d+)", name) if piece]
+
+
+def is_frame_folder(folder: Path) -> bool:
+    """Whether a folder holds frames (``00001.jpg``, ``img_00001.jpg``); looks no further than the first one."""
+    with os.scandir(folder) as entries:
+        return any(_is_frame(entry.name) for entry in entries)
+
+
+def frame_files(folder: Path) -> list[Path]:
+    """The frames of a folder in their order; other files and pictures of flow (``flow_x_00001.jpg``) are left out.
+
+    Raises:
+        UnreadableVideo: there is none.
+    """
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if _is_frame(entry.name)]
+    if not names:
+        raise UnreadableVideo(
+            f"{folder} is a folder without numbered images, not a video. Extract its frames again, or remove it."
+        )
+    return [folder / name for name in sorted(names, key=_by_number)]
+
+
+def _read_image(file: Path, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:
+    image = cv2.imdecode(np.fromfile(file, np.uint8), flags) if file.stat().st_size else None
+    if image is None:
+        raise UnreadableVideo(f"{file} is not an image that OpenCV can decode. Extract the frames of its clip again.")
+    return image
 
 
 def _open(path: Path) -> cv2.VideoCapture:
@@ -53,30 +94,50 @@ def _open(path: Path) -> cv2.VideoCapture:
     return capture
 
 
-def _decode(path: Path, wanted: set[int] | None) -> Iterator[tuple[int, np.ndarray | None]]:
-    """Yield (index, RGB frame) of a video; only the ``wanted`` frames are converted, the others are None.
-
-    ``wanted=None`` converts every frame; otherwise decoding ends after the last wanted frame.
-    """
+def _grabbed(path: Path) -> Iterator[Callable[[], np.ndarray | None]]:
+    """For each frame in turn what converts it to an image; None from there on where the file is damaged."""
     if path.is_dir():
-        yield from iterate_frames(path, wanted)
+        yield from (partial(_read_image, file) for file in frame_files(path))
         return
-    last = None if wanted is None else max(wanted, default=-1)
     capture = _open(path)
     try:
-        index = 0
-        while (last is None or index <= last) and capture.grab():
-            frame = None
-            if wanted is None or index in wanted:
-                decoded, frame = capture.retrieve()
-                if not decoded:
-                    return
-                code = cv2.COLOR_GRAY2RGB if frame.ndim == 2 else cv2.COLOR_BGR2RGB
-                frame = cv2.cvtColor(frame, code)
-            yield index, frame
-            index += 1
+        while capture.grab():
+            yield lambda: capture.retrieve()[1]
     finally:
         capture.release()
+
+
+def decode(path: Path | str, wanted: set[int] | None = None) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield number and frame, uint8 RGB [H, W, 3], one at a time in their order.
+
+    A grey video has three equal channels; frames of a file whose size changes on the way are resized to the first one.
+
+    Args:
+        path: the video file, or a folder of numbered images.
+        wanted: frame numbers from 0; only these are converted.  None: every frame.
+    Raises:
+        DataNotFound: there is no such file.
+        UnreadableVideo: the file is empty, damaged, not a video, or has no frame of that number.
+    """
+    path = Path(path)
+    last = None if wanted is None else max(wanted, default=-1)
+    n_decoded, size = 0, None
+    for index, retrieve in enumerate(islice(_grabbed(path), None if last is None else last + 1)):
+        if wanted is None or index in wanted:
+            frame = retrieve()
+            if frame is None:
+                break
+            frame = cv2.cvtColor(frame, cv2.COLOR_GRAY2RGB if frame.ndim == 2 else cv2.COLOR_BGR2RGB)
+            size = size or frame.shape[1::-1]
+            yield index, frame if frame.shape[1::-1] == size else cv2.resize(frame, size)
+        n_decoded = index + 1
+    if n_decoded == 0 and wanted != set():
+        raise UnreadableVideo(f"{path} has no frame that can be decoded. {REMEDY}.")
+    if last is not None and last >= n_decoded:
+        raise UnreadableVideo(
+            f"{path} has {n_decoded} frames that can be decoded, but frame {last} (from 0) was asked for. "
+            f"The file is shorter than its manifest says: {REMEDY.lower()}, or prepare the data set again."
+        )
 
 
 def read_frames(path: Path | str, indices: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
@@ -86,50 +147,44 @@ def read_frames(path: Path | str, indices: Sequence[int] | np.ndarray | None = N
         path: the video file, or a folder of numbered images.
         indices: frame numbers from 0, in any order, repeats allowed; None reads all frames.
     Returns:
-        uint8 [F, H, W, 3], RGB.  A grey video has three equal channels; frames of a file whose size changes on the
-        way are resized to the first one.
+        uint8 [F, H, W, 3], RGB, as :func:`decode` gives them, with its errors.
     Raises:
-        DataNotFound: there is no such file.
-        UnreadableVideo: the file is empty, damaged, not a video, or has no frame of that number.
         BadParameter: a frame number is negative.
     """
-    path = Path(path)
     wanted = None if indices is None else {int(index) for index in indices}
     if wanted and min(wanted) < 0:
         raise BadParameter(f"Frame {min(wanted)} of {path} was asked for; frame numbers start at 0.")
-    frames: dict[int, np.ndarray] = {}
-    n_decoded, size = 0, None
-    for index, frame in _decode(path, wanted):
-        n_decoded = index + 1
-        if frame is not None:
-            size = size or frame.shape[1::-1]
-            frames[index] = frame if frame.shape[1::-1] == size else cv2.resize(frame, size)
-    if n_decoded == 0 and wanted != set():
-        raise UnreadableVideo(f"{path} has no frame that can be decoded. {REMEDY}.")
-    order = sorted(frames) if indices is None else [int(index) for index in indices]
-    missing = [index for index in order if index not in frames]
-    if missing:
-        raise UnreadableVideo(
-            f"{path} has {n_decoded} frames that can be decoded, but frame {max(missing)} (from 0) was asked for. "
-            f"The file is shorter than its manifest says: {REMEDY.lower()}, or prepare the data set again."
-        )
-    return np.stack([frames[index] for index in order]) if order else np.zeros((0, 0, 0, 3), np.uint8)
+    frames = dict(decode(path, wanted))
+    order = frames if indices is None else map(int, indices)
+    return np.stack([frames[index] for index in order]) if frames else np.zeros((0, 0, 0, 3), np.uint8)
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What decoding found: number of frames, frames per second (from the container; 0 if it has none), size in px."""
+
+    n_frames: int
+    fps: float
+    height: int
+    width: int
 
 
 def probe_video(path: Path | str) -> VideoInfo:
-    """Count the frames of a video by decoding all of them, and measure the first one.
+    """Count the frames of a clip by decoding all of them, and measure the first one.
 
     A truncated file counts the frames that can still be decoded.  The frame rate is the container's word; a folder of
-    images has none.
+    images has none, and its images are decoded at an eighth of their size where that is quicker.
 
     Raises:
-        DataNotFound: there is no such file.
-        UnreadableVideo: the file is empty, not a video, or no frame of it can be decoded.
+        DataNotFound, UnreadableVideo: as :func:`decode`.
     """
     path = Path(path)
     if path.is_dir():
-        n_frames, height, width = probe_frames(path)
-        return VideoInfo(n_frames, 0.0, height, width)
+        files = frame_files(path)
+        height, width = _read_image(files[0]).shape[:2]
+        for file in files[1:]:
+            _read_image(file, cv2.IMREAD_REDUCED_GRAYSCALE_8)
+        return VideoInfo(len(files), 0.0, height, width)
     capture = _open(path)
     try:
         decoded, frame = capture.read()
@@ -143,11 +198,6 @@ def probe_video(path: Path | str) -> VideoInfo:
     finally:
         capture.release()
     return VideoInfo(n_frames, round(fps, 3) if np.isfinite(fps) and fps > 0 else 0.0, height, width)
-
-
-def count_frames(path: Path | str) -> int:
-    """Number of frames of a video that can be decoded; errors as in :func:`probe_video`."""
-    return probe_video(path).n_frames
 
 
 def write_video(path: Path | str, frames: np.ndarray, *, fps: float = 12.0, codec: str = "MJPG") -> None:
@@ -184,36 +234,8 @@ def write_video(path: Path | str, frames: np.ndarray, *, fps: float = 12.0, code
         for frame in frames:
             writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
         writer.release()
-        written = count_frames(temporary)
+        written = probe_video(temporary).n_frames
         if written != len(frames):
             raise UnreadableVideo(
                 f"Only {written} of {len(frames)} frames of {path} reached the disk. Free space in {path.parent}."
             )
-
-
-def sample_instants(n_frames: int, n_segments: int = 8, *, rng: np.random.Generator | None = None) -> np.ndarray:
-    """One frame number in each of ``n_segments`` equal parts of a clip (Temporal Segment Networks).
-
-    Without ``rng`` it is the frame nearest to the centre of each part (the earlier one of two equally near), so that
-    16 frames in 8 segments give 0, 2, ..., 14.  With ``rng`` it is drawn uniformly inside each part.
-
-    Args:
-        n_frames: frames of the clip, at least ``n_segments``.
-        n_segments: T.
-        rng: for training end to end; None for stored features.
-    Returns:
-        int64 [T], strictly increasing, within 0 .. n_frames - 1; without ``rng`` symmetric in time up to one frame.
-    Raises:
-        BadParameter: fewer frames than segments (the caller names the file), or no segment.
-    """
-    if n_segments < 1 or n_frames < n_segments:
-        raise BadParameter(
-            f"A clip of {n_frames} frames cannot be cut into {n_segments} segments. "
-            f"Drop the clip, or lower n_segments to at most {max(n_frames, 1)}."
-        )
-    segment = np.arange(n_segments + 1, dtype=np.int64)
-    if rng is not None:
-        edges = segment * n_frames // n_segments
-        return rng.integers(edges[:-1], edges[1:])
-    # centre of part k: (2k + 1) n / (2T) - 1/2; nearest integer with ties to the earlier frame, in whole numbers
-    return -((2 * n_segments - (2 * segment[:-1] + 1) * n_frames) // (2 * n_segments))

@@ -10,9 +10,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from amfir_lib.data.clip_inputs import centre_square
 from amfir_lib.data.flow import dense_flow, flow_to_colour
 from amfir_lib.data.manifest import Dataset
+from amfir_lib.data.streams import centre_square
 from amfir_lib.data.video import read_frames
 from amfir_lib.figures.clips import colour_wheel, saturation_of, strip
 

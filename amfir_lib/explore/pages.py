@@ -8,7 +8,6 @@ from html import escape
 import numpy as np
 
 from amfir_lib.analysis.studies.examples import degradation_label
-from amfir_lib.data.clip_inputs import ClipInputs
 from amfir_lib.explore import clips
 from amfir_lib.explore.session import Answers, Session
 from amfir_lib.explore.what_if import Knobs, WhatIf, knobs_in_words
@@ -104,8 +103,8 @@ def what_if_page(what_if: WhatIf, knobs: Knobs) -> str:
     )
 
 
-def _seen(inputs: ClipInputs) -> str:
-    pictures = (inputs.rgb, clips.colours(inputs.flow, size=64))
+def _seen(inputs: Mapping[str, np.ndarray]) -> str:
+    pictures = (inputs["rgb"], clips.colours(inputs["flow"], size=64))
     strips = [clips.film(frames, n_frames=len(frames), size=64) for frames in pictures]
     return f"{_image(strips[0], 'frames that the method sees')}<br>{_image(strips[1], 'flow that the method sees')}"
 

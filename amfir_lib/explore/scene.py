@@ -43,13 +43,13 @@ def architecture_scene(session: Session, backbones: Mapping[str, Any]) -> Scene:
     supports = session.episodes.support[episode]  # (N, K)
     rows = np.concatenate([supports.ravel(), session.episodes.query[episode].ravel()[queries]])
     looked = [look_at(session.dataset, int(row)) for row in rows]
-    limit = float(np.median([saturation_of(clip.flow) for clip in looked]))  # a shaken clip does not bleach the others
-    moving = [int(np.hypot(*np.moveaxis(clip.flow, -1, 0)).mean((1, 2)).argmax()) for clip in looked]
+    limit = float(np.median([saturation_of(clip["flow"]) for clip in looked]))  # a shaken clip bleaches no other
+    moving = [int(np.hypot(*np.moveaxis(clip["flow"], -1, 0)).mean((1, 2)).argmax()) for clip in looked]
     appearance, motion = names
     pairs = list(zip(looked, moving, strict=True))  # each clip at the instant at which it moves most
     pictures = {
-        appearance: np.stack([clip.rgb[t] for clip, t in pairs]),
-        motion: np.stack([flow_to_colour(clip.flow[t], max_displacement=limit) for clip, t in pairs]),
+        appearance: np.stack([clip["rgb"][t] for clip, t in pairs]),
+        motion: np.stack([flow_to_colour(clip["flow"][t], max_displacement=limit) for clip, t in pairs]),
     }
     points = {m: in_plane_of_prototypes(vectors, supports.shape) for m, vectors in _vectors(session, rows).items()}
     n_supports = supports.size

@@ -15,9 +15,8 @@ import pandas as pd
 import torch
 
 from amfir_lib.analysis.tables import rounded
-from amfir_lib.data.clip_inputs import ClipInputs, centre_square
-from amfir_lib.data.memory_inputs import streams_of_frames
 from amfir_lib.data.spoiling import spoil_clip
+from amfir_lib.data.streams import centre_square, streams
 from amfir_lib.data.video import read_frames
 from amfir_lib.explore.session import Answers, Session, answers_of, material_as_read
 from amfir_lib.exports import Table
@@ -80,22 +79,22 @@ class WhatIf:
             embedded = session.method.embed(clips)
         self._support = {name: x.unflatten(0, rows.shape).unsqueeze(0) for name, x in embedded.items()}
 
-    def inputs(self, knobs: Knobs) -> tuple[np.ndarray, ClipInputs]:
+    def inputs(self, knobs: Knobs) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """All changed frames, and what the backbones see of them; each square at the size of its backbone."""
         frames, how = spoil(self.frames, knobs), self._flow
         sizes = {"rgb": frames.shape[1], "flow": how["size"]}
         sizes |= {backbone.modality: backbone.input_size for backbone in self.backbones.values()}
-        streams = streams_of_frames(
-            frames, dict.fromkeys(sizes), sizes=sizes, n_segments=self._n_segments, flow_size=how["size"],
-            flow_algorithm=how["algorithm"], flow_bound=how["bound"], flow_average=how["average"],
+        seen = streams(
+            frames, sizes, n_segments=self._n_segments, flow_size=how["size"], flow_algorithm=how["algorithm"],
+            flow_bound=how["bound"], flow_average=how["average"],
         )  # fmt: skip
-        return frames, ClipInputs(**streams)
+        return frames, seen
 
     @torch.inference_mode()
-    def answer(self, inputs: ClipInputs) -> Answers:
+    def answer(self, inputs: Mapping[str, np.ndarray]) -> Answers:
         """What the method says about the changed clip; (N,) posteriors and scalars."""
         features = {
-            m: torch.from_numpy(backbone.features(getattr(inputs, backbone.modality)[None]))
+            m: torch.from_numpy(backbone.features(inputs[backbone.modality][None]))
             for m, backbone in self.backbones.items()
         }
         if not self._patches:

@@ -117,7 +117,7 @@ def flow_views(frames: np.ndarray, flow: np.ndarray, *, max_displacement: float 
         ShapeError: frames and flow differ in T or S.
     """
     if frames.shape[:3] != flow.shape[:3]:
-        raise ShapeError(f"frames {frames.shape} and flow {flow.shape} differ. Read both with clip_inputs.")
+        raise ShapeError(f"frames {frames.shape} and flow {flow.shape} differ. Read both at once, with data.streams.")
     limit = max_displacement or saturation_of(flow)
     names = ("frames", "flow\n(colours)", "flow\n(arrows)")
     strips = (strip(frames), strip(flow_to_colour(flow, max_displacement=limit)), strip(_faint(frames)))

@@ -9,7 +9,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from amfir_lib.data.clip_inputs import ClipInputs
 from amfir_lib.data.flow import flow_to_colour
 from amfir_lib.errors import ShapeError
 from amfir_lib.figures.clips import add_axes_inches, picture, saturation_of, strip, wheel_key
@@ -24,8 +23,8 @@ NAME_LENGTH = 16  # characters of a class name in one line
 def tour_figure(
     *,
     class_names: Sequence[str],
-    supports: Sequence[ClipInputs],
-    query: ClipInputs,
+    supports: Sequence[Mapping[str, np.ndarray]],
+    query: Mapping[str, np.ndarray],
     true_class: int,
     posteriors: Mapping[str, np.ndarray],
     notes: Mapping[str, str],
@@ -51,7 +50,7 @@ def tour_figure(
     n_way = len(class_names)
     if len(supports) != n_way or any(len(p) != n_way for p in posteriors.values()):
         raise ShapeError(f"{n_way} class names need as many supports and probabilities; got {len(supports)} supports.")
-    limit = saturation_of(np.stack([clip.flow for clip in (*supports, query)]))
+    limit = saturation_of(np.stack([clip["flow"] for clip in (*supports, query)]))
     look = looks(posteriors)
     appearance, motion = list(posteriors)[:2]
     step = FRAME + ROW_GAP
@@ -59,9 +58,9 @@ def tour_figure(
     figure = PrintFigure(figsize=(TWO_COLUMNS, foot + n_way * step + head + step + 0.35), layout="none")
     top = figure.get_size_inches()[1] - 0.22
 
-    def show(clip: ClipInputs, label: str, bottom: float, *, bold: bool = False) -> None:
+    def show(clip: Mapping[str, np.ndarray], label: str, bottom: float, *, bold: bool = False) -> None:
         width = _strip_width()
-        for left, frames in ((LEFT, clip.rgb), (LEFT + width + 0.1, _colours(clip, limit))):
+        for left, frames in ((LEFT, clip["rgb"]), (LEFT + width + 0.1, _colours(clip, limit))):
             picture(add_axes_inches(figure, left, bottom, width, FRAME), strip(_some(frames)))
         across, up = figure.get_size_inches()
         figure.text((LEFT - 0.06) / across, (bottom + FRAME / 2) / up, label, ha="right", va="center", fontsize=7,
@@ -111,8 +110,8 @@ def _some(frames: np.ndarray) -> np.ndarray:
     return frames[np.linspace(0, len(frames) - 1, STRIP_FRAMES).round().astype(int)]
 
 
-def _colours(clip: ClipInputs, limit: float) -> np.ndarray:
-    return flow_to_colour(clip.flow, max_displacement=limit)
+def _colours(clip: Mapping[str, np.ndarray], limit: float) -> np.ndarray:
+    return flow_to_colour(clip["flow"], max_displacement=limit)
 
 
 def _bars(axes: Axes, probabilities: np.ndarray, true_class: int, colour: str) -> None:

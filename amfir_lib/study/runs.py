@@ -19,8 +19,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from amfir_lib.data.features import FeatureStore
 from amfir_lib.data.manifest import Dataset
-from amfir_lib.data.store import FeatureStore
 from amfir_lib.errors import TrainingDiverged
 from amfir_lib.methods import (
     METHODS,

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from amfir_lib import paths
-from amfir_lib.parallel import available_cores
+from amfir_lib.workers import available_cores
 
 from . import __doc__ as description
 from . import extraction, heavy_heads, meta_test, study_seconds, training_step, what_if

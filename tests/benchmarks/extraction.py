@@ -23,12 +23,12 @@ from amfir_lib.data.benchmarks import BENCHMARKS
 from amfir_lib.data.catalogue import load_dataset
 from amfir_lib.data.manifest import COLUMNS, Dataset
 from amfir_lib.exports import Table
-from amfir_lib.parallel import available_cores
 from amfir_lib.storage import write_json
 from amfir_lib.study.end_to_end import EndToEnd
 from amfir_lib.study.end_to_end.frames import stored_streams
 from amfir_lib.study.feature_table import MAX_WIDTH, FeatureTable
 from amfir_lib.study.materials import FLOW_OF_REAL_CLIPS, FLOW_OF_RENDERED_CLIPS
+from amfir_lib.workers import available_cores
 from tests.benchmarks.planning import plan, plan_table, planning_page, storage_table
 from tests.benchmarks.throughput import measure_throughput, throughput_table
 from tests.benchmarks.training_costs import measure_training, training_plan, training_table

@@ -15,8 +15,8 @@ import pandas as pd
 
 from amfir_lib.analysis.stage_costs import ClipCosts
 from amfir_lib.data.benchmarks import BENCHMARKS, published_videos
-from amfir_lib.data.flow_codec import STORAGES
-from amfir_lib.data.frame_sizes import GIGABYTE, Stored, cache_bytes
+from amfir_lib.data.flow import STORAGES
+from amfir_lib.data.frames import GIGABYTE, Stored, cache_bytes
 from amfir_lib.exports import Table
 from amfir_lib.workers import WORKER_BYTES
 from tests.benchmarks.training_costs import wall_hours

@@ -17,11 +17,10 @@ import torch
 from torch import Tensor
 
 from amfir_lib.analysis.robustness.conditions import Condition
-from amfir_lib.data import clip_inputs, flow, memory_inputs, spoiling, video
-from amfir_lib.data.clip_inputs import centre_square
-from amfir_lib.data.memory_inputs import streams_of_frames
-from amfir_lib.data.shards import dense_frames
+from amfir_lib.data import flow, spoiling, video
+from amfir_lib.data import streams as streams_module
 from amfir_lib.data.spoiling import spoil_clip, spoiling_rng
+from amfir_lib.data.streams import centre_square, dense_frames, seen_by, streams
 from amfir_lib.data.synthetic import degradation
 from amfir_lib.data.video import read_frames
 from amfir_lib.errors import NonFiniteFeatures, TooFewVideos
@@ -138,7 +137,7 @@ def spoil_clips(
         "flow_algorithm": how["algorithm"], "flow_bound": how["bound"], "flow_average": how["average"],
     }  # fmt: skip
     ids = [str(name) for name in manifest["clip_id"].iloc[rows]]
-    code = digest_of_code(spoiling, memory_inputs, clip_inputs, video, flow, degradation)
+    code = digest_of_code(spoiling, streams_module, video, flow, degradation)
     digests = {m: [backbones[m].digest, store.digest] for m, store in stores.items()}  # the stores know the pixels
     made_of = [ids, material.dataset.digest, digests, settings, code]
     folder = Path(cache_dir) / "spoilt" / f"{material.dataset.name}-{digest_of(made_of)}"
@@ -175,14 +174,12 @@ class _Shard:
 def _extract(shard: _Shard) -> None:
     """Worker: decode the clips once, and write their features in each condition."""
     originals = [centre_square(read_frames(path)) for _, path in shard.clips]
-    counts = {backbone.modality: dense_frames(backbone) for backbone in shard.backbones.values()}
-    sizes = {backbone.modality: backbone.input_size for backbone in shard.backbones.values()}
     for condition, path in shard.paths.items():
         inputs = []
         for (name, _), frames in zip(shard.clips, originals, strict=True):
             rng = spoiling_rng(condition.kind, name)
             spoilt = spoil_clip(frames, condition.kind, condition.severity, rng)
-            inputs.append(streams_of_frames(spoilt, counts, sizes=sizes, **shard.settings))
+            inputs.append(streams(spoilt, **seen_by(shard.backbones.values()), **shard.settings))
         arrays = {}
         for modality, backbone in shard.backbones.items():
             values = backbone.features(np.stack([one[backbone.modality] for one in inputs]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,10 +16,9 @@ from amfir_lib.analysis.studies.examples import SHOWN_SIZE
 from amfir_lib.analysis.studies.sweeps import method_series
 from amfir_lib.analysis.tables.bases import COPIES
 from amfir_lib.analysis.tables.setting import folds_of, spread
-from amfir_lib.data.clip_inputs import centre_square
 from amfir_lib.data.manifest import Dataset
-from amfir_lib.data.memory_inputs import streams_of_frames
 from amfir_lib.data.spoiling import SPOILINGS, spoil_clip, spoiling_rng
+from amfir_lib.data.streams import centre_square, streams
 from amfir_lib.data.video import read_frames
 from amfir_lib.errors import BadParameter
 from amfir_lib.study.config import SYNTHETIC_BENCHMARKS, Config
@@ -186,10 +185,8 @@ def spoilt_views(dataset: Dataset, row: int, levels: Sequence[float]) -> dict[st
 
 def _two_views(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Two instants, a quarter and three quarters through the clip."""
-    how: Mapping = {"flow_size": SHOWN_SIZE, "flow_algorithm": "dis", "flow_bound": 20.0}
-    sizes = dict.fromkeys(("rgb", "flow"), SHOWN_SIZE)
-    streams = streams_of_frames(frames, dict.fromkeys(sizes), sizes=sizes, n_segments=4, **how)
-    return streams["rgb"][[0, 2]], streams["flow"][[0, 2]]
+    seen = streams(frames, {"rgb": SHOWN_SIZE, "flow": SHOWN_SIZE}, n_segments=4, flow_size=SHOWN_SIZE)
+    return seen["rgb"][[0, 2]], seen["flow"][[0, 2]]
 
 
 def worst_of_kinds() -> str:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from amfir_lib.data.clip_inputs import ClipInputs, clip_inputs
 from amfir_lib.data.manifest import Dataset
+from amfir_lib.data.streams import streams
 from amfir_lib.errors import BadParameter
 from amfir_lib.study.episodes import Episodes
 from amfir_lib.study.evaluation import QueryResults
@@ -66,12 +66,11 @@ def choose_example(results: QueryResults, episodes: Episodes, *, episode: int = 
     )
 
 
-def look_at(dataset: Dataset, row: int, *, n_segments: int = 8) -> ClipInputs:
+def look_at(dataset: Dataset, row: int, *, n_segments: int = 8) -> dict[str, np.ndarray]:
     """One clip at a size for looking at: T frames, and the flow around them in px per frame of that size."""
     n_frames = int(dataset.manifest["n_frames"].iloc[row])
-    return clip_inputs(
-        dataset.clip_path(row), n_segments=n_segments, size=SHOWN_SIZE, flow_size=SHOWN_SIZE, n_frames=n_frames
-    )
+    sizes = {"rgb": SHOWN_SIZE, "flow": SHOWN_SIZE}
+    return streams(dataset.clip_path(row), sizes, n_segments=n_segments, flow_size=SHOWN_SIZE, n_frames=n_frames)
 
 
 def degradation_label(dataset: Dataset, row: int) -> str:
@@ -96,7 +95,7 @@ def grid_of_clips(
     classes = dataset.classes(split)
     chosen = [classes[i] for i in np.linspace(0, len(classes) - 1, min(n_classes, len(classes))).round().astype(int)]
     rows = {label: _some_takes(dataset, label, n_takes) for label in chosen}
-    clips = {label: [look_at(dataset, row).rgb for row in own] for label, own in rows.items()}
+    clips = {label: [look_at(dataset, row)["rgb"] for row in own] for label, own in rows.items()}
     return clips, [[degradation_label(dataset, row) for row in own] for own in rows.values()]
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from amfir_lib.data.augmentation import CENTRE, View, look_at
-from amfir_lib.data.flow_codec import decode_flow
+from amfir_lib.data.flow import decode_flow
+from amfir_lib.data.streams import CENTRE, View, look_at
 from amfir_lib.study.end_to_end.job import PRECISIONS, Job
 from amfir_lib.study.episodes import Episodes
 from amfir_lib.study.evaluation import QueryResults, evaluate

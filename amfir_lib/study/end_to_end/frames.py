@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from amfir_lib.data.augmentation import MARGIN
-from amfir_lib.data.frame_cache import FrameCache, build_frame_cache
-from amfir_lib.data.frame_sizes import Stored
-from amfir_lib.data.shards import dense_frames
+from amfir_lib.data.frames import FrameCache, Stored, build_frame_cache
+from amfir_lib.data.streams import MARGIN, dense_frames
 from amfir_lib.study.end_to_end.job import EndToEnd, Source
 from amfir_lib.study.runs import Run
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from amfir_lib.data.flow_codec import check_storage
-from amfir_lib.data.frame_cache import FrameCache
+from amfir_lib.data.flow import check_storage
+from amfir_lib.data.frames import FrameCache
 from amfir_lib.errors import BadParameter, unknown_name
 from amfir_lib.methods.base import Method
 from amfir_lib.storage import digest_of
@@ -31,7 +31,7 @@ class EndToEnd:
         channels_last: memory layout of convolutions, faster on most devices; changes nothing but rounding.
         freeze_batch_norm: keep statistics, scales and shifts of the pretrained batch norms.
         flip: mirror half of the clips; None asks the data set.
-        flow_type: how flow is stored: "uint8", "float" or "colour", see ``data.flow_codec``.
+        flow_type: how flow is stored: "uint8", "float" or "colour", see ``data.flow``.
     """
 
     backbone_lr: float = 1e-3

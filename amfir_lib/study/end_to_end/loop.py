@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from amfir_lib.backbones.trainable import freeze_batch_norm, statistics_kept
-from amfir_lib.data.augmentation import random_view
+from amfir_lib.data.streams import random_view
 from amfir_lib.errors import BadParameter, TrainingDiverged
 from amfir_lib.methods.base import EpisodeOutput
 from amfir_lib.storage import atomic_write

@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from amfir_lib.backbones import trainable
 from amfir_lib.backbones.trainable import trainable_stream
-from amfir_lib.data import augmentation
-from amfir_lib.data.frame_cache import FrameCache
+from amfir_lib.data import streams
+from amfir_lib.data.frames import FrameCache
 from amfir_lib.errors import BadParameter
 from amfir_lib.methods import DataFacts, build_method, title_of
 from amfir_lib.storage import atomic_write, digest_of, digest_of_code, read_json, write_json
@@ -99,7 +99,7 @@ def run_end_to_end(
         "end_to_end": asdict(options),
         "backbones": {m: backbone.digest for m, backbone in backbones.items()},
         "frames": cache.digest,
-        "code": digest_of_code(augmentation, trainable, clips, job, loop),
+        "code": digest_of_code(streams, trainable, clips, job, loop),
     }
     key = digest_of(identity)
     folder = cache_dir / "end_to_end" / run.material.dataset.name / f"{run.method}-{run.seed}-{key}"
