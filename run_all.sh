@@ -10,7 +10,7 @@ while [[ -L "$source_file" ]]; do  # follow links, so that a link to this file w
 done
 root="$(cd -- "$(dirname -- "$source_file")" && pwd -P)"
 lock="$root/requirements.lock"
-checker="$root/amfir_lib/run/environment.py"
+checker="$root/amfir_lib/run/doctor.py"
 setup_log="$root/.setup.log"
 
 say() { printf '%s\n' "$*" >&2; }

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from amfir_lib.run.cli import main
+from amfir_lib.run.command import main
 
 sys.exit(main(sys.argv[1:]))

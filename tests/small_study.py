@@ -17,15 +17,16 @@ from amfir_lib.study.config import Config
 CLAIM = {
     "key": "one", "claim": "AMFIR beats <b>late</b> fusion.", "source": "Sec. 4.2", "setting": "5-way",
     "basis": "all queries", "value": "+0.7 ± 1.4 points", "verdict": "undecided", "notebook": "90_small",
-    "paper": "+2.1",
+    "paper": "+2.1", "overall": "undecided",
 }  # fmt: skip
 CLAIMS = [
     CLAIM,
-    CLAIM | {"basis": "degradation-free copies", "value": "+3.3 ± 1.1 points", "verdict": "holds", "setting": "copies"},
     CLAIM | {"basis": "undegraded queries", "value": "−2.2 ± 1.0 points", "verdict": "does not hold"},
+    CLAIM | {"basis": "degradation-free copies", "value": "+3.3 ± 1.1 points", "verdict": "holds", "setting": "copies"},
     {
         "key": "two", "claim": "It needs less time.", "source": "Sec. 4.6", "setting": "", "basis": "all queries",
-        "value": "", "verdict": "not tested here", "notebook": "", "paper": "",
+        "value": "no such clips", "verdict": "not tested here", "notebook": "", "paper": "",
+        "overall": "not tested here",
     },
 ]  # fmt: skip
 
@@ -44,25 +45,19 @@ def make_study(results: Path, *, study: str = "study", variant: str = "", kd_lam
         figures={"curve": figure, "loose": loose},
         tables={
             "accuracy": accuracy,
-            "table1_more": Table(pd.DataFrame({"method": ["OTAM"]})),
-            "table1": Table(pd.DataFrame({"method": ["TRX"]}), caption="The first table; `table1_more` goes on."),
+            "table1": Table(pd.DataFrame({"method": ["TRX"]}), caption="The *first* table."),
         },
-        numbers={"claims": CLAIMS, "summary": "AMFIR is **not shown** to differ."},
+        numbers={"summary": "AMFIR is **not shown** to differ."},
         drawn={"curve": pd.DataFrame({"step": [0, 1], "accuracy": [0.0, 1.0]})},
     )
-    source = 'run.finish(figures={"curve": fig, "loose": other}, tables={"accuracy": made["accuracy"], "table1": t})'
-    said = [new_output("display_data", {"text/markdown": text}) for text in ("A *generated* sentence.", "*a caption*")]
+    pd.DataFrame(CLAIMS).to_csv(config.output_dir / "tables" / "claims.csv", index=False)
     widget = new_output("display_data", {"application/vnd.jupyter.widget-view+json": {"model_id": "1"}})
+    generated = new_output("display_data", {"text/markdown": "A *generated* sentence."})
     notebook = new_notebook(
         cells=[
-            new_markdown_cell("# A small title\n\n**Claim**: a claim.\n\n*Makes:* nothing"),
-            new_markdown_cell("## Not shown\n\nProse that leads to nothing."),
-            new_markdown_cell("## 2 · First heading\n\nWhy we look at it."),
-            new_code_cell("show_figure(fig, caption)\nshow_page(clips)", outputs=said),
-            new_markdown_cell("## Second heading"),
-            new_code_cell('show_table(made["accuracy"])', outputs=[widget]),
+            new_markdown_cell("# A small title\n\n**Claim**: a claim."),
+            new_code_cell("show_figure(fig, caption)", outputs=[generated, widget]),
             new_markdown_cell("## Limits\n\nOne seed."),
-            new_code_cell(source),
         ]
     )
     notebook.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": {"state": {}}}

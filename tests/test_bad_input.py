@@ -24,7 +24,7 @@ from amfir_lib.data.manifest import check_manifest
 from amfir_lib.data.streams import streams
 from amfir_lib.data.video import read_frames, write_video
 from amfir_lib.errors import AmfirError, DiskFull, UnknownName
-from amfir_lib.run import cli, runner
+from amfir_lib.run import command, runner
 from amfir_lib.storage import atomic_write
 from amfir_lib.study import materials
 from amfir_lib.study import runs as runs_module
@@ -140,7 +140,7 @@ def test_bad_input_is_one_line_with_what_and_where_and_the_remedy(tmp_path, case
 def test_the_command_line_refuses_before_anything_is_computed(tmp_path, monkeypatch, capsys, arguments, words):
     monkeypatch.chdir(tmp_path)
     place = ["--cache-dir", str(tmp_path / "cache"), "--results-dir", str(tmp_path / "results")]
-    assert cli.main(["--only", "01_data_preparation", *arguments, *place]) == 2
+    assert command.main(["--only", "01_data_preparation", *arguments, *place]) == 2
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1 and "Traceback" not in captured.err + captured.out
     assert all(word in captured.err for word in words), captured.err

@@ -14,7 +14,6 @@ from test_explore import backbones, material, results, session  # noqa: F401 (fi
 
 from amfir_lib import explore, paths
 from amfir_lib.run import report
-from amfir_lib.run.report.executed import write_executed
 
 COMMITTED = paths.RESULTS / "study" / "index.html"
 PHONE = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True}
@@ -67,7 +66,7 @@ def explored(session, backbones, tmp_path_factory):  # noqa: F811
     ])])  # fmt: skip
     path = tmp_path_factory.mktemp("tour") / "00_tour.ipynb"
     nbformat.write(notebook, path)
-    return write_executed(path, title="Tour", study="toy")
+    return report.write_notebook(path, study="toy")
 
 
 @pytest.fixture(params=["small", "committed"])
@@ -113,7 +112,7 @@ def test_every_link_of_the_report_leads_somewhere_and_nothing_complains(chromium
 
 def test_a_reader_shows_the_claims_of_one_verdict_only(chromium, study, tmp_path):  # noqa: F811
     page, _ = open_page(chromium, study)
-    rows = page.locator(".claims tbody tr")
+    rows = page.locator(".claims > li")
     assert rows.count() == 2 and all(row.is_visible() for row in rows.all())
     page.get_by_label("undecided").check()
     assert [row.is_visible() for row in rows.all()] == [True, False]

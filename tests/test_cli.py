@@ -12,10 +12,10 @@ from small_notebooks import write_notebook
 
 from amfir_lib import __version__, fusion, paths
 from amfir_lib.errors import BadParameter
-from amfir_lib.run import cli, runner
-from amfir_lib.run.housekeeping import TAG, tag_cache
+from amfir_lib.run import command, runner
+from amfir_lib.run.clean import TAG, tag_cache
 from amfir_lib.run.notebooks import find_notebooks
-from amfir_lib.run.planning import Request, plan
+from amfir_lib.run.plan import Request, plan
 from amfir_lib.storage import digest_of_code, write_json
 
 RUN_ALL = paths.REPOSITORY / "run_all.sh"
@@ -23,7 +23,7 @@ RUN_ALL = paths.REPOSITORY / "run_all.sh"
 
 def refused(capsys, *arguments: str) -> str:
     """The one sentence on standard error; checks that the exit status is 2."""
-    assert cli.main(list(arguments)) == 2
+    assert command.main(list(arguments)) == 2
     captured = capsys.readouterr()
     assert captured.out == "" and captured.err.count("\n") == 1
     return captured.err
@@ -70,7 +70,7 @@ def test_what_cannot_be_done_is_refused_in_one_sentence_with_status_2(capsys, re
 def test_options_reach_the_runner(requests, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     line = "--profile smoke --only 01_a,02_b --only 3 -p n_way=7 --seeds 2 --jobs 2 --device cpu --cache-dir c --force"
-    assert cli.main(line.split()) == 0
+    assert command.main(line.split()) == 0
     request = requests[0]
     assert request.baseline == {"profile": "smoke"}
     assert request.overrides == {"n_way": "7", "n_seeds": "2"}
@@ -81,10 +81,10 @@ def test_options_reach_the_runner(requests, tmp_path, monkeypatch):
 
 def test_a_relative_data_root_is_found_from_where_the_user_stands(requests, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    cli.main(["--dataset", "folder", "--data-root", "clips", "--set", "class_counts=4/3/3", "-p", "score=entropy"])
+    command.main(["--dataset", "folder", "--data-root", "clips", "--set", "class_counts=4/3/3", "-p", "score=entropy"])
     assert requests[0].facts == {"class_counts": "4/3/3"} and requests[0].overrides == {"score": "entropy"}
-    command = "./run_all.sh --dataset folder --data-root DIR/clips --set class_counts=4/3/3"
-    assert requests[0].command == command  # no path of this machine
+    again = "./run_all.sh --dataset folder --data-root DIR/clips --set class_counts=4/3/3"
+    assert requests[0].command == again  # no path of this machine
     data_root = requests[0].baseline["data_root"]
     assert (paths.REPOSITORY / data_root).resolve() == tmp_path.resolve() / "clips"
 
@@ -92,7 +92,7 @@ def test_a_relative_data_root_is_found_from_where_the_user_stands(requests, tmp_
 def test_a_data_root_says_which_benchmark_it_holds(requests, tmp_path, capsys):
     for name in ("v_Archery_g01_c01.avi", "v_Archery_g01_c02.avi", "cover.avi"):
         (tmp_path / name).write_bytes(b"")
-    assert cli.main(["--profile", "paper", "--data-root", str(tmp_path), "--set", "class_counts=4/3/3"]) == 0
+    assert command.main(["--profile", "paper", "--data-root", str(tmp_path), "--set", "class_counts=4/3/3"]) == 0
     assert requests[0].baseline["dataset"] == "ucf101" and requests[0].facts == {"class_counts": "4/3/3"}
     assert f"The files in {tmp_path} are named as those of ucf101: --dataset ucf101." in capsys.readouterr().out
     (tmp_path / "v_Archery_g01_c01.avi").rename(tmp_path / "archery.avi")
@@ -103,10 +103,10 @@ def test_a_data_root_says_which_benchmark_it_holds(requests, tmp_path, capsys):
 
 
 def test_the_paper_profile_without_data_says_what_it_runs(requests, capsys):
-    assert cli.main(["--profile", "paper"]) == 0
+    assert command.main(["--profile", "paper"]) == 0
     assert "runs the synthetic benchmarks, 10,000 steps for each model; add --data-root" in capsys.readouterr().out
-    cli.main(["--profile", "paper", "--dataset", "synth-ssv2"])
-    cli.main(["--profile", "study"])
+    command.main(["--profile", "paper", "--dataset", "synth-ssv2"])
+    command.main(["--profile", "study"])
     assert capsys.readouterr().out == "" and [r.baseline.get("dataset") for r in requests] == [None, "synth-ssv2", None]
 
 
@@ -118,7 +118,7 @@ def test_list_says_what_a_notebook_makes_takes_and_needs_in_time(capsys, tmp_pat
     record |= {"costliest": {"seconds": 190, "peak_memory_bytes": 1.2e9}}  # the first execution, not the last
     record |= {"exports": {"figures/more.pdf": "", "figures/more.png": "", "tables/04_other.csv": ""}}
     write_json(tmp_path / "results" / "smoke" / "records" / "04_other.json", record)
-    assert cli.main(["--notebooks-dir", str(tmp_path), "--list", "--results-dir", str(tmp_path / "results")]) == 0
+    assert command.main(["--notebooks-dir", str(tmp_path), "--list", "--results-dir", str(tmp_path / "results")]) == 0
     text = capsys.readouterr().out
     first, second, shared = text.split("\n\n")[:3]
     assert "not measured yet (no record in smoke)" in first and "margin" not in first
@@ -149,24 +149,25 @@ def test_every_notebook_takes_the_variants_of_a_backbone():
 
 def test_help_of_a_notebook_needs_no_kernel(capsys, tmp_path):
     write_notebook(tmp_path, "03_free_energy")
-    assert cli.main(["--notebooks-dir", str(tmp_path), "--help", "03"]) == 0
+    assert command.main(["--notebooks-dir", str(tmp_path), "--help", "03"]) == 0
     assert "n_way: int = 5   classes per episode" in capsys.readouterr().out
 
 
 def test_the_help_text_names_every_option():
     text = (paths.LIBRARY / "run" / "usage.txt").read_text()
-    for action in cli.build_parser()._actions:
+    for action in command.build_parser()._actions:
         for option in action.option_strings:
             assert option in text or option == "--notebooks-dir"
-    for command in cli.COMMANDS[1:]:
-        assert f"\n  {command}" in text
+    for name in command.COMMANDS[1:]:
+        assert f"\n  {name}" in text
 
 
 def test_arguments_after_test_go_to_pytest_unread(monkeypatch):
     seen = []
-    monkeypatch.setattr(cli, "_test", lambda arguments: seen.extend(arguments) or 0)
-    assert cli.main(["test", "-k", "fusion", "--help"]) == 0
-    assert seen == ["-k", "fusion", "--help"]
+    finished = subprocess.CompletedProcess((), 3)
+    monkeypatch.setattr(subprocess, "run", lambda arguments, **_: seen.extend(arguments) or finished)
+    assert command.main(["test", "-k", "fusion", "--help"]) == 3
+    assert seen[1:] == ["-m", "pytest", "-k", "fusion", "--help"]
 
 
 def test_clean_says_what_and_how_much_and_removes_only_a_folder_of_ours(capsys, tmp_path):
@@ -176,11 +177,11 @@ def test_clean_says_what_and_how_much_and_removes_only_a_folder_of_ours(capsys, 
     (cache / "clip.avi").write_bytes(bytes(2_000_000))
     (results / "study" / "variants" / "n_way=7").mkdir(parents=True)
 
-    assert cli.main(["clean", "--cache", *places]) == 1  # nobody there to ask
+    assert command.main(["clean", "--cache", *places]) == 1  # nobody there to ask
     assert "2 MB" in capsys.readouterr().out and cache.exists()
-    assert cli.main(["clean", "--cache", "--yes", *places]) == 0
+    assert command.main(["clean", "--cache", "--yes", *places]) == 0
     assert not cache.exists() and (results / "study" / "variants").exists()
-    assert cli.main(["clean", "--variants", "--yes", *places]) == 0
+    assert command.main(["clean", "--variants", "--yes", *places]) == 0
     assert not (results / "study" / "variants").exists() and (results / "study").exists()
 
 
@@ -207,13 +208,13 @@ def test_clean_stale_removes_runs_that_no_present_code_and_no_record_refers_to(c
     write_json(results / "study" / "records" / "02_a.json", {"numbers": {"runs": [{"key": "named"}]}})
     places = ["--cache-dir", str(cache), "--results-dir", str(results)]
 
-    assert cli.main(["clean", "--stale", *places]) == 1  # nobody there to ask
+    assert command.main(["clean", "--stale", *places]) == 1  # nobody there to ask
     text = capsys.readouterr().out
     assert "amfir_lib.fusion has changed since" in text and "made with torch 0" in text
     assert "interrupted, and trx-2-later was finished later" in text
-    assert cli.main(["clean", "--stale", "--yes", *places]) == 0
+    assert command.main(["clean", "--stale", "--yes", *places]) == 0
     assert all(folder.exists() for folder in kept) and not any(folder.exists() for folder in gone)
-    assert cli.main(["clean", "--stale", *places]) == 0
+    assert command.main(["clean", "--stale", *places]) == 0
     assert "There is nothing to remove." in capsys.readouterr().out
 
 

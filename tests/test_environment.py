@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from amfir_lib import __version__, paths
-from amfir_lib.run import environment
+from amfir_lib.run import doctor
 
 CARD = ("torch", "torchvision", "jupyterlab", "matplotlib", "seaborn", "pandas", "papermill", "opencv-python")
 PROJECT = tomllib.loads((paths.REPOSITORY / "pyproject.toml").read_text())
@@ -91,23 +91,23 @@ def test_differences_are_named_by_package(tmp_path, monkeypatch):
     lock = tmp_path / "requirements.lock"
     lock.write_text("# comment\nnumpy==0.1\nno-such-package==1.0\nonly-there==1 ; sys_platform == 'win32'\npip==25.0\n")
     found = {"numpy": "2.0", "pip": "25.0+local"}
-    monkeypatch.setattr(environment, "installed_version", found.get)
-    assert environment.differences(lock) == ["numpy is 2.0, not 0.1", "no-such-package 1.0 is missing"]
+    monkeypatch.setattr(doctor, "installed_version", found.get)
+    assert doctor.differences(lock) == ["numpy is 2.0, not 0.1", "no-such-package 1.0 is missing"]
 
 
 def test_any_opencv_wheel_of_the_pinned_version_will_do(tmp_path, monkeypatch):
     lock = tmp_path / "requirements.lock"
     lock.write_text("opencv-python==5.0.0.93\n")
-    monkeypatch.setattr(environment, "installed_version", {"opencv-python-headless": "5.0.0.93"}.get)
-    assert environment.differences(lock) == []
-    monkeypatch.setattr(environment, "installed_version", {"opencv-python-headless": "4.9"}.get)
-    assert environment.differences(lock) == ["opencv-python 5.0.0.93 is missing"]
+    monkeypatch.setattr(doctor, "installed_version", {"opencv-python-headless": "5.0.0.93"}.get)
+    assert doctor.differences(lock) == []
+    monkeypatch.setattr(doctor, "installed_version", {"opencv-python-headless": "4.9"}.get)
+    assert doctor.differences(lock) == ["opencv-python 5.0.0.93 is missing"]
 
 
 def test_the_check_runs_as_a_script_of_its_own(tmp_path):
     lock = tmp_path / "requirements.lock"
     lock.write_text("no-such-package==1.0\n")
-    command = [sys.executable, str(paths.LIBRARY / "run" / "environment.py"), str(lock)]
+    command = [sys.executable, str(paths.LIBRARY / "run" / "doctor.py"), str(lock)]
     result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert (result.returncode, result.stdout) == (1, "no-such-package 1.0 is missing\n")
     assert subprocess.run([*command[:2], "--quiet", str(lock)], capture_output=True).stdout == b""

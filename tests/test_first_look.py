@@ -7,7 +7,7 @@ from miniatures import some_classes
 
 from amfir_lib.data.listing import find_clips
 from amfir_lib.errors import BadParameter, DataNotFound, UnknownParameter
-from amfir_lib.run import cli
+from amfir_lib.run import command
 from amfir_lib.run.first_look import look
 from amfir_lib.study.config import Config
 
@@ -69,21 +69,21 @@ def test_videos_of_a_benchmark_are_counted_beside_those_that_there_should_be(tmp
 def test_a_dry_run_looks_at_the_names_and_a_run_that_cannot_succeed_is_refused_at_once(clips, tmp_path, capsys):
     place = ["--cache-dir", str(tmp_path / "cache"), "--results-dir", str(tmp_path / "results"), "--dry-run"]
     asked = ["--dataset", "folder", "--data-root", str(clips), "--set", "class_counts=4/3/3"]
-    assert cli.main([*asked, *place, "--set", "n_way=3", "--only", "02"]) == 0
+    assert command.main([*asked, *place, "--set", "n_way=3", "--only", "02"]) == 0
     assert "30 clips of 10 classes" in capsys.readouterr().out
-    assert cli.main([*asked, *place, "--only", "02"]) == 2
+    assert command.main([*asked, *place, "--only", "02"]) == 2
     assert "Lower it (--set n_way=3)" in capsys.readouterr().err
     assert not (tmp_path / "cache").exists()
 
 
 def test_what_describes_the_data_set_is_no_mistake_where_a_notebook_does_without_it(clips, tmp_path, capsys):
     asked = ["--dataset", "folder", "--data-root", str(clips), "--set", "n_query=4", "--only", "01", "--dry-run"]
-    assert cli.main([*asked, "--cache-dir", str(tmp_path), "--results-dir", str(tmp_path / "results")]) == 0
+    assert command.main([*asked, "--cache-dir", str(tmp_path), "--results-dir", str(tmp_path / "results")]) == 0
     assert "01_data_preparation without n_query: no such parameter there." in capsys.readouterr().out
 
 
 def test_a_group_pattern_without_a_folder_is_refused(capsys):
-    assert cli.main(["--group-pattern", "^([a-z]+)_", "--dry-run"]) == 2
+    assert command.main(["--group-pattern", "^([a-z]+)_", "--dry-run"]) == 2
     assert "add --dataset folder --data-root DIR" in capsys.readouterr().err
 
 
@@ -92,5 +92,5 @@ def test_notebooks_that_read_the_clips_alike_are_looked_at_together(clips, tmp_p
     monkeypatch.setattr("amfir_lib.data.folder.find_clips", lambda root: searches.append(root) or find_clips(root))
     asked = ["--dataset", "folder", "--data-root", str(clips), "--set", "class_folds=2", "--only", "04,05,06,07,09"]
     place = ["--cache-dir", str(tmp_path / "cache"), "--results-dir", str(tmp_path / "results")]
-    assert cli.main([*asked, *place, "--dry-run"]) == 0
+    assert command.main([*asked, *place, "--dry-run"]) == 0
     assert len(searches) == 1 and capsys.readouterr().out.count("by the names of its files") == 1

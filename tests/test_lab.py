@@ -19,8 +19,8 @@ import pytest
 from chromium import MISSING, chromium, find_chromium  # noqa: F401 (a fixture)
 
 from amfir_lib import paths
-from amfir_lib.run import environment
-from amfir_lib.run.cli import FIRST_NOTEBOOK
+from amfir_lib.run import doctor
+from amfir_lib.run.command import FIRST_NOTEBOOK
 from amfir_lib.storage import read_json, write_json
 
 URL = re.compile(r"http://(?:localhost|127\.0\.0\.1):\d+/lab/tree/\S+token=\w+")
@@ -37,7 +37,7 @@ def lab(tmp_path_factory):
     """A running JupyterLab: its folder and its address."""
     if find_chromium() is None:
         pytest.skip(MISSING)
-    if differing := environment.differences(paths.LOCK_FILE):
+    if differing := doctor.differences(paths.LOCK_FILE):
         pytest.skip(f"run_all.sh would set up an environment of its own here: {'; '.join(differing[:3])}")
     folder = tmp_path_factory.mktemp("lab")
     notebook = nbformat.read(paths.NOTEBOOKS / FIRST_NOTEBOOK, as_version=4)

@@ -1,16 +1,17 @@
-"""The README and the committed results say the same."""
+"""The README, the index of results and the committed results say the same."""
 
 import re
 import shlex
 
 import pandas as pd
 import pytest
+from small_study import make_study
 
 from amfir_lib import paths
-from amfir_lib.run import cli
+from amfir_lib.run import command
 from amfir_lib.run.notebooks import find_notebooks
-from amfir_lib.run.readme import PARTS, README, stale_parts, update
-from amfir_lib.storage import write_json
+from amfir_lib.run.readme import PARTS, README, command_of, stale_parts, update, write_index
+from amfir_lib.storage import read_json, write_json
 
 
 @pytest.fixture
@@ -18,20 +19,14 @@ def study(tmp_path):
     """A study with two tested claims, four rows of Table 1 and one record."""
     folder = tmp_path / "study"
     (folder / "tables").mkdir(parents=True)
-    facts = {
-        "source": "Sec. 1",
-        "setting": "a",
-        "value": "+1.0 points",
-        "paper": "",
-        "notebook": "04_table1_comparison",
-    }
     claims = [
-        {"key": "a", "claim": "AMFIR leads", "basis": "all queries", "verdict": "holds"},
-        {"key": "a", "claim": "AMFIR leads", "basis": "undegraded queries", "verdict": "undecided"},
-        {"key": "b", "claim": "two are better", "basis": "all queries", "verdict": "does not hold"},
-        {"key": "c", "claim": "it is fast", "basis": "all queries", "verdict": "not testable"},
+        ("a", "AMFIR leads", "all queries", "holds", "holds"),
+        ("a", "AMFIR leads", "undegraded queries", "undecided", "holds"),
+        ("b", "two are better", "all queries", "does not hold", "does not hold"),
+        ("c", "it is fast", "all queries", "not testable", "not testable"),
     ]
-    pd.DataFrame([facts | one for one in claims]).to_csv(folder / "tables" / "claims.csv", index=False)
+    frame = pd.DataFrame(claims, columns=["key", "claim", "basis", "verdict", "overall"])
+    frame.assign(notebook="04_table1_comparison").to_csv(folder / "tables" / "claims.csv", index=False)
     further = "not in the paper's table"
     rows = [
         ("amfir", "AMFIR", "Multimodal", 0.5, False),
@@ -45,8 +40,7 @@ def study(tmp_path):
     paired = {"dataset": "synth-ssv2", "n_shot": 5, "other": "protonet_lf", "difference": -0.112, "half_width": 0.02}
     rows = [paired | {"basis": basis, "verdict": "worse"} for basis in ("all queries", "undegraded queries")]
     pd.DataFrame(rows).to_csv(folder / "tables" / "table1_paired.csv", index=False)
-    environment = {"cores": 2, "device": "cpu"}
-    record = {"seconds": 90.0, "peak_memory_bytes": 1.2e9, "environment": environment}
+    record = {"seconds": 90.0, "peak_memory_bytes": 1.2e9, "environment": {"cores": 2, "device": "cpu"}}
     write_json(folder / "records" / "02_training.json", record)
     return tmp_path
 
@@ -59,27 +53,20 @@ def cells_of(text: str, name: str) -> list[str]:
 
 def test_the_generated_parts_of_the_readme_equal_the_committed_results():
     assert stale_parts() == []
-
-
-def test_the_readme_has_a_place_for_every_generated_part_and_no_other():
     text = README.read_text(encoding="utf-8")
-    assert set(re.findall(r"<!-- generated: (\w+) -->", text)) == set(PARTS)
-    assert set(re.findall(r"<!-- end: (\w+) -->", text)) == set(PARTS)
+    assert all(f"<!-- generated: {name} -->" in text for name in PARTS)
 
 
-def test_an_update_fills_a_part_once_and_leaves_the_rest_alone(tmp_path, monkeypatch):
-    monkeypatch.setitem(PARTS, "times", lambda results: "| 3 minutes |")
+def test_a_changed_result_changes_the_readme_and_nothing_else(tmp_path, study):
     readme = tmp_path / "README.md"
-    readme.write_text("before\n<!-- generated: times -->\nold\n<!-- end: times -->\nafter\n", encoding="utf-8")
-    empty = tmp_path / "results"
-    assert update(readme, empty) == ["times"]
-    assert readme.read_text(encoding="utf-8") == (
-        "before\n<!-- generated: times -->\n| 3 minutes |\n<!-- end: times -->\nafter\n"
-    )
-    assert update(readme, empty) == []
+    readme.write_text("# A\n\n<!-- generated: headline -->\nold\n<!-- end: headline -->\n\nB\n", encoding="utf-8")
+    assert update(readme, study) == ["headline"]
+    text = readme.read_text(encoding="utf-8")
+    assert text.startswith("# A\n\n<!-- generated: headline -->\n|") and text.endswith("<!-- end: headline -->\n\nB\n")
+    assert update(readme, study) == [] and readme.read_text(encoding="utf-8") == text
 
 
-def test_every_relative_link_of_the_readme_leads_somewhere():
+def test_every_link_of_the_readme_leads_somewhere():
     text = README.read_text(encoding="utf-8")
     targets = [target for target in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in target]
     assert targets
@@ -104,8 +91,8 @@ def test_table_1_has_intervals_and_marks_what_is_ours_what_is_further_and_what_l
 
 def test_the_line_that_counts_is_taken_on_all_queries(study):
     text = PARTS["headline"](study)
-    found = ["40.0±3.4", "30.0±3.4", "61.2±3.4", "50.0±3.4", "−11.2±2.0"]
-    assert cells_of(text, "synth-ssv2") == ["synth-ssv2", "5", *found, "worse"]
+    numbers = ["40.0±3.4", "30.0±3.4", "61.2±3.4", "50.0±3.4", "−11.2±2.0"]
+    assert cells_of(text, "synth-ssv2") == ["synth-ssv2", "5", *numbers, "worse"]
     assert text.count("synth-ssv2") == 1
 
 
@@ -118,31 +105,46 @@ def test_every_notebook_is_listed_with_its_title_and_the_time_of_its_record(stud
 
 
 def test_speed_is_one_sentence_from_the_slowest_gain_to_the_largest(tmp_path):
-    names = ("evaluation of trx", "evaluation of otam", "training step of amfir")
-    compared = [
-        {"name": name, "unit": "episode", "fast": [0.001, 0.001, 9.0], "slow": [0.001 * times] * 3}
-        for name, times in zip(names, (2, 60, 3.5), strict=True)
-    ]
-    machine = {"device_name": "a CPU", "threads": 2}
-    write_json(tmp_path / "study" / "benchmarks" / "one.json", {"machine": machine, "comparisons": compared})
+    names = {"evaluation of trx": 2, "evaluation of otam": 60, "training step of amfir": 3.5}
+    timings = [{"name": n, "fast": [0.001, 0.001, 9.0], "slow": [0.001 * times] * 3} for n, times in names.items()]
+    panel = {"name": "a change", "fast": [0.1, 0.05, 0.2], "slow": [1.0]}
+    for benchmark, comparisons in (("one", timings), ("what_if", [panel])):
+        record = {"benchmark": benchmark, "machine": {"device_name": "a CPU", "threads": 2}, "comparisons": comparisons}
+        write_json(tmp_path / "study" / "benchmarks" / f"{benchmark}.json", record)
     assert PARTS["speed"](tmp_path) == (
         "Times as fast as the loop: evaluation 2.0 to 60.0, training step 3.5 to 3.5 (medians of five, on a CPU, 2 "
-        "threads)."
+        "threads). A change in the what-if panel takes about 100 ms."
     )
-    panel = {"benchmark": "what_if", "comparisons": [{"name": "a change", "fast": [0.1, 0.05, 0.2], "slow": [1.0]}]}
-    write_json(tmp_path / "study" / "benchmarks" / "what_if.json", panel | {"machine": machine})
-    assert PARTS["speed"](tmp_path).endswith("2 threads). A change in the what-if panel takes about 100 ms.")
 
 
 def test_parts_without_results_are_left_as_they_are(tmp_path):
     assert {name: render(tmp_path) for name, render in PARTS.items()} == dict.fromkeys(PARTS)
+    assert write_index(tmp_path) is None
 
 
-def test_every_command_of_the_readme_can_be_read_by_the_command_line():
+def test_the_index_has_a_row_for_every_figure_table_and_claim_with_notebook_command_and_time(tmp_path):
+    make_study(tmp_path)
+    text = write_index(tmp_path).read_text(encoding="utf-8")
+    figure, claim = cells_of(text, "figures/curve"), cells_of(text, "AMFIR beats")
+    assert figure[:3] == ["[figures/curve](study/figures/curve.png)", "90_small", "`./run_all.sh --only 90_small`"]
+    assert claim[0].startswith("AMFIR beats") and claim[1:] == figure[1:]
+    assert "(study/tables/accuracy.md)" in text and "less time" not in text
+
+
+def test_the_command_of_real_clips_says_what_describes_them():
+    record = read_json(paths.RESULTS / "weizmann" / "records" / "02_training.json")
+    assert command_of(record) == (
+        "./run_all.sh --dataset folder --data-root DIR/weizmann --group-pattern '^([a-z]+)\\d*_' "
+        "--set class_counts=4/3/3 --set n_way=3 --set n_query=4 --only 02_training"
+    )
+
+
+def test_every_command_of_the_readmes_can_be_read_by_the_command_line():
     text = README.read_text(encoding="utf-8").replace("\\\n", " ")  # a command over two lines
     commands = re.findall(r"^\./run_all\.sh[^\n#]*", text, re.MULTILINE)
-    assert len(commands) > 8
-    for one in commands:
-        command, rest = cli.split_command(shlex.split(one)[1:])
-        if command not in ("lab", "test"):
-            cli.build_parser().parse_args(rest)
+    commands += re.findall(r"`(\./run_all\.sh[^`]*)`", (paths.RESULTS / "README.md").read_text(encoding="utf-8"))
+    assert len(commands) > 20
+    for line in dict.fromkeys(commands):
+        name, rest = command.split_command(shlex.split(line)[1:])
+        if name not in ("lab", "test"):
+            command.build_parser().parse_args(rest)

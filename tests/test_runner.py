@@ -22,10 +22,11 @@ from small_notebooks import QUICK_FINISH, write_notebook
 
 from amfir_lib import paths, storage
 from amfir_lib.errors import BadParameter, CacheLocked, DataNotFound, UnknownName, UnknownParameter
-from amfir_lib.run import ledger, runner, supervise
+from amfir_lib.run import execute, ledger, runner
+from amfir_lib.run.clean import folder_lock
 from amfir_lib.run.ledger import cost_of
-from amfir_lib.run.lock import folder_lock
 from amfir_lib.run.notebooks import read_notebook
+from amfir_lib.run.plan import Request, variant_name
 
 
 class Study:
@@ -43,9 +44,9 @@ class Study:
             options = {"makes": [f"tables/{name}.csv"], "start": False, "finish": False} | options
         return write_notebook(self.notebooks, name, *cells, **options)
 
-    def request(self, **changes: object) -> runner.Request:
+    def request(self, **changes: object) -> Request:
         environment = {"AMFIR_CACHE_DIR": str(self.cache), "AMFIR_RESULTS_DIR": str(self.results), "AMFIR_JOBS": "1"}
-        return runner.Request(**({"environment": environment, "notebooks": self.notebooks} | changes))
+        return Request(**({"environment": environment, "notebooks": self.notebooks} | changes))
 
     def run(self, **changes: object) -> tuple[int, str]:
         """Exit status and everything printed."""
@@ -252,7 +253,7 @@ def test_outputs_and_metadata_of_cells_do_not_make_a_notebook_stale(study):
 def test_plumbing_does_not_make_results_stale_but_the_mathematics_does():
     names = LIBRARY
     assert "amfir_lib/storage.py" in names and "amfir_lib/records.py" in names
-    assert not any(name.startswith(("amfir_lib/run/", "amfir_lib/run/cli.py")) for name in names)
+    assert not any(name.startswith("amfir_lib/run/") for name in names)
 
 
 def test_a_new_file_of_the_user_makes_the_notebook_stale(tmp_path):
@@ -315,16 +316,10 @@ def test_a_variant_without_a_baseline_is_told_so_before_it_starts(study):
     assert "No baseline" not in study.run(overrides={"n_way": "7"}, dry_run=True)[1]
 
 
-def test_every_run_renews_the_guide(study):
-    study.add("01_first")
-    study.run(baseline={"profile": "smoke"})
-    assert "`./run_all.sh --profile smoke --only 01_first`" in (study.output_dir / "GUIDE.md").read_text()
-
-
 def test_variants_with_the_same_readable_name_do_not_share_a_folder():
-    assert runner.variant_name({"n_ways": "5,6"}) == "n_ways=5,6"
-    assert runner.variant_name({"pattern": "a b"}) != runner.variant_name({"pattern": "ab"})
-    assert "/" not in runner.variant_name({"x": "../../etc"})
+    assert variant_name({"n_ways": "5,6"}) == "n_ways=5,6"
+    assert variant_name({"pattern": "a b"}) != variant_name({"pattern": "ab"})
+    assert "/" not in variant_name({"x": "../../etc"})
 
 
 def test_a_runner_killed_half_way_leaves_no_process_and_resumes_after_the_last_done_notebook(study, monkeypatch):
@@ -382,8 +377,8 @@ def test_a_kernel_that_does_not_start_is_tried_twice_and_only_then_reported(stud
         account = {"cell": 0, "n_cells": 3, "how": "not started", "sentence": "RuntimeError: Kernel didn't respond"}
         return 3, account, 0
 
-    monkeypatch.setattr(supervise, "_watch", fail)
-    outcome = supervise.run_notebook(read_notebook(path), parameters={}, environment={}, output_dir=study.output_dir)
+    monkeypatch.setattr(execute, "_watch", fail)
+    outcome = execute.run_notebook(read_notebook(path), parameters={}, environment={}, output_dir=study.output_dir)
     assert len(attempts) == 2
     assert "did not start, tried twice: RuntimeError: Kernel didn't respond" in outcome.problem
 

@@ -25,10 +25,10 @@ from amfir_lib import paths
 from amfir_lib.errors import BadParameter, DataNotFound
 from amfir_lib.records import plain
 from amfir_lib.run import ledger, runner
+from amfir_lib.run.clean import folder_lock, tag_cache
 from amfir_lib.run.compare import EQUAL, MOVED, STATUSES, WARNING, WITHIN, Difference, compare_folders
-from amfir_lib.run.housekeeping import tag_cache
-from amfir_lib.run.lock import folder_lock
 from amfir_lib.run.notebooks import find_notebooks, select_notebooks
+from amfir_lib.run.plan import Request, plan
 from amfir_lib.storage import atomic_write, write_json
 from amfir_lib.units import POINT, UNITS
 
@@ -38,7 +38,7 @@ SHOWN_SETTINGS = 12
 
 
 def check(
-    request: runner.Request,
+    request: Request,
     *,
     cold: bool = False,
     exact: bool = False,
@@ -64,7 +64,7 @@ def check(
             f"check compares the study as it is committed, so it takes no -p {next(iter(request.overrides))}. "
             "What describes a data set goes with --set NAME=VALUE."
         )
-    config = runner.plan(request)[0].config
+    config = plan(request)[0].config
     study = config.output_dir.relative_to(config.results_dir)
     target = config.cache_dir / FOLDER
     made = target / study
@@ -134,7 +134,7 @@ def _archive(folder: Path) -> tuple[str, bytes] | None:
     return (commit.stdout.strip(), content.stdout) if content.returncode == commit.returncode == 0 else None
 
 
-def _notebooks(request: runner.Request, committed: Path, source: str, stream: TextIO) -> list[str]:
+def _notebooks(request: Request, committed: Path, source: str, stream: TextIO) -> list[str]:
     """Names of the notebooks to run: those asked for, of those that the committed study has a record of."""
     recorded = {path.stem for path in (committed / "records").glob("*.json")}
     found = find_notebooks(request.notebooks)

@@ -1,7 +1,7 @@
-"""The process that executes one notebook: started by ``supervise``, it runs papermill and reports what happened.
+"""The process that executes one notebook: started by ``execute``, it runs papermill and reports what happened.
 
-Papermill alone hides failures: a killed kernel leaves every cell marked as completed, and ``sys.exit(0)`` in a cell
-ends with status 0.  So this process keeps its own account in a small file: which cell is running, and how it ended.
+Papermill alone hides failures, so this process keeps its own account in a small file: which cell is running, and how
+it ended.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
 from traitlets.config import Config
 
-from amfir_lib import errors
 from amfir_lib.storage import read_json, write_json
 
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -32,11 +31,12 @@ IOPUB_TIMEOUT_S = 60  # nbclient's 4 s is too short for a machine that is busy
 
 
 class Account:
-    """What this process tells its supervisor, in one file that is always whole."""
+    """What this process tells the runner, in one file that is always whole."""
 
     def __init__(self, path: Path, n_cells: int) -> None:
         self.path = path
         self.state: dict[str, Any] = {"phase": "starting", "cell": 0, "n_cells": n_cells, "progress": ""}
+        self.write()
 
     def write(self, **changes: Any) -> None:
         """Change some entries and write the file."""
@@ -67,8 +67,7 @@ class ReportingEngine(NBClientEngine):
     @classmethod
     def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **kwargs: Any) -> Any:
         """Execute the cells, writing the account before each."""
-        cells = nb_man.nb.cells
-        start = nb_man.cell_start
+        cells, start = nb_man.nb.cells, nb_man.cell_start
 
         def cell_start(cell: Any, cell_index: int | None = None, **options: Any) -> None:
             injected = sum("injected-parameters" in c.metadata.get("tags", ()) for c in cells[:cell_index])
@@ -102,11 +101,6 @@ def _end_with_parent(parent: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _is_ours(name: str) -> bool:
-    kind = getattr(errors, name, None)
-    return isinstance(kind, type) and issubclass(kind, errors.AmfirError)
-
-
 def execute(job: dict[str, Any]) -> int:
     """Execute one notebook.
 
@@ -114,11 +108,9 @@ def execute(job: dict[str, Any]) -> int:
         job: source, output, account: paths; parameters: dict; cwd: working folder; start_timeout: seconds; parent: pid.
     Returns:
         0: papermill saw no error; 1: a cell raised; 2: the kernel died; 3: no kernel started.  Details are in the
-        account.  The supervisor checks everything else.
+        account.  The runner checks everything else.
     """
-    node = nbformat.read(job["source"], as_version=4)
-    account = Account(Path(job["account"]), len(node.cells))
-    account.write()
+    account = Account(Path(job["account"]), len(nbformat.read(job["source"], as_version=4).cells))
     threading.Thread(target=_end_with_parent, args=(job["parent"],), daemon=True).start()
     ReportingEngine.account = account
     papermill_engines.register("amfir", ReportingEngine)
@@ -135,20 +127,17 @@ def execute(job: dict[str, Any]) -> int:
         )
     except papermill.PapermillExecutionError as error:
         print("\n".join(ANSI.sub("", line) for line in error.traceback), flush=True)
-        sentence = f"{error.ename}: {ANSI.sub('', str(error.evalue)).strip()}"
-        account.write(phase="ended", how="raised", sentence=sentence, ours=_is_ours(error.ename))
+        account.write(how="raised", sentence=f"{error.ename}: {ANSI.sub('', str(error.evalue)).strip()}")
         return 1
     except DeadKernelError:
-        account.write(phase="ended", how="died")
+        account.write(how="died")
         return 2
     except Exception as error:
         traceback.print_exc(file=sys.stdout)
-        if account.state["phase"] == "starting":
-            account.write(phase="ended", how="not started", sentence=f"{type(error).__name__}: {error}")
-            return 3
-        account.write(phase="ended", how="raised", sentence=f"{type(error).__name__}: {error}", ours=False)
-        return 1
-    account.write(phase="ended", how="finished")
+        started = account.state["phase"] != "starting"
+        account.write(how="raised" if started else "not started", sentence=f"{type(error).__name__}: {error}")
+        return 1 if started else 3
+    account.write(how="finished")
     return 0
 
 

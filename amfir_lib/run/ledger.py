@@ -14,12 +14,35 @@ from pathlib import Path
 from typing import Any
 
 from amfir_lib import paths
-from amfir_lib.run.notebooks import Notebook
 from amfir_lib.storage import digest_of, digest_of_file, meaning_of_source, read_json, write_json
 
 # The plumbing around a notebook: it decides what runs, not what comes out.
 PLUMBING = ("run/", "__main__.py", "study/search.py", "analysis/variants.py")
 SHOWN_FILES = 3
+
+
+def format_seconds(seconds: float) -> str:
+    """``42 s``, ``3:05 min`` or ``1:02 h``."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes}:{rest:02d} min" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d} h"
+
+
+def format_bytes(n_bytes: float) -> str:
+    """``870 MB`` or ``1.2 GB``."""
+    return f"{n_bytes / 1e6:.0f} MB" if n_bytes < 1e9 else f"{n_bytes / 1e9:.1f} GB"
+
+
+def record_path(output_dir: Path, notebook: str) -> Path:
+    """The record that a notebook's last cell writes, last of all."""
+    return output_dir / "records" / f"{notebook}.json"
+
+
+def read_record(output_dir: Path, notebook: str) -> dict[str, Any]:
+    """The record of a notebook; empty where there is none."""
+    path = record_path(output_dir, notebook)
+    return read_json(path) if path.exists() else {}
 
 
 def note_cost(record_path: Path, cache_dir: Path, *, seconds: float, peak_memory_bytes: int) -> None:
@@ -33,9 +56,8 @@ def note_cost(record_path: Path, cache_dir: Path, *, seconds: float, peak_memory
     record = read_json(record_path)
     asked = [record.get(name) for name in ("notebook", "study", "variant", "profile", "options", "seeds")]
     path = cache_dir / "ledger" / "costs" / f"{digest_of(asked)}.json"
-    own = {"seconds": round(seconds, 1), "peak_memory_bytes": peak_memory_bytes}
-    before = read_json(path) if path.exists() else own
-    longest = max(before, own, key=lambda cost: cost["seconds"])
+    cost = {"seconds": round(seconds, 1), "peak_memory_bytes": peak_memory_bytes}
+    longest = max(read_json(path) if path.exists() else cost, cost, key=lambda cost: cost["seconds"])
     write_json(path, longest)
     write_json(record_path, record | {"costliest": longest})
 
@@ -79,24 +101,24 @@ def listing_digest(folder: Path | None) -> str:
 
 
 def fingerprint(
-    notebook: Notebook,
+    notebook_digest: str,
     *,
-    parameters: Mapping[str, Any],
     library: Mapping[str, str],
+    parameters: Mapping[str, Any],
     data_root: Path | None,
     needed: Mapping[str, str],
 ) -> dict[str, Any]:
     """Everything that a notebook's results depend on.
 
     Args:
-        notebook: the notebook.
+        notebook_digest: of its sources and declarations.
+        library: of ``library_digests``, once for all notebooks of a run.
         parameters: name -> value of all its parameters, defaults included.
-        library: see ``library_digests``.
         data_root: folder of the user's clips, or None.
         needed: notebook that it needs -> digest of what that one made.
     """
     return {
-        "notebook": notebook.digest,
+        "notebook": notebook_digest,
         "library": dict(library),
         "pins": digest_of_file(paths.LOCK_FILE) if paths.LOCK_FILE.exists() else "",
         "python": ".".join(platform.python_version_tuple()[:2]),
@@ -119,23 +141,21 @@ def reasons_to_run(entry: Mapping[str, Any] | None, current: Mapping[str, Any], 
     if entry is None:
         return ["it has not been run here yet"]
     before = entry["fingerprint"]
-    reasons = []
-    if before["notebook"] != current["notebook"]:
-        reasons.append("the notebook changed")
-    reasons += _changed_files(before["library"], current["library"])
+    reasons = ["the notebook changed"] if before["notebook"] != current["notebook"] else []
+    changes = [f"{name} {how}" for name, how in _changes(before["library"], current["library"]).items()]
+    reasons += changes[:SHOWN_FILES]
+    if len(changes) > SHOWN_FILES:
+        reasons.append(f"{len(changes) - SHOWN_FILES} more files of the library changed")
     if before["pins"] != current["pins"]:
         reasons.append("requirements.lock changed")
     if before["python"] != current["python"]:
         reasons.append(f"Python changed from {before['python']} to {current['python']}")
-    for name in sorted(before["parameters"].keys() | current["parameters"].keys()):
+    for name in _changes(before["parameters"], current["parameters"]):
         old, new = before["parameters"].get(name), current["parameters"].get(name)
-        if old != new:
-            reasons.append(f"parameter {name} changed from {old} to {new}")
+        reasons.append(f"parameter {name} changed from {old} to {new}")
     if before["data"] != current["data"]:
         reasons.append("files under the data root changed")
-    for name in sorted(current["needed"]):
-        if before["needed"].get(name) != current["needed"][name]:
-            reasons.append(f"{name} made something else")
+    reasons += [f"{name} made something else" for name in _changes(before["needed"], current["needed"])]
     for name, digest in entry["exports"].items():
         path = output_dir / name
         if not path.exists():
@@ -145,31 +165,23 @@ def reasons_to_run(entry: Mapping[str, Any] | None, current: Mapping[str, Any], 
     return reasons
 
 
+def _changes(before: Mapping[str, Any], current: Mapping[str, Any]) -> dict[str, str]:
+    """Key -> how its value changed, for those that differ."""
+    how = {name: "is new" if name not in before else "changed" for name in current}
+    how |= {name: "was removed" for name in before if name not in current}
+    return {name: how[name] for name in sorted(how) if before.get(name) != current.get(name)}
+
+
 def read_entry(path: Path) -> dict[str, Any] | None:
     """The ledger's entry, or None if there is none (or none that can be read, which costs only a run)."""
     try:
         entry = read_json(path)
-        return entry if {"fingerprint", "exports", "seconds"} <= entry.keys() else None
+        return entry if {"fingerprint", "exports"} <= entry.keys() else None
     except (OSError, ValueError, AttributeError):
         return None
 
 
-def write_entry(
-    path: Path, current: Mapping[str, Any], output_dir: Path, exports: Iterable[str], seconds: float
-) -> None:
+def write_entry(path: Path, current: Mapping[str, Any], output_dir: Path, exports: Iterable[str]) -> None:
     """Note a finished notebook with the digests of its exports."""
     digests = {name: digest_of_file(output_dir / name) for name in exports}
-    write_json(path, {"fingerprint": dict(current), "exports": digests, "seconds": seconds})
-
-
-def _changed_files(before: Mapping[str, str], current: Mapping[str, str]) -> list[str]:
-    changed = []
-    for name in sorted(before.keys() | current.keys()):
-        if name not in current:
-            changed.append(f"{name} was removed")
-        elif name not in before:
-            changed.append(f"{name} is new")
-        elif before[name] != current[name]:
-            changed.append(f"{name} changed")
-    more = len(changed) - SHOWN_FILES
-    return changed[:SHOWN_FILES] + ([f"{more} more files of the library changed"] if more > 0 else [])
+    write_json(path, {"fingerprint": dict(current), "exports": digests})

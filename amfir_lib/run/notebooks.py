@@ -1,19 +1,50 @@
-"""A notebook as the runner sees it: its parameters, what it makes, what it needs, how long it may take."""
+"""A notebook as the runner sees it: its parameters, what it makes and needs, how long it may take.
+
+The cell tagged ``parameters`` reads ``n_way: int = 5  # classes per episode``: one plain assignment a line, the type as
+annotation (or taken from the default), the meaning as comment.  Papermill reads it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import ast
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import nbformat
+import papermill
+import yaml
 
-from amfir_lib.errors import AmfirError, DataNotFound, NotebookFailed, unknown_name
-from amfir_lib.run.parameters import Parameter, read_parameters
+from amfir_lib.errors import AmfirError, BadParameter, DataNotFound, NotebookFailed, UnknownParameter, unknown_name
+from amfir_lib.run.ledger import cost_of, format_bytes, format_seconds, read_record
 from amfir_lib.storage import digest_of
 
 DEFAULT_TIMEOUT_S = 4 * 3600.0
 SUFFIXES = {"figures": (".png", ".pdf"), "tables": (".csv", ".md", ".tex")}
+KINDS = {  # type of a parameter -> what it must be, in words
+    "str": (str, "text"),
+    "int": (int, "a whole number"),
+    "float": (float, "a number"),
+    "bool": (bool, "true or false"),
+    "list": (list, "a list such as [5,6,8]"),
+    "dict": (dict, "a mapping such as {rgb: 1.0}"),
+}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a notebook: its type in Python's notation, its default value and what it means."""
+
+    name: str
+    kind: str
+    default: Any
+    comment: str = ""
+
+    def __str__(self) -> str:
+        """``kd_lambda: float = 1.0   weight of distillation``."""
+        return f"{self.name}: {self.kind} = {self.default!r}   {self.comment}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -23,21 +54,21 @@ class Notebook:
     Attributes:
         name: file name without suffix, such as ``03_free_energy``.
         path: the committed file.
+        title: its first line, without mark-up.
         parameters: what its parameters cell declares.
         makes: exports that must exist when it is done, relative to the study's folder.
         needs: notebooks that must not have failed before it.
         timeout_s: seconds after which it counts as hanging.
-        n_cells: number of cells, prose included.
         digest: digest of the sources of its cells and of its declarations; outputs do not count.
     """
 
     name: str
     path: Path
+    title: str
     parameters: dict[str, Parameter]
     makes: tuple[str, ...]
     needs: tuple[str, ...]
     timeout_s: float
-    n_cells: int
     digest: str
 
 
@@ -45,27 +76,38 @@ def read_notebook(path: Path) -> Notebook:
     """Read what a notebook declares.
 
     Raises:
-        NotebookFailed: the file is no notebook, or its parameters cell is no Python.
+        NotebookFailed: the file is no notebook.
+        BadParameter: a default is not a plain value (derived values belong into the next cell).
     """
     try:
         node = nbformat.read(path, as_version=4)
-        cells = [cell for cell in node.cells if "parameters" in cell.metadata.get("tags", ())]
-        parameters = read_parameters(cells[0].source) if cells else {}
+        parameters = {name: _parameter(**facts) for name, facts in papermill.inspect_notebook(str(path)).items()}
     except AmfirError as error:
         raise type(error)(f"{path.stem}: {error}") from error
     except Exception as error:
         raise NotebookFailed(f"{path.name} cannot be read as a notebook: {error}") from error
     declared = node.metadata.get("amfir", {})
+    first = next((cell.source for cell in node.cells if cell.source.strip()), path.stem)
     return Notebook(
         name=path.stem,
         path=path,
+        title=first.strip().splitlines()[0].lstrip("# "),
         parameters=parameters,
         makes=expand_exports(declared.get("makes", ())),
         needs=tuple(declared.get("needs", ())),
         timeout_s=float(declared.get("timeout_s", DEFAULT_TIMEOUT_S)),
-        n_cells=len(node.cells),
         digest=digest_of([[cell.cell_type, cell.source] for cell in node.cells] + [dict(declared)]),
     )
+
+
+def _parameter(name: str, inferred_type_name: str, default: str, help: str) -> Parameter:
+    try:
+        value = ast.literal_eval(default)
+    except (ValueError, SyntaxError, TypeError):
+        message = f'The default of "{name}" is no plain value: {default}. Derive values in the next cell.'
+        raise BadParameter(message) from None
+    kind = type(value).__name__ if inferred_type_name == "None" else inferred_type_name
+    return Parameter(name, kind, value, help)
 
 
 def expand_exports(names: Sequence[str]) -> tuple[str, ...]:
@@ -83,13 +125,13 @@ def find_notebooks(folder: Path) -> dict[str, Path]:
     Raises:
         DataNotFound: the folder holds none.
     """
-    found = {path.stem: path for path in sorted(folder.glob("[0-9][0-9]_*.ipynb"))}
-    if not found:
+    paths = {path.stem: path for path in sorted(folder.glob("[0-9][0-9]_*.ipynb"))}
+    if not paths:
         raise DataNotFound(f"There are no notebooks named like 00_tour.ipynb in {folder}.")
-    return found
+    return paths
 
 
-def select_notebooks(found: dict[str, Path], only: Sequence[str]) -> list[Path]:
+def select_notebooks(paths: dict[str, Path], only: Sequence[str]) -> list[Path]:
     """The notebooks named by ``only`` (a full name or its number), in running order; all of them when it is empty.
 
     Raises:
@@ -98,8 +140,106 @@ def select_notebooks(found: dict[str, Path], only: Sequence[str]) -> list[Path]:
     chosen = set()
     for wanted in only:
         name = wanted.strip().removesuffix(".ipynb")
-        matches = [known for known in found if known == name or (name.isdigit() and known.startswith(f"{name:0>2}_"))]
+        matches = [known for known in paths if known == name or (name.isdigit() and known.startswith(f"{name:0>2}_"))]
         if not matches:
-            raise unknown_name("notebook", wanted, found)
+            raise unknown_name("notebook", wanted, paths)
         chosen.update(matches)
-    return [path for name, path in found.items() if not only or name in chosen]
+    return [path for name, path in paths.items() if not only or name in chosen]
+
+
+def check_values(notebook: str, parameters: Mapping[str, Parameter], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Check values against the parameters of a notebook; text from the command line becomes the declared type.
+
+    Args:
+        notebook: name, for the message.
+        parameters: what the notebook declares.
+        values: name -> value, or its text as typed after ``-p NAME=``.
+    Returns:
+        Name -> value of the declared type.
+    Raises:
+        UnknownParameter: the notebook has no parameter of that name; the nearest one is suggested.
+        BadParameter: the value is not of the declared type.
+    """
+    checked = {}
+    for name, value in values.items():
+        if name not in parameters:
+            raise unknown_name(f"parameter of {notebook}", name, parameters, error=UnknownParameter)
+        parameter = parameters[name]
+        expected, words = KINDS.get(parameter.kind.partition("[")[0], (object, parameter.kind))
+        try:
+            checked[name] = _converted(value, expected)
+        except (ValueError, yaml.YAMLError):
+            default = ",".join(map(str, parameter.default)) if expected is list else str(parameter.default)
+            raise BadParameter(
+                f'{name} of {notebook} is "{value}", but must be {words} ({parameter.kind}), for example -p '
+                f"{name}={default.lower() if expected is bool else default}"
+            ) from None
+    return checked
+
+
+def _converted(value: Any, expected: type) -> Any:
+    """A value, or its text as typed, in the expected type; raises ValueError where it is of another one."""
+    if isinstance(value, str) and expected is not str:
+        text = value.strip()
+        if expected is list and not text.startswith("["):
+            text = f"[{text.removeprefix('(').removesuffix(')')}]"
+        value = float(text) if expected is float else yaml.safe_load(text)  # YAML reads 1e-3 as text
+    if expected is float and type(value) is int:
+        value = float(value)
+    if expected is list and isinstance(value, tuple):
+        value = list(value)
+    if expected is not object and type(value) is not expected:
+        raise ValueError(value)
+    return value
+
+
+def describe(notebooks: Sequence[Notebook], output_dir: Path) -> Iterator[str]:
+    """The lines of ``--list``: each notebook with its title, its time, what it makes and its parameters.
+
+    Args:
+        notebooks: in running order; parameters that all of them have alike stand once, at the end.
+        output_dir: folder of the study, whose records tell the times, and what each notebook made there.
+    """
+    shared = _shared(notebooks)
+    for notebook in notebooks:
+        record = read_record(output_dir, notebook.name)
+        yield f"{notebook.name}  {notebook.title}"
+        yield f"    time        {_time(record, output_dir)}"
+        for kind in ("figures", "tables"):
+            made = record.get("exports") or notebook.makes  # more for some data sets than what is made for all
+            names = dict.fromkeys(Path(path).stem for path in made if path.startswith(f"{kind}/"))
+            if names:
+                yield f"    {kind:<10}  {', '.join(names)}"
+        if notebook.needs:
+            yield f"    needs       {', '.join(notebook.needs)}"
+        further = [parameter for name, parameter in notebook.parameters.items() if name not in shared]
+        if further:
+            yield from ("    parameters", *(f"        {parameter}" for parameter in further))
+        yield ""
+    if shared:
+        yield from ("    parameters of all of them", *(f"        {parameter}" for parameter in shared.values()), "")
+    yield "Change a parameter with -p NAME=VALUE; what a notebook computes then goes to variants/, beside the baseline."
+    yield "--help NOTEBOOK prints all parameters of one notebook in its own words."
+
+
+def _shared(notebooks: Sequence[Notebook]) -> dict[str, Parameter]:
+    """Name -> parameter with the same type and default in every notebook, in its most frequent wording."""
+    shared = {}
+    for name in notebooks[0].parameters if len(notebooks) > 1 else ():
+        same = [notebook.parameters[name] for notebook in notebooks if name in notebook.parameters]
+        if len(same) == len(notebooks) and len({(parameter.kind, str(parameter.default)) for parameter in same}) == 1:
+            wordings = Counter(parameter.comment for parameter in reversed(same))
+            differs = " (in other words in some: --help NOTEBOOK)" if len(wordings) > 1 else ""
+            shared[name] = replace(same[0], comment=wordings.most_common(1)[0][0] + differs)
+    return shared
+
+
+def _time(record: Mapping[str, Any], output_dir: Path) -> str:
+    """What it took to compute what the notebook shows, not to find it in the cache."""
+    cost = cost_of(record)
+    if "seconds" not in cost:
+        return f"not measured yet (no record in {output_dir.name})"
+    machine = record.get("environment", {})
+    where = f" on {machine['cores']} cores ({machine['device']})" if machine else ""
+    memory = f", {format_bytes(cost['peak_memory_bytes'])}" if cost.get("peak_memory_bytes") else ""
+    return f"{format_seconds(cost['seconds'])}{where}{memory}, by its record in {output_dir.name}"

@@ -1,4 +1,4 @@
-"""The generated parts of the README: tables and numbers between markers, filled from the records of ``results/``.
+"""What is written from the results for readers: ``results/README.md``, and the generated parts of the README.
 
 A part stands between ``<!-- generated: NAME -->`` and ``<!-- end: NAME -->``.  ``update`` rewrites the parts whose
 results exist; a test fails when the README and the committed results differ.
@@ -7,31 +7,23 @@ results exist; a test fails when the README and the committed results differ.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from pathlib import Path
+import shlex
+from collections.abc import Callable, Mapping
+from pathlib import Path, PurePosixPath
 from statistics import median
+from typing import Any
 
 import pandas as pd
 
 from amfir_lib import paths
-from amfir_lib.analysis.claims import (
-    FAILS,
-    HOLDS,
-    NOT_TESTABLE,
-    NOT_TESTED,
-    ONLY_DEGRADED,
-    UNDECIDED,
-    Statement,
-    statements,
-)
-from amfir_lib.analysis.tables import ALL, percent
-from amfir_lib.analysis.tables.rows import NOT_IN_PAPER
+from amfir_lib.analysis.claims import FAILS, HOLDS, NOT_TESTABLE, NOT_TESTED, ONLY_DEGRADED, UNDECIDED
 from amfir_lib.methods import METHODS, OUR_READING
-from amfir_lib.run.display import format_bytes
-from amfir_lib.run.ledger import cost_of
-from amfir_lib.run.listing import title_of
+from amfir_lib.run.ledger import cost_of, format_bytes, format_seconds
 from amfir_lib.run.notebooks import find_notebooks, read_notebook
+from amfir_lib.run.plan import DATA_FACTS
+from amfir_lib.run.report import read_claims, read_records
 from amfir_lib.storage import atomic_write, read_json
+from amfir_lib.units import text_of
 
 README = paths.REPOSITORY / "README.md"
 STUDY = "study"
@@ -46,25 +38,59 @@ VERDICTS = {HOLDS: (HOLDS, ONLY_DEGRADED), UNDECIDED: (UNDECIDED,), FAILS: (FAIL
 WHAT_IF = "what_if"  # the benchmark that measures an answer, not a ratio
 STAR = "\\*"  # of a claim whose verdict depends on the degradations
 OURS, FURTHER = "‡", "†"  # marks of methods in Table 1
+NOT_IN_PAPER = "not in the paper's table"
+
+
+def write_index(results: Path) -> Path | None:
+    """Write ``results/README.md``: every figure, table and claim with its notebook, command and time.
+
+    Studies of the profile smoke are left out: their numbers mean nothing.  None where there is nothing else.
+    """
+    rows = []
+    for folder in sorted(path.parent for path in results.glob("*/records")):
+        claims = read_claims(folder).drop_duplicates("key")
+        for name, record in read_records(folder).items():
+            if record["profile"]["name"] == "smoke":
+                continue
+            made = dict.fromkeys(str(PurePosixPath(path).with_suffix("")) for path in sorted(record["exports"]))
+            links = [f"[{stem}]({folder.name}/{stem}.{'md' if stem.startswith('tables') else 'png'})" for stem in made]
+            links += claims.loc[claims["notebook"] == name, "claim"].tolist()
+            common = {"notebook": name, "command": f"`{command_of(record)}`", "time": _time(record)}
+            rows += [{"figure, table or claim": link} | common for link in links]
+    if not rows:
+        return None
+    path = results / "README.md"
+    with atomic_write(path) as temporary:
+        temporary.write_text(
+            "# What makes what\n\nWritten by the runner from the records. The time is that of the notebook after those "
+            f"before it, whose work it reuses.\n\n{_markdown(rows)}\n",
+            encoding="utf-8",
+        )
+    return path
+
+
+def command_of(record: Mapping[str, Any]) -> str:
+    """The command that makes a notebook's results again: profile, data set and what describes it."""
+    given, options, words = record["parameters"], record["options"], []
+    if record["profile"]["name"] != STUDY:
+        words += ["--profile", record["profile"]["name"]]
+    if given["data_root"]:
+        words += ["--dataset", given["datasets"][0], "--data-root", f"DIR/{given['data_root']}"]
+        words += ["--group-pattern", given["group_pattern"]] if given["group_pattern"] else []
+        facts = {name: options[name] for name in DATA_FACTS if options.get(name) not in (None, "", 0, -1)}
+        words += [word for name, value in facts.items() for word in ("--set", f"{name}={value}")]
+    elif len(given["datasets"]) == 1 and record["study"].endswith(given["datasets"][0]):
+        words += ["--dataset", given["datasets"][0]]
+    return shlex.join(["./run_all.sh", *words, "--only", record["notebook"]])
 
 
 def update(readme: Path = README, results: Path = paths.RESULTS) -> list[str]:
-    """Rewrite the generated parts of the README.
-
-    Args:
-        readme: the file, changed in place where anything differs.
-        results: folder that holds one folder per study.
-    Returns:
-        Names of the parts that changed.
-    """
+    """Rewrite the generated parts of the README, in place where anything differs; names of the parts that changed."""
     text = readme.read_text(encoding="utf-8")
-    changed = []
-    for name, render in PARTS.items():
-        match = _part(name).search(text)
-        content = render(results)
-        if match and content is not None and match[2].strip() != content.strip():
-            text = text[: match.start(2)] + f"\n{content.strip()}\n" + text[match.end(2) :]
-            changed.append(name)
+    changed = stale_parts(readme, results)
+    for name in changed:
+        content = PARTS[name](results)
+        text = _part(name).sub(lambda match, content=content: f"{match[1]}\n{content.strip()}\n{match[3]}", text)
     if changed:
         with atomic_write(readme) as temporary:
             temporary.write_text(text, encoding="utf-8")
@@ -72,14 +98,11 @@ def update(readme: Path = README, results: Path = paths.RESULTS) -> list[str]:
 
 
 def stale_parts(readme: Path = README, results: Path = paths.RESULTS) -> list[str]:
-    """Names of the generated parts that are missing from the README or differ from the results."""
+    """Names of the parts that stand in the README and differ from the results."""
     text = readme.read_text(encoding="utf-8")
-    stale = []
-    for name, render in PARTS.items():
-        match, content = _part(name).search(text), render(results)
-        if content is not None and (match is None or match[2].strip() != content.strip()):
-            stale.append(name)
-    return stale
+    matches = {name: _part(name).search(text) for name in PARTS}
+    contents = {name: render(results) for name, render in PARTS.items() if matches[name]}
+    return [name for name, content in contents.items() if content and matches[name][2].strip() != content.strip()]
 
 
 def _part(name: str) -> re.Pattern[str]:
@@ -95,7 +118,7 @@ def _notebooks(results: Path) -> str | None:
     for name, path in find_notebooks(paths.NOTEBOOKS).items():
         time = f"{cost_of(records[name])['seconds'] / 60:.1f} min" if name in records else "not run yet"
         link = f"[{name}](notebooks/{name}.ipynb)"
-        rows.append({"notebook": link, "what it is about": title_of(read_notebook(path)), "time": time})
+        rows.append({"notebook": link, "what it is about": read_notebook(path).title, "time": time})
     table = pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True, colalign=("left", "left", "right"))
     machine = next(iter(records.values()))["environment"]
     minutes = sum(cost_of(record)["seconds"] for record in records.values()) / 60
@@ -115,14 +138,18 @@ def _headline(results: Path) -> str | None:
             continue
         accuracy, paired = (pd.read_csv(path) for path in tables)
         cells = accuracy.set_index(["dataset", "n_shot", "method"])
-        for one in paired[(paired["other"] == "protonet_lf") & (paired["basis"] == ALL)].to_dict("records"):
-            row = {"data set": one["dataset"], "shots": one["n_shot"]}
-            for method, title in COMPARED.items():
-                own = cells.loc[(one["dataset"], one["n_shot"], method)]
-                row[title] = _narrow(percent(own["accuracy"], own["half_width"]))
-            gain = _narrow(percent(one["difference"], one["half_width"], signed=True))
-            rows.append(row | {"AMFIR − ProtoNet-LF": gain, "verdict": one["verdict"]})
+        for row in paired[(paired["other"] == "protonet_lf") & (paired["basis"] == "all queries")].to_dict("records"):
+            place = row["dataset"], row["n_shot"]
+            shown = {title: _accuracy(cells.loc[(*place, method)]) for method, title in COMPARED.items()}
+            gain = f"{text_of(row['difference'], 'difference')}±{text_of(row['half_width'], 'share')}"
+            verdict = {"AMFIR − ProtoNet-LF": gain, "verdict": row["verdict"]}
+            rows.append({"data set": place[0], "shots": place[1]} | shown | verdict)
     return pd.DataFrame(rows).to_markdown(index=False) if rows else None
+
+
+def _accuracy(row: Mapping[str, float]) -> str:
+    """``50.6±3.7``: a cell of a wide table that no browser breaks."""
+    return f"{text_of(row['accuracy'], 'share')}±{text_of(row['half_width'], 'share')}"
 
 
 def _speed(results: Path) -> str | None:
@@ -134,57 +161,59 @@ def _speed(results: Path) -> str | None:
         record = read_json(path)
         if record.get("comparisons"):  # the planning page names its own machine
             machines.add("{device_name}, {threads} threads".format(**record["machine"]))
-        for one in record.get("comparisons", ()):
+        for timing in record.get("comparisons", ()):
             if record.get("benchmark") == WHAT_IF:
-                changes.append(1000 * median(one["fast"]))
+                changes.append(1000 * median(timing["fast"]))
             else:
-                ratios.setdefault(one["name"].split(" of ")[0], []).append(median(one["slow"]) / median(one["fast"]))
+                ratio = median(timing["slow"]) / median(timing["fast"])
+                ratios.setdefault(timing["name"].split(" of ")[0], []).append(ratio)
     if not ratios:
         return None
-    spans = [f"{kind} {min(own):.1f} to {max(own):.1f}" for kind, own in ratios.items()]
+    spans = [f"{kind} {min(span):.1f} to {max(span):.1f}" for kind, span in ratios.items()]
     panel = f" A change in the what-if panel takes about {max(changes):.0f} ms." if changes else ""
     return f"Times as fast as the loop: {', '.join(spans)} (medians of five, on {'; '.join(sorted(machines))}).{panel}"
 
 
 def _claims(results: Path) -> str | None:
     """The tested claims of each notebook by their verdict; how many others there are."""
-    path = results / STUDY / "tables" / "claims.csv"
-    if not path.exists():
+    frame = read_claims(results / STUDY)
+    if frame.empty:
         return None
-    found = statements(pd.read_csv(path, dtype=str, keep_default_na=False).to_dict("records"))
-    tested = [one for one in found if one.verdict not in (NOT_TESTED, NOT_TESTABLE)]
+    grouped = frame.groupby("key", sort=False)
+    claims = grouped[["claim", "notebook", "overall"]].first()
+    differs = grouped["verdict"].nunique() > 1  # on another basis
+    claims["words"] = (
+        "• " + claims["claim"].str[0].str.upper() + claims["claim"].str[1:] + differs.map({True: STAR, False: ""})
+    )
+    tested = claims[~claims["overall"].isin([NOT_TESTED, NOT_TESTABLE])]
     notebooks = find_notebooks(paths.NOTEBOOKS)
     rows = []
-    for name in dict.fromkeys(one.notebook for one in tested):
-        own = [one for one in tested if one.notebook == name]
-        title = title_of(read_notebook(notebooks[name])).partition(" — ")[0]
+    for name, of_notebook in tested.groupby("notebook", sort=False):
+        title = read_notebook(notebooks[name]).title.partition(" — ")[0]
         row = {"from": f"[{title.replace(' ', '&nbsp;')}](notebooks/{name}.ipynb)"}
         for heading, verdicts in VERDICTS.items():
-            row[heading] = "<br>".join(_claim(one) for one in own if one.verdict in verdicts) or "–"
+            row[heading] = "<br>".join(of_notebook.loc[of_notebook["overall"].isin(verdicts), "words"]) or "–"
         rows.append(row)
-    untested, untestable = (sum(one.verdict == kind for one in found) for kind in (NOT_TESTED, NOT_TESTABLE))
+    untested, untestable = ((claims["overall"] == kind).sum() for kind in (NOT_TESTED, NOT_TESTABLE))
     return (
-        f"{_unpadded(rows)}\n\n{STAR} another verdict on undegraded queries, or on clips of which none is degraded. "
+        f"{_markdown(rows)}\n\n{STAR} another verdict on undegraded queries, or on clips of which none is degraded. "
         f"Left out: {untested} claims that are not tested here, such as the paper's numbers on real data, and "
         f"{untestable} that nothing in the paper makes testable."
     )
 
 
-def _claim(one: Statement) -> str:
-    """The words of a claim, marked where its verdict is not the same on every basis."""
-    words = one.claim[0].upper() + one.claim[1:]
-    return f"• {words}{STAR if any(own.verdict != one.verdict for own in one.found) else ''}"
-
-
-def _narrow(text: str) -> str:
-    """``50.6±3.7``: a cell of a wide table that no browser breaks."""
-    return text.replace(" ± ", "±")
-
-
-def _unpadded(rows: list[dict[str, str]]) -> str:
+def _markdown(rows: list[dict[str, str]]) -> str:
     """A table whose cells are too long to be filled up to equal widths."""
-    lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
+    lines = [
+        list(rows[0]),
+        ["---"] * len(rows[0]),
+        *([text.replace("|", "\\|") for text in row.values()] for row in rows),
+    ]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _time(record: Mapping[str, Any]) -> str:
+    return format_seconds(cost_of(record)["seconds"])
 
 
 def _table1(results: Path) -> str | None:
@@ -193,13 +222,13 @@ def _table1(results: Path) -> str | None:
     if not path.exists():
         return None
     rows: dict[str, dict[str, str]] = {}
-    for one in pd.read_csv(path).to_dict("records"):
-        spec = METHODS[one["method"]]
-        marks = (FURTHER if one["heading"] == NOT_IN_PAPER else "") + (OURS if spec.note == OUR_READING else "")
-        name = one["label"].removesuffix(f" ({OUR_READING})") + marks
-        row = rows.setdefault(one["method"], {"method": name})
-        cell = _narrow(percent(one["accuracy"], one["half_width"]))
-        row[f"{one['dataset'].removeprefix('synth-')} {one['n_shot']}"] = f"**{cell}**" if one["bold"] else cell
+    for row in pd.read_csv(path).to_dict("records"):
+        marks = FURTHER if row["heading"] == NOT_IN_PAPER else ""
+        marks += OURS if METHODS[row["method"]].note == OUR_READING else ""
+        name = row["label"].removesuffix(f" ({OUR_READING})") + marks
+        column = f"{row['dataset'].removeprefix('synth-')} {row['n_shot']}"
+        cell = f"**{_accuracy(row)}**" if row["bold"] else _accuracy(row)
+        rows.setdefault(row["method"], {"method": name})[column] = cell
     frame = pd.DataFrame(rows.values())
     aligned = ("left", *("right",) * (frame.shape[1] - 1))
     return (

@@ -8,11 +8,9 @@ A notebook declares in its metadata what the runner needs to know (all entries m
         "timeout_s": 3600                                         longer than this counts as hanging (default 4 h)
     }
 
-It is **done** when its process ended with status 0, every code cell was executed, the declared exports exist with the
-digests that its record names, and the record was written last.  A done notebook is noted in the ledger of the cache
-folder and not run again until something that it depends on changes; the reason is printed.  What follows the notebooks
-(guide, claims, README, the difference of a variant to its baseline) is in ``running.closing``.  Exit status of a run:
-0 all done, 1 at least one failed, 2 the request itself was wrong (no kernel was started), 130 interrupted.
+A done notebook is noted in the ledger of the cache folder and not run again until something that it depends on changes;
+the reason is printed.  Exit status of a run: 0 all done, 1 at least one failed, 2 the request itself was wrong (no
+kernel was started), 130 interrupted.
 """
 
 from __future__ import annotations
@@ -20,35 +18,225 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from amfir_lib import paths
-from amfir_lib.run import closing, ledger
-from amfir_lib.run.display import Display, format_bytes, format_seconds
-from amfir_lib.run.housekeeping import tag_cache
-from amfir_lib.run.lock import folder_lock
-from amfir_lib.run.planning import Request, Task, facts_not_taken, first_looks, parse_assignments, plan, variant_name
-from amfir_lib.run.supervise import log_path, run_notebook
-from amfir_lib.run.verify import record_path
-from amfir_lib.storage import digest_of, read_json
+from tqdm import tqdm
 
-__all__ = ["INTERRUPTED", "Line", "Request", "Task", "parse_assignments", "plan", "run", "variant_name"]
+from amfir_lib import paths
+from amfir_lib.run import ledger
+from amfir_lib.run.clean import folder_lock, tag_cache
+from amfir_lib.run.execute import log_path, run_notebook
+from amfir_lib.run.ledger import cost_of, format_bytes, format_seconds, read_record, record_path
+from amfir_lib.run.plan import Request, Task, plan, remarks
+from amfir_lib.storage import digest_of
 
 INTERRUPTED = 130
+LOG_EVERY_S = 30.0  # a line where there is no terminal to draw a bar on
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the closing table."""
+    """One line of the closing table; ``result`` is done, up to date, failed or not run."""
 
     notebook: str
     result: str
     seconds: float | None = None
     detail: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """The notebook should have been run and is not done."""
+        return self.result in ("failed", "not run")
+
+
+class Run:
+    """One run: what is asked, where its progress is shown, and what has become of each notebook.
+
+    Args:
+        request: what to run, and how.
+        stream: a terminal gets a bar that is redrawn in place, anything else a line now and then.
+    """
+
+    def __init__(self, request: Request, stream: TextIO) -> None:
+        self.request, self.tasks, self.stream = request, plan(request), stream
+        self.config, self.library = self.tasks[0].config, ledger.library_digests()
+        self.lines: dict[str, Line] = {}
+        hidden = request.dry_run or not stream.isatty()
+        self.bar = tqdm(
+            total=len(self.tasks), file=stream, disable=hidden, unit="notebook", leave=False, dynamic_ncols=True
+        )
+        self.began = self.shown = time.monotonic()  # of the present notebook; of the last line about it
+
+    def say(self, text: str = "") -> None:
+        """Print a line that stays."""
+        self.bar.write(text, file=self.stream)
+        self.stream.flush()
+
+    def announce(self, task: Task, text: str) -> None:
+        """Say what becomes of the next notebook."""
+        number = self.tasks.index(task) + 1
+        self.began = self.shown = time.monotonic()
+        self.bar.set_description_str(task.notebook.name)
+        self.say(f"[{number}/{len(self.tasks)}] {task.notebook.name}: {text}")
+
+    def tick(self, account: Mapping[str, Any]) -> None:
+        """Show where the running notebook is, by the account of its process."""
+        now, cell = time.monotonic(), account["cell"]
+        where = f"cell {cell} of {account['n_cells']}" if cell else "starting"
+        text = f"{format_seconds(now - self.began)}, {where}  {account['progress']}".rstrip()
+        self.bar.set_postfix_str(text)
+        if self.bar.disable and now - self.shown >= LOG_EVERY_S:
+            self.shown = now
+            self.say(f"      {text}")
+
+    def fingerprint(self, task: Task) -> dict[str, Any]:
+        """What the results of a notebook depend on, at present."""
+        needed = {}
+        for name in task.notebook.needs:
+            entry = ledger.read_entry(self.entry_path(name))
+            # Figures and tables only: records and executed notebooks carry times and differ with every run.
+            exports = (
+                {k: v for k, v in entry["exports"].items() if k.startswith(("figures/", "tables/"))} if entry else {}
+            )
+            needed[name] = digest_of(exports) if entry else ""
+        return ledger.fingerprint(
+            task.notebook.digest,
+            library=self.library,
+            parameters=task.parameters | task.config.data_choices,
+            data_root=task.config.data_root,
+            needed=needed,
+        )
+
+    def entry_path(self, notebook: str) -> Path:
+        """The ledger's file of a notebook."""
+        return ledger.entry_path(self.config.cache_dir, self.config.output_dir, notebook)
+
+    def reasons(self, task: Task) -> list[str]:
+        """Why a notebook has to run; empty if it is up to date."""
+        if self.request.force:
+            return ["--force was given"]
+        entry = ledger.read_entry(self.entry_path(task.notebook.name))
+        return ledger.reasons_to_run(entry, self.fingerprint(task), self.config.output_dir)
+
+    def run_task(self, task: Task) -> Line:
+        """Run one notebook if it has to run."""
+        notebook, output_dir = task.notebook, self.config.output_dir
+        broken = [name for name in notebook.needs if name in self.lines and self.lines[name].failed]
+        if broken:
+            self.announce(task, f"not run because {broken[0]} failed")
+            return Line(notebook.name, "not run", detail=f"because {broken[0]} failed")
+        why = self.reasons(task)
+        if not why:
+            self.announce(task, "up to date")
+            return Line(notebook.name, "up to date")
+        current = self.fingerprint(task)  # before the run: what is edited meanwhile is noticed next time
+        self.announce(task, f"runs because {'; '.join(why)}")
+        outcome = run_notebook(
+            notebook,
+            parameters=task.given,
+            environment=task.environment,
+            output_dir=output_dir,
+            timeout_s=self.request.timeout_s,
+            on_tick=self.tick,
+        )
+        if outcome.problem:
+            self.say(f"NotebookFailed: {outcome.problem}")
+            log = paths.for_display(log_path(output_dir, notebook.name))
+            return Line(notebook.name, "failed", outcome.seconds, f"see {log}")
+        record = record_path(output_dir, notebook.name)
+        ledger.note_cost(record, self.config.cache_dir, seconds=outcome.seconds, peak_memory_bytes=outcome.peak_bytes)
+        made = read_record(output_dir, notebook.name)["exports"]
+        exports = [*made, f"records/{record.name}", f"notebooks/{notebook.name}.ipynb"]
+        ledger.write_entry(self.entry_path(notebook.name), current, output_dir, exports)
+        self.say(f"      done in {format_seconds(outcome.seconds)}, peak memory {format_bytes(outcome.peak_bytes)}")
+        stems = dict.fromkeys(str(Path(name).with_suffix("")) for name in made)
+        return Line(notebook.name, "done", outcome.seconds, ", ".join(stems))
+
+    def say_what_would_run(self) -> None:
+        """One line per notebook with the reason, then how many and what they cost by their records."""
+        costs: list[float | None] = []
+        for task in self.tasks:
+            why = self.reasons(task)
+            self.announce(task, f"would run because {'; '.join(why)}" if why else "up to date")
+            if why:
+                records = [
+                    read_record(folder, task.notebook.name) for folder in (self.config.output_dir, self.baseline)
+                ]
+                costs.append(next((cost_of(record)["seconds"] for record in records if record), None))
+        where = f"Results: {paths.for_display(self.config.output_dir)}"
+        if not costs:
+            self.say(f"Nothing would run: all {len(self.tasks)} notebooks are up to date. {where}")
+            return
+        took, seconds = "", [cost for cost in costs if cost is not None]
+        if seconds:  # each record is of a notebook that found what those before it had made
+            total = format_seconds(sum(seconds))
+            took = f"; by their records {total} after the notebooks before them, less with a filled cache"
+            if len(seconds) < len(costs):
+                took += f" ({len(costs) - len(seconds)} of them without a record)"
+        self.say(f"{len(costs)} of {len(self.tasks)} notebooks would run{took}. {where}")
+
+    @property
+    def baseline(self) -> Path:
+        """The folder of the study, to which a variant is compared."""
+        return self.config.results_dir / self.config.study
+
+    def summarise(self, seconds: float) -> None:
+        """Print what was made, where, and how long each took."""
+        lines = list(self.lines.values())
+        width = max(len(line.notebook) for line in lines)
+        self.say()
+        for line in lines:
+            took = "" if line.seconds is None else format_seconds(line.seconds)
+            self.say(f"  {line.notebook:<{width}}  {line.result:<10}  {took:>9}  {line.detail}".rstrip())
+        n_done, n_current = (sum(line.result == result for line in lines) for result in ("done", "up to date"))
+        text = (
+            f"Nothing to compute: all {n_current} notebooks are up to date."
+            if n_current == len(lines)
+            else f"{n_done} notebooks run, {n_current} up to date, {sum(line.failed for line in lines)} failed, in "
+            f"{format_seconds(seconds)}."
+        )
+        self.say(f"{text} Results: {paths.for_display(self.config.output_dir)}")
+
+    def close(self) -> Iterator[str]:
+        """Write what depends on the results of all notebooks; yields sentences for the screen."""
+        # Imported here, because they import all that the notebooks do.
+        from amfir_lib.analysis import claims
+        from amfir_lib.run import readme, report
+
+        if self.config.variant:
+            yield from self._compare_with_baseline()
+        claims.collect(self.config.output_dir)
+        page = report.write(self.config.output_dir)
+        variant = " of the variant" if self.config.variant else ""
+        yield f"Report{variant}: {paths.for_display(page)} (open it in a browser)."
+        if self.config.variant and (self.baseline / "index.html").exists():
+            report.write(self.baseline)  # it names the variant, too
+        readme.write_index(self.config.results_dir)
+        if self.config.results_dir == paths.RESULTS and (renewed := readme.update()):
+            yield f"README.md: renewed from the results: {', '.join(renewed)}."
+
+    def _compare_with_baseline(self) -> Iterator[str]:
+        """Print the paired difference of a variant to its baseline and write it beside the variant's tables."""
+        from amfir_lib.analysis import variants
+        from amfir_lib.exports import write_table
+
+        recorded = sorted(path.stem for path in (self.config.output_dir / "records").glob("*.json"))
+        failed = [line.notebook for line in self.lines.values() if line.failed]
+        done = [name for name in recorded if name not in failed]  # also those of earlier runs of the same variant
+        difference = variants.compare(
+            self.baseline, self.config.output_dir, self.config.cache_dir, notebooks=done, again=self.request.command
+        )
+        if not difference.data.empty:
+            table = difference.table(self.config.variant)
+            _, markdown, _ = write_table(table, self.config.output_dir / "tables" / variants.TABLE)
+            yield ""
+            yield markdown.read_text(encoding="utf-8").rstrip()
+            yield f"(also as {paths.for_display(markdown)}, with .csv and .tex)"
+        yield from difference.remarks
 
 
 def run(request: Request, stream: TextIO | None = None) -> int:
@@ -62,158 +250,41 @@ def run(request: Request, stream: TextIO | None = None) -> int:
     Raises:
         AmfirError: the request is wrong, or another runner is at work; nothing was started.
     """
-    stream = stream or sys.stdout
-    tasks = plan(request)
-    display = Display(stream, len(tasks))
-    for sentence in (*facts_not_taken(tasks, request), *first_looks(tasks)):
-        display.line(sentence)
-    if lacking := _without_baseline(tasks):
-        display.line(
-            f"No baseline on this machine yet for {', '.join(lacking)}: the difference to it can only be given once it "
-            f"is there. It is made with: {request.command} --only {','.join(lacking)}"
-        )
+    study = Run(request, stream or sys.stdout)
+    for sentence in remarks(study.tasks, request):
+        study.say(sentence)
+    if study.config.variant:
+        from amfir_lib.analysis.variants import without_baseline
+
+        names = [task.notebook.name for task in study.tasks]
+        if lacking := without_baseline(study.baseline, study.config.cache_dir, names):
+            study.say(
+                f"No baseline on this machine yet for {', '.join(lacking)}: the difference to it can only be given "
+                f"once it is there. It is made with: {request.command} --only {','.join(lacking)}"
+            )
     if request.dry_run:
-        _say_what_would_run(tasks, request, display)
+        study.say_what_would_run()
         return 0
-    output_dir, cache_dir = tasks[0].config.output_dir, tasks[0].config.cache_dir
-    tag_cache(cache_dir)
+    tag_cache(study.config.cache_dir)
     started = time.monotonic()
-    lines: list[Line] = []
-    with folder_lock(output_dir), _termination_as_interrupt():
+    with folder_lock(study.config.output_dir), _termination_as_interrupt():
         try:
-            for task in tasks:
-                lines.append(_run_one(task, request, {line.notebook: line for line in lines}, display))
+            for task in study.tasks:
+                study.lines[task.notebook.name] = study.run_task(task)
+                study.bar.update()
         except KeyboardInterrupt:
-            display.line("Interrupted. What is finished is kept; run the same command again to go on.")
+            study.say("Interrupted. What is finished is kept; run the same command again to go on.")
             return INTERRUPTED
-    _summary(display, tasks, lines, time.monotonic() - started)
-    failed = [line.notebook for line in lines if line.result in ("failed", "not run")]
-    for sentence in closing.close(tasks[0].config, failed, notebooks=request.notebooks, command=request.command):
-        display.line(sentence)
-    return 1 if failed else 0
-
-
-def _without_baseline(tasks: list[Task]) -> list[str]:
-    """The notebooks of a variant that have nothing to be compared with."""
-    config = tasks[0].config
-    if not config.variant:
-        return []
-    from amfir_lib.analysis.variants import without_baseline
-
-    return without_baseline(config.results_dir / config.study, config.cache_dir, [t.notebook.name for t in tasks])
-
-
-def _say_what_would_run(tasks: list[Task], request: Request, display: Display) -> None:
-    """One line per notebook with the reason, then how many and what they cost by their records."""
-    seconds, unknown, n_wanted = 0.0, 0, 0
-    for task in tasks:
-        why = _reasons(task, request)
-        display.skip(task.notebook.name, f"would run because {'; '.join(why)}" if why else "up to date")
-        if why:
-            n_wanted += 1
-            took = closing.measured_seconds(task.config, task.notebook.name)
-            seconds, unknown = seconds + (took or 0.0), unknown + (took is None)
-    where = paths.for_display(tasks[0].config.output_dir)
-    if n_wanted == 0:
-        display.line(f"Nothing would run: all {len(tasks)} notebooks are up to date. Results: {where}")
-        return
-    took = ""
-    if seconds:  # each record is of a notebook that found what those before it had made
-        took = f"; by their records {format_seconds(seconds)} after the notebooks before them, less with a filled cache"
-    took += f" ({unknown} of them without a record)" if seconds and unknown else ""
-    display.line(f"{n_wanted} of {len(tasks)} notebooks would run{took}. Results: {where}")
-
-
-def _entry_path(task: Task, name: str) -> Path:
-    return ledger.entry_path(task.config.cache_dir, task.config.output_dir, name)
-
-
-def _fingerprint(task: Task) -> dict[str, Any]:
-    needed = {}
-    for name in task.notebook.needs:
-        entry = ledger.read_entry(_entry_path(task, name))
-        needed[name] = digest_of(_lasting_exports(entry["exports"])) if entry else ""
-    return ledger.fingerprint(
-        task.notebook,
-        parameters=task.parameters | task.config.data_choices,
-        library=ledger.library_digests(),
-        data_root=task.config.data_root,
-        needed=needed,
-    )
-
-
-def _lasting_exports(exports: Mapping[str, str]) -> dict[str, str]:
-    """The figures and tables; records and executed notebooks carry times and differ with every run."""
-    return {name: digest for name, digest in exports.items() if not name.startswith(("records/", "notebooks/"))}
-
-
-def _reasons(task: Task, request: Request) -> list[str]:
-    if request.force:
-        return ["--force was given"]
-    entry = ledger.read_entry(_entry_path(task, task.notebook.name))
-    return ledger.reasons_to_run(entry, _fingerprint(task), task.config.output_dir)
-
-
-def _run_one(task: Task, request: Request, before: Mapping[str, Line], display: Display) -> Line:
-    """Run one notebook if it has to run."""
-    notebook, output_dir = task.notebook, task.config.output_dir
-    broken = [name for name in notebook.needs if name in before and before[name].result in ("failed", "not run")]
-    if broken:
-        display.skip(notebook.name, f"not run because {broken[0]} failed")
-        return Line(notebook.name, "not run", detail=f"because {broken[0]} failed")
-    why = _reasons(task, request)
-    if not why:
-        display.skip(notebook.name, "up to date")
-        return Line(notebook.name, "up to date")
-    current = _fingerprint(task)  # before the run: what is edited meanwhile is noticed next time
-    display.start(notebook.name, "; ".join(why))
-    outcome = run_notebook(
-        notebook,
-        parameters=task.given,
-        environment=task.environment,
-        output_dir=output_dir,
-        timeout_s=request.timeout_s,
-        on_tick=display.tick,
-    )
-    if not outcome.done:
-        display.line(f"NotebookFailed: {outcome.problem}")
-        return Line(
-            notebook.name, "failed", outcome.seconds, f"see {paths.for_display(log_path(output_dir, notebook.name))}"
-        )
-    record = record_path(output_dir, notebook.name)
-    ledger.note_cost(record, task.config.cache_dir, seconds=outcome.seconds, peak_memory_bytes=outcome.peak_bytes)
-    exports = [*read_json(record)["exports"], f"records/{record.name}", f"notebooks/{notebook.name}.ipynb"]
-    ledger.write_entry(_entry_path(task, notebook.name), current, output_dir, exports, outcome.seconds)
-    peak = format_bytes(outcome.peak_bytes)
-    display.line(f"      done in {format_seconds(outcome.seconds)}, peak memory {peak}")
-    return Line(notebook.name, "done", outcome.seconds)
-
-
-def _summary(display: Display, tasks: list[Task], lines: list[Line], seconds: float) -> None:
-    """Print what was made, where, and how long each took."""
-    config = tasks[0].config
-    width = max(len(line.notebook) for line in lines)
-    display.line()
-    for line in lines:
-        took = "" if line.seconds is None else format_seconds(line.seconds)
-        made = line.detail
-        if line.result == "done":
-            exports = read_json(record_path(config.output_dir, line.notebook))["exports"]
-            made = ", ".join(dict.fromkeys(str(Path(name).with_suffix("")) for name in exports))
-        display.line(f"  {line.notebook:<{width}}  {line.result:<10}  {took:>9}  {made}".rstrip())
-    where = paths.for_display(config.output_dir)
-    n_done = sum(line.result == "done" for line in lines)
-    n_current = sum(line.result == "up to date" for line in lines)
-    failed = [line for line in lines if line.result in ("failed", "not run")]
-    if n_current == len(lines):
-        display.line(f"Nothing to compute: all {n_current} notebooks are up to date. Results: {where}")
-    else:
-        text = f"{n_done} notebooks run, {n_current} up to date, {len(failed)} failed, in {format_seconds(seconds)}."
-        display.line(f"{text} Results: {where}")
+        finally:
+            study.bar.close()
+    study.summarise(time.monotonic() - started)
+    for sentence in study.close():
+        study.say(sentence)
+    return 1 if any(line.failed for line in study.lines.values()) else 0
 
 
 @contextmanager
-def _termination_as_interrupt() -> Any:
+def _termination_as_interrupt() -> Iterator[None]:
     """Treat SIGTERM like Ctrl-C, so that a cluster's scheduler ends the kernels, too."""
 
     def interrupt(number: int, frame: Any) -> None:

@@ -12,8 +12,7 @@ from typing import Any
 
 from amfir_lib import paths
 from amfir_lib.errors import BadParameter, DataNotFound, UnknownParameter
-from amfir_lib.run.notebooks import Notebook, find_notebooks, read_notebook, select_notebooks
-from amfir_lib.run.parameters import check_values
+from amfir_lib.run.notebooks import Notebook, check_values, find_notebooks, read_notebook, select_notebooks
 from amfir_lib.storage import digest_of
 from amfir_lib.study.config import Config
 
@@ -52,13 +51,12 @@ class Request:
     @property
     def command(self) -> str:
         """The command that makes this baseline, without the choice of notebooks; no path of this machine is in it."""
-        parts = ["./run_all.sh"]
         given = {name: value for name, value in self.baseline.items() if (name, value) != ("profile", "study")}
         if "data_root" in given:
             given["data_root"] = f"DIR/{(paths.REPOSITORY / given['data_root']).resolve().name}"
-        parts += [f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in given.items()]
-        parts += [f"--set {shlex.quote(f'{name}={value}')}" for name, value in self.facts.items()]
-        return " ".join(parts)
+        words = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+        words += [word for name, value in self.facts.items() for word in ("--set", f"{name}={value}")]
+        return shlex.join(["./run_all.sh", *words])
 
 
 @dataclass(frozen=True)
@@ -99,37 +97,37 @@ def plan(request: Request) -> list[Task]:
         defaults = {name: parameter.default for name, parameter in notebook.parameters.items()}
         config = Config.from_notebook(defaults | given, environ=os.environ | environment)
         if config.data_root is not None and not config.data_root.is_dir():
-            what = "your clips" if config.datasets == ("folder",) else f"the videos of {config.datasets[0]}"
-            raise DataNotFound(f"There is no folder {config.data_root}; --data-root must be the folder of {what}.")
-        tasks.append(Task(notebook, given, config, _for_kernel(environment, config)))
+            clips = "your clips" if config.datasets == ("folder",) else f"the videos of {config.datasets[0]}"
+            raise DataNotFound(f"There is no folder {config.data_root}; --data-root must be the folder of {clips}.")
+        # Folders are made absolute: the working folder of the kernel is another one.
+        places = {"AMFIR_CACHE_DIR": str(config.cache_dir), "AMFIR_RESULTS_DIR": str(config.results_dir)}
+        tasks.append(Task(notebook, given, config, environment | places))
     n_devices = tasks[0].config.devices
     if n_devices > 1 and not any(task.parameters.get(TRAINS_BACKBONES) for task in tasks):
         raise BadParameter(no_effect_of_devices(n_devices))
     return tasks
 
 
-def first_looks(tasks: list[Task]) -> list[str]:
-    """Look at the names of the files of real clips as each notebook is going to read them: one sentence a reading.
+def remarks(tasks: list[Task], request: Request) -> list[str]:
+    """What the user should know before anything runs: options that some notebooks lack, and the clips by their names.
 
     Raises:
         DataNotFound, ManifestError, BadParameter: the clips, their groups or classes cannot be used as they are.
     """
-    if tasks[0].config.data_root is None:
-        return []
-    from amfir_lib.run.first_look import look
+    sentences = []
+    for fact in request.facts:
+        if lacking := [task.notebook.name for task in tasks if fact not in task.notebook.parameters]:
+            sentences.append(f"{', '.join(lacking)} without {fact}: no such parameter there.")
+    looks: dict[tuple, str] = {}
+    for task in tasks if tasks[0].config.data_root is not None else ():
+        from amfir_lib.run.first_look import look
 
-    told = {}
-    for task in tasks:  # notebooks that read the clips alike need one look together
-        draws = _draws_episodes(task.notebook)
-        reading = (draws, *(str(task.parameters.get(name)) for name in READING))
-        if reading not in told:
-            told[reading] = look(task.config, draws_episodes=draws)
-    return list(dict.fromkeys(told.values()))
-
-
-def _draws_episodes(notebook: Notebook) -> bool:
-    """Whether a notebook draws episodes of ``n_way`` classes of any data set that it is given."""
-    return not notebook.parameters.keys().isdisjoint(("n_query", "n_shot")) and "n_ways" not in notebook.parameters
+        names = task.notebook.parameters.keys()
+        draws_episodes = not names.isdisjoint(("n_query", "n_shot")) and "n_ways" not in names
+        reading = (draws_episodes, *(str(task.parameters.get(name)) for name in READING))
+        if reading not in looks:  # notebooks that read the clips alike need one look together
+            looks[reading] = look(task.config, draws_episodes=draws_episodes)
+    return [*sentences, *dict.fromkeys(looks.values())]
 
 
 def no_effect_of_devices(n_devices: int | str) -> str:
@@ -138,14 +136,6 @@ def no_effect_of_devices(n_devices: int | str) -> str:
         f"--devices {n_devices} is for training the backbones: add --only 02_training -p {TRAINS_BACKBONES}=True. "
         "Leave it out for anything else; --device cuda:N chooses one GPU."
     )
-
-
-def facts_not_taken(tasks: list[Task], request: Request) -> list[str]:
-    """Say which notebooks have no parameter for what ``--set`` gives; they run without it."""
-    lacking = {
-        name: [task.notebook.name for task in tasks if name not in task.notebook.parameters] for name in request.facts
-    }
-    return [f"{', '.join(names)} without {fact}: no such parameter there." for fact, names in lacking.items() if names]
 
 
 def variant_name(overrides: Mapping[str, Any]) -> str:
@@ -193,8 +183,3 @@ def parse_assignments(texts: list[str], *, option: str = "-p") -> dict[str, str]
             raise BadParameter(f"{option} {name} is given twice; which of the two values is meant?")
         assignments[name] = value
     return assignments
-
-
-def _for_kernel(environment: Mapping[str, str], config: Config) -> dict[str, str]:
-    """The variables of the kernel, with folders made absolute: its working folder is another one."""
-    return dict(environment) | {"AMFIR_CACHE_DIR": str(config.cache_dir), "AMFIR_RESULTS_DIR": str(config.results_dir)}

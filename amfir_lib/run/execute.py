@@ -1,4 +1,9 @@
-"""Run one notebook in a process of its own, watch it, and decide whether it is done."""
+"""Run one notebook in a process of its own, watch it, and decide whether it is done.
+
+Papermill's exit status and metadata are not enough: after a killed kernel every cell counts as completed, and
+``sys.exit(0)`` in a cell ends with status 0.  So ``child`` keeps an account of its own, and a notebook is done only if
+its process ended well, every code cell was executed, and record and exports are there as declared.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +21,15 @@ import nbformat
 import psutil
 
 from amfir_lib import paths
-from amfir_lib.run import verify
-from amfir_lib.run.display import format_bytes, format_seconds
+from amfir_lib.run.ledger import format_bytes, format_seconds, record_path
 from amfir_lib.run.notebooks import Notebook
-from amfir_lib.storage import atomic_write, read_json, write_json
+from amfir_lib.storage import atomic_write, digest_of_file, read_json, write_json
 
 POLL_S = 0.2
 MEASURE_S = 2.0  # what processes share is counted page by page: ten times as often would take a tenth of a core
 GRACE_S = 5.0  # between asking a process to end and killing it
 START_TIMEOUT_S = 60
+UNKNOWN = {"phase": "starting", "cell": 0, "n_cells": 0, "progress": ""}  # before the child has written its account
 
 
 @dataclass(frozen=True)
@@ -34,11 +39,6 @@ class Outcome:
     problem: str
     seconds: float
     peak_bytes: int
-
-    @property
-    def done(self) -> bool:
-        """Every cell executed, every export made, the record written last."""
-        return not self.problem
 
 
 def run_notebook(
@@ -66,35 +66,33 @@ def run_notebook(
     folder = output_dir / "notebooks"
     folder.mkdir(parents=True, exist_ok=True)
     log = log_path(output_dir, notebook.name)
+    log.write_text("", encoding="utf-8")
     started = time.monotonic()
     limit = timeout_s or notebook.timeout_s
-    before = verify.file_state(verify.record_path(output_dir, notebook.name))
+    before = _file_state(record_path(output_dir, notebook.name))
     with tempfile.TemporaryDirectory(prefix="amfir-") as workspace:
         work = Path(workspace)
-        job = _prepare(work, notebook, parameters)
-        log.write_text("", encoding="utf-8")
+        variables = environment | _prepare(work, notebook, parameters)
         for attempt in (1, 2):
-            status, account, peak = _watch(work, job, environment | _jupyter(work), log, started + limit, on_tick)
+            status, account, peak = _watch(work, variables, log, started + limit, on_tick)
             if account.get("how") != "not started" or attempt == 2:
                 break
             with open(log, "a", encoding="utf-8") as handle:
                 handle.write("The kernel did not start; trying once more.\n")
         executed = work / "executed.ipynb"
-        trouble = _trouble(status, account, limit, peak, log)
-        if trouble is None and not executed.exists():
-            trouble = "ended without an executed notebook"
-        if trouble is None:
-            trouble = verify.why_not_all_cells_ran(executed)
-        if trouble is None:
-            trouble = verify.why_not_exported(notebook, output_dir, before)
+        trouble = (
+            _how_the_child_failed(status, account, limit, peak, log)
+            or why_not_all_cells_ran(executed)
+            or why_not_exported(notebook, output_dir, before)
+        )
         failed = folder / f"{notebook.name}.failed.ipynb"
         if executed.exists():
             _keep(executed, failed if trouble else folder / f"{notebook.name}.ipynb")
-    if trouble is None:
+    seconds = time.monotonic() - started
+    if not trouble:
         failed.unlink(missing_ok=True)
-        return Outcome("", time.monotonic() - started, peak)
-    problem = f"{notebook.name} {trouble.rstrip('.')}. Full log: {paths.for_display(log)}"
-    return Outcome(problem, time.monotonic() - started, peak)
+        return Outcome("", seconds, peak)
+    return Outcome(f"{notebook.name} {trouble.rstrip('.')}. Full log: {paths.for_display(log)}", seconds, peak)
 
 
 def log_path(output_dir: Path, notebook: str) -> Path:
@@ -104,9 +102,8 @@ def log_path(output_dir: Path, notebook: str) -> Path:
 
 def write_kernel_spec(folder: Path) -> None:
     """Write a kernel ``python3`` that is exactly this interpreter, so that none registered elsewhere is taken."""
-    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     spec = {
-        "argv": command,
+        "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
         "display_name": "Python 3 (AMFIR study)",
         "language": "python",
         "metadata": {"debugger": True},
@@ -119,27 +116,21 @@ def python_path() -> str:
     return os.pathsep.join(filter(None, [str(paths.REPOSITORY), os.environ.get("PYTHONPATH", "")]))
 
 
-def _prepare(work: Path, notebook: Notebook, parameters: Mapping[str, Any]) -> Path:
+def _prepare(work: Path, notebook: Notebook, parameters: Mapping[str, Any]) -> dict[str, str]:
+    """Write the child's job; the variables that keep the user's own Jupyter and IPython settings out."""
     source = work / f"{notebook.name}.ipynb"
     source.write_bytes(notebook.path.read_bytes())  # a copy: editing the notebook meanwhile changes nothing
     write_kernel_spec(work / "jupyter")
-    write_json(
-        work / "job.json",
-        {
-            "source": str(source),
-            "output": str(work / "executed.ipynb"),
-            "account": str(work / "account.json"),
-            "parameters": dict(parameters),
-            "cwd": str(notebook.path.parent.resolve()),
-            "start_timeout": START_TIMEOUT_S,
-            "parent": os.getpid(),
-        },
-    )
-    return work / "job.json"
-
-
-def _jupyter(work: Path) -> dict[str, str]:
-    """Keep the user's own Jupyter and IPython settings out, and ours away from the user's folders."""
+    job = {
+        "source": str(source),
+        "output": str(work / "executed.ipynb"),
+        "account": str(work / "account.json"),
+        "parameters": dict(parameters),
+        "cwd": str(notebook.path.parent.resolve()),
+        "start_timeout": START_TIMEOUT_S,
+        "parent": os.getpid(),
+    }
+    write_json(work / "job.json", job)
     return {
         "JUPYTER_PATH": str(work / "jupyter"),
         "JUPYTER_RUNTIME_DIR": str(work / "runtime"),
@@ -152,21 +143,16 @@ def _jupyter(work: Path) -> dict[str, str]:
 
 
 def _watch(
-    work: Path,
-    job: Path,
-    environment: Mapping[str, str],
-    log: Path,
-    deadline: float,
-    on_tick: Callable[[dict[str, Any]], None],
+    work: Path, variables: Mapping[str, str], log: Path, deadline: float, on_tick: Callable[[dict[str, Any]], None]
 ) -> tuple[int | None, dict[str, Any], int]:
     """Run the child to its end or to the deadline: its exit status (None: too long), its account, its peak memory."""
     with open(log, "ab") as handle:
         child = subprocess.Popen(
-            [sys.executable, "-m", "amfir_lib.run.child", str(job)],
+            [sys.executable, "-m", "amfir_lib.run.child", str(work / "job.json")],
             stdin=subprocess.DEVNULL,
             stdout=handle,
             stderr=subprocess.STDOUT,
-            env=os.environ | environment,
+            env=os.environ | variables,
             cwd=work,
             start_new_session=True,
         )
@@ -214,31 +200,26 @@ def _memory_of(process: psutil.Process) -> int:
 
 def _end(processes: list[psutil.Process]) -> None:
     living = [process for process in processes if process.is_running()]
-    for process in living:
-        _signal(process.terminate)
-    for process in psutil.wait_procs(living, timeout=GRACE_S)[1]:
-        _signal(process.kill)
-
-
-def _signal(send: Callable[[], None]) -> None:
-    try:
-        send()
-    except psutil.NoSuchProcess:
-        pass
+    for ask in (psutil.Process.terminate, psutil.Process.kill):
+        for process in living:
+            try:
+                ask(process)
+            except psutil.NoSuchProcess:
+                pass
+        living = psutil.wait_procs(living, timeout=GRACE_S)[1]
 
 
 def _read_account(work: Path) -> dict[str, Any]:
     try:
-        return read_json(work / "account.json")
+        return UNKNOWN | read_json(work / "account.json")
     except (OSError, ValueError):
-        return {"phase": "starting", "cell": 0, "n_cells": 0, "progress": ""}
+        return UNKNOWN
 
 
-def _trouble(status: int | None, account: dict[str, Any], limit: float, peak: int, log: Path) -> str | None:
-    """Half a sentence on how the child failed, or None."""
-    cell, n_cells = account["cell"], account["n_cells"]
-    where = f"stopped in cell {cell} of {n_cells}" if cell else "stopped before its first cell"
-    how = account.get("how", "")
+def _how_the_child_failed(status: int | None, account: dict[str, Any], limit: float, peak: int, log: Path) -> str:
+    """Half a sentence, or nothing."""
+    cell, how = account["cell"], account.get("how", "")
+    where = f"stopped in cell {cell} of {account['n_cells']}" if cell else "stopped before its first cell"
     if status is None:
         remedy = "(--timeout SECONDS raises the limit)"
         return f"{where}: it did not end within {format_seconds(limit)} {remedy}{_last_line(log)}"
@@ -250,7 +231,7 @@ def _trouble(status: int | None, account: dict[str, Any], limit: float, peak: in
         return f"{where}: its kernel died (peak memory {format_bytes(peak)}; often the memory ran out){_last_line(log)}"
     if how != "finished":
         return f"{where}: the process that ran it ended with status {status}{_last_line(log)}"
-    return None
+    return ""
 
 
 def _last_line(log: Path) -> str:
@@ -259,10 +240,69 @@ def _last_line(log: Path) -> str:
     return f"; last line: {spoken[-1][:200]}" if spoken else ""
 
 
+def why_not_all_cells_ran(executed: Path) -> str:
+    """Half a sentence with the cell at which a notebook stopped without an error; empty if every cell was executed.
+
+    Cells are counted from 1, prose included, injected ones not.
+    """
+    if not executed.exists():
+        return "ended without an executed notebook"
+    cells = nbformat.read(executed, as_version=4).cells
+    cells = [cell for cell in cells if "injected-parameters" not in cell.metadata.get("tags", ())]
+    for number, cell in enumerate(cells, start=1):
+        if cell.cell_type != "code" or not cell.source.strip():
+            continue
+        if any(output.output_type == "error" for output in cell.outputs):
+            return f"stopped after cell {number} of {len(cells)}, which left the notebook with sys.exit()"
+        if cell.execution_count is None:
+            return f"stopped before cell {number} of {len(cells)}, which was never executed"
+    return ""
+
+
+def why_not_exported(notebook: Notebook, output_dir: Path, before: tuple[int, int] | None) -> str:
+    """Half a sentence, or nothing if the record is new and every declared export exists as recorded.
+
+    Args:
+        notebook: what was run.
+        output_dir: the study's folder.
+        before: ``_file_state`` of the record before the run.
+    """
+    path = record_path(output_dir, notebook.name)
+    if _file_state(path) in (None, before):
+        return "ran to its end but wrote no record; its last cell must be run.finish(...)"
+    record: dict[str, Any] = read_json(path)
+    if record.get("status") != "done":
+        return f'ran to its end but its record says "{record.get("status")}" instead of "done"'
+    exports = record.get("exports", {})
+    for name in notebook.makes:
+        if name not in exports or not (output_dir / name).exists():
+            return f'ran to its end but did not make {name}, which its metadata declares under "makes"'
+    for name, digest in exports.items():
+        if not (output_dir / name).exists() or digest_of_file(output_dir / name) != digest:
+            return f"ran to its end but {name} is not the file that its record describes"
+    return ""
+
+
+def _file_state(path: Path) -> tuple[int, int] | None:
+    """What changes when a file is replaced; None when it does not exist."""
+    return (path.stat().st_ino, path.stat().st_mtime_ns) if path.exists() else None
+
+
 def _keep(executed: Path, target: Path) -> None:
+    """Save an executed notebook without what is of this machine or this moment only.
+
+    Paths in papermill's metadata become file names; text that a progress bar overwrote is left out, as on a terminal.
+    """
     try:
-        node = verify.tidy(executed)
+        node = nbformat.read(executed, as_version=4)
     except nbformat.reader.NotJSONError:
         return  # papermill was killed while it saved
+    papermill = node.metadata.get("papermill", {})
+    papermill |= {key: Path(papermill[key]).name for key in ("input_path", "output_path") if papermill.get(key)}
+    papermill.get("parameters", {}).pop("data_root", None)
+    for output in (output for cell in node.cells for output in cell.get("outputs", ())):
+        if output.output_type == "stream":
+            lines = output.text.replace("\r\n", "\n").split("\n")
+            output.text = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in lines)
     with atomic_write(target) as temporary:
         nbformat.write(node, temporary)

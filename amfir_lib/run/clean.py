@@ -1,0 +1,171 @@
+"""What a study leaves behind: its sizes, its removal, the mark of the cache, and the lock of a results folder."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from amfir_lib.errors import BadParameter, CacheLocked
+from amfir_lib.run.ledger import format_bytes
+from amfir_lib.storage import digest_of_code, read_json
+
+TAG = "CACHEDIR.TAG"
+TAG_TEXT = "Signature: 8a477f597d28d172789f06886806bc55\n# Cache of the AMFIR study; see https://bford.info/cachedir/\n"
+PACKAGE = "amfir_lib."
+
+
+@contextmanager
+def folder_lock(folder: Path) -> Iterator[None]:
+    """Hold ``folder/.lock`` (it carries the process id) for the length of the block; it ends with the process.
+
+    Raises:
+        CacheLocked: another process holds it; names the process and the folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / ".lock"
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        owner = path.read_text(encoding="utf-8").strip() if path.exists() else ""
+        raise CacheLocked(
+            f"Process {owner or 'unknown'} is already writing {folder}. Wait for it to end, or choose another "
+            "--results-dir."
+        ) from None
+    try:
+        path.write_text(f"{os.getpid()}\n", encoding="utf-8")
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        lock.release()
+
+
+def tag_cache(cache_dir: Path) -> None:
+    """Mark a new or empty folder as our cache: backups leave it out, and only a marked folder is ever removed."""
+    if not cache_dir.exists() or not any(cache_dir.iterdir()):
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        (cache_dir / TAG).write_text(TAG_TEXT, encoding="utf-8")
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files below a folder."""
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+
+
+def find_variants(results_dir: Path) -> list[Path]:
+    """The folders of re-runs with changed parameters."""
+    return sorted(path for path in results_dir.rglob("variants") if path.is_dir())
+
+
+def show_cache(cache_dir: Path, results_dir: Path) -> int:
+    """Print what lies in the cache folder and among the variants, and how much it is."""
+    print(f"{cache_dir}: {format_bytes(size_of(cache_dir)) if cache_dir.exists() else 'not there yet'}")
+    for path in sorted(path for path in cache_dir.glob("*") if path.is_dir()):
+        print(f"  {path.name:<20} {format_bytes(size_of(path)):>8}")
+    for path in find_variants(results_dir):
+        print(f"{path}: {format_bytes(size_of(path))}")
+    return 0
+
+
+def clean(
+    cache_dir: Path, results_dir: Path, *, cache: bool, variants: bool, stale: bool = False, yes: bool = False
+) -> int:
+    """Say what would be removed and how much it is, ask, and remove it.
+
+    Args:
+        cache_dir: folder of clips, features, checkpoints and the ledger.
+        results_dir: folder of the studies.
+        cache: remove the cache.
+        variants: remove the re-runs with changed parameters.
+        stale: remove only what is of no use any more: runs of code that has changed, and what the last check made.
+        yes: do not ask.
+    Returns:
+        Exit status: 0, or 1 when the answer was no.
+    Raises:
+        BadParameter: the cache folder is not one that this study made.
+    """
+    if (cache or stale) and cache_dir.exists() and not (cache_dir / TAG).exists():
+        raise BadParameter(f"{cache_dir} holds no {TAG}, so it may not be our cache. If it is, remove it by hand.")
+    folders = [cache_dir] if cache and cache_dir.exists() else []
+    folders += find_variants(results_dir) if variants else []
+    outdated: dict[Path, str] = {}
+    if stale and not cache:
+        checked = cache_dir / "check"
+        outdated = {checked: "the study that the last check regenerated"} if checked.exists() else {}
+        outdated |= stale_runs(cache_dir, results_dir)
+    if not folders and not outdated:
+        print("There is nothing to remove.")
+        return 0
+    for folder in folders:
+        print(f"{folder}: {format_bytes(size_of(folder))}")
+    for reason in sorted(set(outdated.values())):
+        places = [folder for folder, other in outdated.items() if other == reason]
+        print(f"In {cache_dir}: {format_bytes(sum(map(size_of, places)))} in {len(places)} place(s): {reason}")
+    if not yes and not sys.stdin.isatty():
+        print("Nothing was removed: add --yes to remove these without being asked.")
+        return 1
+    if not yes and input("Remove these? [y/N] ").strip().lower() not in ("y", "yes"):
+        print("Nothing was removed.")
+        return 1
+    for folder in [*folders, *outdated]:
+        shutil.rmtree(folder)
+    print("Removed.")
+    return 0
+
+
+def stale_runs(cache_dir: Path, results_dir: Path) -> dict[Path, str]:
+    """Folders of runs that no present code can use any more and no present result refers to -> why.
+
+    A finished run is stale if the source of a module that computed it, or the version of torch, is not the present one
+    (its key can then not be asked for again), and no record below ``results_dir`` names it, nor does a run that stays
+    stand on it as a part.  A run that was interrupted is stale if a later run of its method and seed was finished.
+    """
+    folders = sorted(path for path in (cache_dir / "runs").glob("*/*") if path.is_dir())
+    records = {folder: read_json(folder / "record.json") for folder in folders if (folder / "record.json").exists()}
+    why = {folder: _outdated(record["identity"]) for folder, record in records.items()}
+    named = {
+        run["key"]
+        for path in results_dir.rglob("records/*.json")  # those of variants, too
+        for run in (read_json(path).get("numbers") or {}).get("runs", ())
+        if "key" in run
+    }
+    kept = {folder for folder, record in records.items() if not why[folder] or record["key"] in named}
+    parts = {key for folder in kept for key in records[folder]["identity"].get("parts", {}).values()}
+    stale = {f: why[f] for f, record in records.items() if f not in kept and record["key"] not in parts}
+    for folder in folders:
+        if folder not in records and (newer := _finished_later(folder, records)):
+            stale[folder] = f"interrupted, and {newer.name} was finished later"
+    return stale
+
+
+def _outdated(identity: dict[str, Any]) -> str:
+    """In words, what the run was made with that is no more; empty if all of it is present."""
+    import torch
+
+    if identity.get("torch") != torch.__version__:
+        return f"made with torch {identity.get('torch')}"
+    for name, digest in identity["code"].items():
+        if name.startswith(PACKAGE):
+            try:
+                present = digest_of_code(importlib.import_module(name))
+            except ModuleNotFoundError:
+                present = None
+            if present != digest:
+                return f"{name} has changed since"
+    return ""
+
+
+def _finished_later(folder: Path, records: dict[Path, dict[str, Any]]) -> Path | None:
+    """A finished run of the same data set, method and seed that is younger than everything in an unfinished one."""
+    prefix = folder.name.rpartition("-")[0] + "-"
+    age = max((path.stat().st_mtime for path in folder.rglob("*")), default=folder.stat().st_mtime)
+    siblings = (other for other in records if other.parent == folder.parent and other.name.startswith(prefix))
+    return next((other for other in siblings if (other / "record.json").stat().st_mtime > age), None)

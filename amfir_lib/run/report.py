@@ -1,0 +1,298 @@
+"""``index.html`` in the folder of a study, one page that can be mailed, and a page of each executed notebook.
+
+Everything comes from records, captions, exported tables and figures; nothing is computed.  Pictures and style are
+inside the pages, and nothing is loaded from a network.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import cv2
+import mistune
+import nbformat
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from nbconvert import HTMLExporter
+from traitlets.config import Config
+
+from amfir_lib import paths
+from amfir_lib.analysis.claims import FAILS, HOLDS, NOT_TESTABLE, NOT_TESTED, ONLY_DEGRADED, UNDECIDED
+from amfir_lib.analysis.variants import TABLE as DIFFERENCE
+from amfir_lib.errors import DataNotFound
+from amfir_lib.run.ledger import cost_of, format_bytes, format_seconds
+from amfir_lib.storage import atomic_write, digest_of_file, read_json
+from amfir_lib.study.config import SYNTHETIC_BENCHMARKS
+
+PAGE = "index.html"
+MARKS = {HOLDS: "✓", ONLY_DEGRADED: "◐", FAILS: "✗", UNDECIDED: "≈", NOT_TESTED: "○", NOT_TESTABLE: "–"}
+PAPERS_TABLE = re.compile(r"tables/table\d+$")  # shown unfolded
+LOSSLESS_BYTES = 100_000  # curves stay below this without loss; pictures of clips do not
+QUALITY = 85  # of WebP, for what is larger
+# Widgets work in Lab alone; what else a cell shows, the richest first.
+SHOWN = ["text/html", "image/svg+xml", "image/png", "image/jpeg", "text/markdown", "text/plain"]
+
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """One exported figure or table.
+
+    Attributes:
+        stem: such as ``figures/differences``.
+        caption: Markdown; empty where the notebook gave none.
+        picture: of a figure: URI, width and height in px.
+        table: of a table, HTML.
+        files: paths relative to the study's folder, without the Markdown that is shown.
+        changed: the files are not those that the record names: something wrote over them afterwards.
+    """
+
+    stem: str
+    caption: str
+    picture: tuple[str, int, int] | None
+    table: Markup | None
+    files: tuple[str, ...]
+    changed: bool
+
+    @property
+    def anchor(self) -> str:
+        """For links within the page."""
+        return self.stem.replace("/", "-")
+
+    @property
+    def name(self) -> str:
+        """File name in words."""
+        return PurePosixPath(self.stem).name.replace("_", " ")
+
+    @property
+    def is_of_the_paper(self) -> bool:
+        """Whether it is a table of the paper, which is not folded away."""
+        return bool(PAPERS_TABLE.match(self.stem))
+
+
+def write(output_dir: Path) -> Path:
+    """Write the report of a study, and beside each executed notebook a page of it where that is not of the same.
+
+    Args:
+        output_dir: ``results/<study>``, or the folder of a variant.
+    Returns:
+        The path of ``index.html``.
+    """
+    output_dir = Path(output_dir)
+    records = read_records(output_dir)
+    sections = [_section(output_dir, name, record) for name, record in records.items()]
+    first: Record = next(iter(records.values()), {})
+    everything = list(records.values())
+    page = _fill(
+        "page.html",
+        study=first.get("study", output_dir.name),
+        variant=first.get("variant", ""),
+        profile=first.get("profile", {}).get("name", ""),
+        synthetic=all(set(record["parameters"]["datasets"]) <= set(SYNTHETIC_BENCHMARKS) for record in everything),
+        sections=sections,
+        names=records.keys(),
+        claims=_claims(output_dir),
+        marks=MARKS,
+        difference=_exhibit(output_dir, f"tables/{DIFFERENCE}", "", {}),
+        variants=[_variant(folder, records) for folder in sorted((output_dir / "variants").glob("*/"))],
+        codes=_grouped(everything, lambda record: _code(record["code"])),
+        machines=_grouped(everything, lambda record: _machine(record["environment"])),
+        packages=_grouped(everything, lambda record: json.dumps(record["environment"]["packages"], sort_keys=True)),
+        total=format_seconds(sum(cost_of(record)["seconds"] for record in everything)),
+    )
+    return _save(output_dir / PAGE, page)
+
+
+def read_records(output_dir: Path) -> dict[str, Record]:
+    """Notebook -> record, in running order, without those of unfinished notebooks and of other programs."""
+    records = {path.stem: read_json(path) for path in sorted((output_dir / "records").glob("*.json"))}
+    return {name: record for name, record in records.items() if record.get("status") == "done" and "code" in record}
+
+
+def write_notebook(executed: Path, *, study: str) -> Path:
+    """Write ``NAME.html`` beside an executed notebook, unless it is there and younger.
+
+    Args:
+        executed: the file that the runner kept.
+        study: what the link back to the report is called.
+    """
+    path = executed.with_suffix(".html")
+    if path.exists() and path.stat().st_mtime >= executed.stat().st_mtime:
+        return path
+    node = nbformat.read(executed, as_version=4)
+    for output in (output for cell in node.cells for output in cell.get("outputs", ())):
+        if "data" in output and not set(output.data) & set(SHOWN):
+            output.data["text/plain"] = "Sliders and menus work in JupyterLab only: ./run_all.sh lab"
+    exporter = HTMLExporter(template_name="basic", config=Config({"NbConvertBase": {"display_data_priority": SHOWN}}))
+    body, _ = exporter.from_notebook_node(node)
+    return _save(path, _fill("notebook.html", body=Markup(body), study=study, source=executed.name))
+
+
+def to_html(markdown: str) -> Markup:
+    """Markdown as HTML; raw HTML in it is shown, not obeyed, but for ``<br>``."""
+    return Markup(_MARKDOWN(markdown.strip()))
+
+
+def inline(markdown: str) -> Markup:
+    """One paragraph without the tags around it, for a caption or a cell."""
+    return Markup(re.sub(r"^<p>|</p>$", "", str(_MARKDOWN(" ".join(markdown.split()))).strip()))
+
+
+def to_text(markdown: str) -> str:
+    """Plain words, for an alternative text."""
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", "", str(to_html(markdown)))).split())
+
+
+class _Renderer(mistune.HTMLRenderer):
+    def inline_html(self, html: str) -> str:
+        return "<br>" if html == "<br>" else super().inline_html(html)
+
+
+_MARKDOWN = mistune.create_markdown(renderer=_Renderer(escape=True), plugins=["table"])
+
+
+def picture_of(path: Path) -> tuple[str, int, int]:
+    """A PNG file as a WebP URI, as small as it can be without a visible loss; its width and height in px.
+
+    Raises:
+        DataNotFound: the file is not there, or is no image.
+    """
+    content = path.read_bytes() if path.exists() else b""
+    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED) if content else None
+    if pixels is None:
+        raise DataNotFound(f"{path} is not there or is no image. Run its notebook again with --force.")
+    encoded = cv2.imencode(".webp", pixels, [cv2.IMWRITE_WEBP_QUALITY, 101])[1]  # OpenCV's sign for "without loss"
+    if len(encoded) > LOSSLESS_BYTES:
+        encoded = cv2.imencode(".webp", pixels, [cv2.IMWRITE_WEBP_QUALITY, QUALITY])[1]
+    uri = f"data:image/webp;base64,{base64.b64encode(encoded.tobytes()).decode()}"
+    return uri, pixels.shape[1], pixels.shape[0]
+
+
+def _section(output_dir: Path, name: str, record: Record) -> dict[str, Any]:
+    """What the page shows of one notebook."""
+    executed = output_dir / "notebooks" / f"{name}.ipynb"
+    source = executed if executed.exists() else paths.NOTEBOOKS / f"{name}.ipynb"
+    title, files = name.replace("_", " "), {"record": f"records/{name}.json"}
+    if source.exists():
+        first = nbformat.read(source, as_version=4).cells[0].source.strip()
+        title = first.splitlines()[0].lstrip("# ") or title
+    if executed.exists():
+        page = write_notebook(executed, study=record["study"])
+        files = {"executed notebook": page.relative_to(output_dir).as_posix()} | files
+    stems: dict[str, dict[str, str]] = {}
+    for path, digest in sorted(record["exports"].items()):
+        stems.setdefault(str(PurePosixPath(path).with_suffix("")), {})[path] = digest
+    captions = record.get("captions", {})
+    exhibits = [_exhibit(output_dir, stem, captions.get(stem, ""), digests) for stem, digests in stems.items()]
+    cost = cost_of(record)
+    return {
+        "name": name,
+        "title": title,
+        "summary": str(record["numbers"].get("summary", "")),
+        "exhibits": [exhibit for exhibit in exhibits if exhibit],
+        "files": files,
+        "time": format_seconds(cost["seconds"]),
+        "memory": format_bytes(cost["peak_memory_bytes"]),
+        "device": record["environment"]["device"],
+        "seeds": ", ".join(map(str, record["seeds"])),
+    }
+
+
+def _exhibit(output_dir: Path, stem: str, caption: str, digests: Mapping[str, str]) -> Exhibit | None:
+    """An export as its files are; None where one is missing."""
+    paths_of = list(digests) or [f"{stem}.{suffix}" for suffix in ("csv", "md")]
+    if not all((output_dir / path).exists() for path in paths_of):
+        return None
+    picture = picture_of(output_dir / f"{stem}.png") if f"{stem}.png" in paths_of else None
+    table = None
+    if f"{stem}.md" in paths_of:
+        markdown, _, caption = (output_dir / f"{stem}.md").read_text(encoding="utf-8").strip().partition("\n\n")
+        table = to_html(markdown)
+    files = tuple(path for path in paths_of if not path.endswith(".md"))
+    changed = any(digest_of_file(output_dir / path) != digest for path, digest in digests.items())
+    return Exhibit(stem, caption, picture, table, files, changed)
+
+
+def read_claims(output_dir: Path) -> pd.DataFrame:
+    """The claims table of a study, one row per claim and basis, ``overall`` being the verdict; empty without one."""
+    path = output_dir / "tables" / "claims.csv"
+    if not path.exists():
+        return pd.DataFrame(columns=["key", "claim", "notebook", "basis", "verdict", "overall"])
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
+
+
+def _claims(output_dir: Path) -> list[dict[str, Any]]:
+    """Each claim with its bases."""
+    groups = read_claims(output_dir).groupby("key", sort=False)
+    return [rows.iloc[0].to_dict() | {"bases": rows.to_dict("records")} for _, rows in groups]
+
+
+def _variant(folder: Path, baseline: Mapping[str, Record]) -> dict[str, Any]:
+    """A re-run with changed parameters: what it changed, and its difference from the baseline."""
+    changes = []
+    for name, record in read_records(folder).items():
+        before, now = _settings(baseline.get(name, {})), _settings(record)
+        changes += [f"{name}: {k} {before.get(k, 'not set')} → {v}" for k, v in now.items() if before.get(k) != v]
+    place = f"variants/{folder.name}"
+    return {
+        "name": folder.name,
+        "changes": changes,
+        "difference": _exhibit(folder.parent.parent, f"{place}/tables/{DIFFERENCE}", "", {}),
+        "page": f"{place}/{PAGE}" if (folder / PAGE).exists() else "",
+    }
+
+
+def _settings(record: Record) -> dict[str, Any]:
+    return dict(record.get("parameters", {})) | dict(record.get("options", {}))
+
+
+def _grouped(records: Sequence[Record], key: Callable[[Record], str]) -> dict[str, list[str]]:
+    """Words -> notebooks; one entry unless parts of a study are older."""
+    groups: dict[str, list[str]] = {}
+    for record in records:
+        groups.setdefault(key(record), []).append(record["notebook"])
+    return groups
+
+
+def _code(code: Mapping[str, Any]) -> str:
+    if not code["commit"]:
+        return f"version {code['version']}, not in a git repository"
+    changed = ", with changes that are not committed" if code["dirty"] else ""
+    return f"version {code['version']}, commit {code['commit'][:12]}{changed}"
+
+
+def _machine(environment: Mapping[str, Any]) -> str:
+    where = "" if environment["device"] == "cpu" else f" on {environment['device']}"
+    return (
+        f"{environment['device_name']}{where}, {environment['cores']} CPU cores, {environment['system']}, Python "
+        + (environment["python"])
+    )
+
+
+def _fill(template: str, **values: Any) -> str:
+    """Fill a template; text is escaped unless it is marked as HTML, and a value that is not given is an error."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).with_name("templates")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"html": to_html, "inline": inline, "text": to_text, "from_json": json.loads}
+    return environment.get_template(template).render(**values)
+
+
+def _save(path: Path, text: str) -> Path:
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return path
