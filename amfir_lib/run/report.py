@@ -130,6 +130,7 @@ def write_notebook(executed: Path, *, study: str) -> Path:
     if path.exists() and path.stat().st_mtime >= executed.stat().st_mtime:
         return path
     node = nbformat.read(executed, as_version=4)
+    node.metadata.pop("widgets", None)
     for output in (output for cell in node.cells for output in cell.get("outputs", ())):
         if "data" in output and not set(output.data) & set(SHOWN):
             output.data["text/plain"] = "Sliders and menus work in JupyterLab only: ./run_all.sh lab"
