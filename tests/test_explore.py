@@ -287,19 +287,6 @@ def test_figure_1_shows_both_groups_and_one_wrong_query_where_it_can(session, ba
         assert wrong == [0] and scene.rule.endswith("just one is decided wrongly")
     else:
         assert len(wrong) == (3 if n_wrong else 0) and scene.rule == "each modality dominates at least one"
-    caption = figures.architecture_caption(scene)
-    assert f"such that {scene.rule}" in caption
-    assert ("wrong here: query 1." in caption) == (n_wrong in (1, 2))
-
-
-def test_the_caption_of_figure_1_says_where_the_weights_do_not_follow_the_groups(session, backbones):
-    scene = explore.architecture_scene(session, backbones)
-    weight = {"rgb": np.array([0.6, 0.4, 0.6]), "flow": np.array([0.4, 0.6, 0.4])}
-    apart = replace(scene, dominant=np.array(["rgb", "rgb", "flow"], dtype=object), weight=weight)
-    said = "not F: query 2 is dominated by RGB and weighs flow more; query 3 is dominated by flow and weighs RGB more."
-    assert said in figures.architecture_caption(apart)
-    together = replace(apart, dominant=np.array(["rgb", "flow", "rgb"], dtype=object))
-    assert "on these queries both agree" in figures.architecture_caption(together)
 
 
 def test_the_maps_of_figure_1_cut_no_point(session, backbones):

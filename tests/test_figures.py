@@ -11,16 +11,18 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from amfir_lib import figures
-from amfir_lib.analysis.studies.components import CONTROL
+from amfir_lib.analysis.studies.components import CONTROL, distillation_strategies
 from amfir_lib.errors import BadParameter, ShapeError
 from amfir_lib.exports import write_figure
-from amfir_lib.figures.architecture import CLASS_COLOURS
+from amfir_lib.figures.architecture import CLASS_COLOURS, moved_apart
 from amfir_lib.figures.clips import saturation_of, strip
-from amfir_lib.figures.scene import moved_apart
+from amfir_lib.figures.lines import ticks_to_last
 from amfir_lib.figures.style import LOOKS, ONE_COLUMN, SPARE, TWO_COLUMNS, looks, spread
-from amfir_lib.figures.ticks import ticks_to_last
 from amfir_lib.methods import METHODS
 from amfir_lib.study.config import SYNTHETIC_BENCHMARKS
+
+STEPS = {"x": "step", "y": "value", "x_label": "training step"}
+WAYS = {"x": "n_way", "y": "accuracy", "series": "method", "columns": ["dataset", "n_shot"], "x_label": "ways"}
 
 
 def curves(datasets: tuple[str, ...] = ("a", "b"), series: tuple[str, ...] = ("rgb", "flow")) -> pd.DataFrame:
@@ -36,6 +38,24 @@ def curves(datasets: tuple[str, ...] = ("a", "b"), series: tuple[str, ...] = ("r
     )
 
 
+def sweep() -> pd.DataFrame:
+    """Two data sets, three numbers of ways, two methods."""
+    return pd.DataFrame(
+        [
+            {"dataset": d, "n_way": n, "n_shot": 1, "method": m, "half_width": 0.02, "accuracy": 0.9 - 0.05 * n + i / 9}
+            for d in ("synth-ssv2", "synth-kinetics")
+            for n in (5, 6, 10)
+            for i, m in enumerate(("AMFAR (our reading)", "AMFIR"))
+        ]
+    )
+
+
+def differences(**columns: object) -> pd.DataFrame:
+    """One comparison for each value of the columns."""
+    frame = {"dataset": "a", "n_shot": 1, "comparison": "AMFIR − x", "difference": 0.05, "half_width": 0.02}
+    return pd.DataFrame(frame | columns)
+
+
 def clip(rng: np.random.Generator, *, n: int = 4, size: int = 16) -> dict[str, np.ndarray]:
     rgb = rng.integers(0, 255, (n, size, size, 3), dtype=np.uint8)
     return {"rgb": rgb, "flow": rng.normal(size=(n, size, size, 2)).astype(np.float32)}
@@ -45,89 +65,108 @@ def texts(figure: Figure) -> list[str]:
     return [text.get_text() for text in figure.findobj(mpl.text.Text)]
 
 
-def test_learning_curves_draw_the_mean_over_seeds_in_percent():
-    axes = figures.learning_curves(curves(), chance=0.2).axes[0]
-    line = next(line for line in axes.lines if line.get_label() == "RGB")
-    np.testing.assert_allclose(line.get_ydata(), [25, 35, 45])
-    assert line.get_color() == LOOKS["rgb"].colour and line.get_marker() == LOOKS["rgb"].marker
+def points(axes, *, face: str = "") -> list[tuple[float, float]]:
+    """Where markers stand, of one filling."""
+    drawn = [line for line in axes.lines if line.get_marker() not in ("", "None", None)]
+    return [
+        tuple(map(float, xy)) for d in drawn if not face or d.get_markerfacecolor() == face for xy in d.get_xydata()
+    ]
 
 
-def test_one_data_set_is_one_column_wide_and_more_are_two():
-    assert figures.learning_curves(curves(("a",))).get_size_inches()[0] == ONE_COLUMN
-    assert figures.learning_curves(curves()).get_size_inches()[0] == TWO_COLUMNS
+# lines
 
 
-def test_the_plateau_of_the_paper_is_named_as_the_papers():
-    frame = curves().assign(value=lambda f: -2 - f["value"])
-    figure = figures.free_energy_curves(frame, plateau=-4.0)
-    assert any("paper (as printed)" in text and "−4" in text for text in texts(figure))
-    low, high = figure.axes[0].get_ylim()
-    assert low < -4 < high
+def test_lines_draw_the_mean_over_seeds_in_percent_and_their_range():
+    axes = figures.lines(curves(), **STEPS).axes[0]
+    line = next(line for line in axes.lines if line.get_linestyle() == "-")
+    np.testing.assert_allclose(line.get_xydata(), [[0, 25], [10, 35], [20, 45]])
+    assert line.get_color() == LOOKS["rgb"].colour
+    band = axes.collections[0].get_paths()[0].vertices[:, 1]
+    assert band.min() == pytest.approx(20) and band.max() == pytest.approx(50)
 
 
-def test_free_energy_has_a_panel_for_each_stream_where_the_frame_names_streams():
+def test_a_point_stands_exactly_where_it_was_measured_with_its_interval_as_a_band():
+    frame = sweep()
+    for panel, axes in zip(("synth-ssv2", "synth-kinetics"), figures.lines(frame, **WAYS).axes, strict=True):
+        part = frame[frame["dataset"] == panel]
+        expected = sorted(zip(part["n_way"].astype(float), 100 * part["accuracy"], strict=True))
+        np.testing.assert_allclose(sorted(points(axes)), expected)
+        for band, (_, of_method) in zip(axes.collections, part.groupby("method"), strict=True):
+            heights = band.get_paths()[0].vertices[:, 1]
+            assert heights.max() == pytest.approx(100 * (of_method["accuracy"].max() + 0.02))
+
+
+def test_one_panel_is_one_column_wide_and_more_are_two():
+    assert figures.lines(curves(("a",)), **STEPS).get_size_inches()[0] == ONE_COLUMN
+    assert figures.lines(curves(), **STEPS).get_size_inches()[0] == TWO_COLUMNS
+
+
+def test_rows_and_columns_make_the_grid_and_its_words():
     frame = pd.concat([curves().assign(stream=stream) for stream in ("total", "rgb", "flow")])
-    assert len(figures.free_energy_curves(frame).axes) == 6
+    figure = figures.lines(frame, rows=["dataset"], columns=["stream"], **STEPS, y_label="F (nats)")
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["mean of both", "RGB", "flow", "", "", ""]
+    assert [axes.get_ylabel() for axes in figure.axes[::3]] == ["a\nF (nats)", "b\nF (nats)"]
 
 
-def test_values_in_percent_are_refused_where_shares_are_asked_for():
-    with pytest.raises(BadParameter, match="must be a share"):
-        figures.learning_curves(curves().assign(value=52.0))
+def test_lines_are_named_at_their_ends_or_in_the_legend_where_panels_are_many():
+    wide = pd.concat([curves().assign(stream=stream) for stream in ("total", "rgb", "flow")])
+    beside = figures.lines(curves(), **STEPS)
+    below = figures.lines(wide, rows=["dataset"], columns=["stream"], **STEPS)
+    assert not beside.legends and {"RGB", "flow"} <= set(texts(beside))
+    assert [text.get_text() for text in below.legends[0].get_texts()] == ["RGB", "flow"]
 
 
-def test_a_missing_column_is_named():
-    with pytest.raises(ShapeError, match="lacks the column seed"):
-        figures.learning_curves(curves().drop(columns="seed"))
+def test_levels_lie_within_the_axis_and_are_named():
+    figure = figures.lines(curves(), **STEPS, levels={"chance": 0.1, "as the paper says": 0.9})
+    low, high = figure.axes[0].get_ylim()
+    assert low < 10 and high > 90 and "chance" in texts(figure)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["as the paper says"]
 
 
-def test_a_paired_difference_is_filled_by_its_verdict_or_where_it_has_none_by_its_interval():
-    frame = pd.DataFrame({
-        "dataset": "a", "n_shot": 1, "comparison": ["AMFIR − x", "AMFIR − y"], "difference": [0.05, 0.01],
-        "half_width": [0.02, 0.02],
+def test_the_papers_values_are_hollow_named_and_only_where_there_is_a_point():
+    paper = pd.DataFrame({
+        "dataset": "synth-ssv2", "n_way": [5, 5, 8], "n_shot": 1, "method": ["amfir", "", "amfir"],
+        "accuracy": [0.7, 0.6, 0.5], "bound": [False, True, False],
     })  # fmt: skip
-    judged = frame.assign(verdict=["undecided", "better"])
-    for one, expected in ((frame, ["black", "white"]), (judged, ["white", "black"])):
-        axes = figures.paired_differences(one).axes[0]
-        points = [line for line in axes.lines if line.get_marker() == "o"]
-        assert [point.get_markerfacecolor() for point in points] == expected
+    figure = figures.lines(sweep(), **WAYS, paper=paper)
+    assert points(figure.axes[0], face="white") == [(5, 70), (5, 60)]  # 8-way is no point of ours
+    assert not points(figure.axes[1], face="white")
+    names = {"paper (as printed): AMFIR, approximate", "paper (as printed): all others below"}
+    assert names <= set(texts(figure))
 
 
-def test_a_difference_without_interval_is_a_cross_that_is_explained():
-    frame = pd.DataFrame({
-        "dataset": "a", "n_shot": [1, 5], "comparison": "AMFIR − x", "difference": 0.05, "half_width": [np.nan, 0.02],
-    })  # fmt: skip
-    without, with_one = figures.paired_differences(frame).axes
-    assert any(line.get_marker() == "x" for line in without.lines)
-    assert without.get_title(loc="right") == "×: no interval" and not with_one.get_title(loc="right")
+def test_a_lead_is_hollow_by_its_verdict_or_where_it_has_none_by_its_interval():
+    frame = differences(n_shot=[1, 2], n_way=5, other="AMFAR", difference=[0.05, 0.01])
+    axis = {"x": "n_shot", "y": "difference", "series": "other", "columns": ["dataset", "n_way"], "x_label": "shots"}
+    for verdict, expected in (([None, None], 2), (["undecided", "better"], 1)):
+        figure = figures.lines(frame.assign(verdict=verdict), **axis)
+        assert [x for x, _ in points(figure.axes[0], face="white")] == [expected]
+        assert "hollow: no difference shown" in texts(figure)
 
 
-def test_accuracies_without_interval_are_drawn_without_one():
-    frame = pd.DataFrame({
-        "dataset": "a", "n_shot": [1, 5], "method": "amfir", "accuracy": [0.5, 0.7], "half_width": [np.nan, np.nan],
-    })  # fmt: skip
-    heights = [bar.get_height() for bar in figures.accuracy_bars(frame).axes[0].patches]
-    np.testing.assert_allclose(heights, [50, 70])
+def test_the_kept_state_is_marked_on_the_line_of_its_series_alone():
+    kept = pd.DataFrame([{"dataset": "a", "series": "rgb", "step": 10}])
+    figure = figures.lines(curves(), **STEPS, series="dataset", columns=["series"], kept=kept)
+    assert points(figure.axes[0]) == [pytest.approx((10, 35))] and not points(figure.axes[1])
 
 
-def test_degradation_costs_name_the_stream_that_each_kind_is_meant_for():
-    frame = pd.DataFrame({
-        "dataset": "a", "label": ["rgb", "rgb"], "kind": ["false_colour"] * 2, "stream": ["rgb", "flow"],
-        "cost": [0.2, 0.01], "half_width": [0.05, np.nan],
-    })  # fmt: skip
-    assert "false colour\n(meant for RGB)" in texts(figures.degradation_costs(frame))
+def test_every_curve_begins_at_the_clips_as_they_are():
+    frame = pd.DataFrame({"kind": ["none", "blur", "noise"], "severity": [0.0, 1, 1], "value": [0.9, 0.5, 0.4]})
+    whole = figures.from_start(frame, ["kind"], start="none")
+    assert whole.groupby("kind")["value"].apply(list).to_dict() == {"blur": [0.9, 0.5], "noise": [0.9, 0.4]}
+    figure = figures.lines(whole.assign(series="amfir"), x="severity", y="value", columns=["kind"], x_label="severity")
+    assert points(figure.axes[1]) == [(0, pytest.approx(90)), (1, pytest.approx(40))]
 
 
-def test_pretraining_curves_have_a_panel_for_each_measure():
-    history = pd.DataFrame({
-        "modality": ["rgb", "rgb", "flow"], "epoch": [1, 2, 1], "scene_accuracy": [0.1, 0.2, np.nan],
-        "action_accuracy": [np.nan, np.nan, 0.3], "loss": [2.0, 1.0, 3.0],
-    })  # fmt: skip
-    titles = [axes.get_title(loc="left") for axes in figures.pretraining_curves(history).axes]
-    assert titles == ["RGB: scene accuracy", "flow: action accuracy"]
+def test_a_logarithmic_axis_has_a_tick_at_each_amount_and_the_name_of_its_panel():
+    frame = curves(("a",)).assign(step=lambda f: f["step"] + 6, swept="clips per class")
+    axes = figures.lines(frame, x="step", y="value", rows=["dataset"], columns=["swept"], log=True).axes[0]
+    assert axes.get_xscale() == "log" and list(axes.get_xticks()) == [6, 16, 26]
+    assert axes.get_xlabel() == "clips per class" and axes.get_title(loc="left") == ""
 
 
 @pytest.mark.parametrize(
-    ("points", "most", "expected"),
+    ("steps", "most", "expected"),
     [
         (range(0, 401, 10), 3, [0, 200, 400]),
         (range(0, 401, 50), 5, [0, 100, 200, 300, 400]),
@@ -137,43 +176,141 @@ def test_pretraining_curves_have_a_panel_for_each_measure():
         ([3], 5, [3]),
     ],
 )
-def test_ticks_are_round_and_reach_the_last_point(points, most, expected):
-    assert ticks_to_last(points, most=most) == expected
+def test_ticks_are_round_and_reach_the_last_point(steps, most, expected):
+    assert ticks_to_last(steps, most=most) == expected
 
 
 @given(st.lists(st.integers(0, 2000), min_size=1, unique=True), st.integers(2, 9))
-def test_the_last_point_has_a_tick_whatever_the_points(points, most):
-    ticks = ticks_to_last(points, most=most)
-    assert ticks[0] == min(points) and ticks[-1] == max(points) and len(ticks) <= max(2, most)
+def test_the_last_point_has_a_tick_whatever_the_points(steps, most):
+    ticks = ticks_to_last(steps, most=most)
+    assert ticks[0] == min(steps) and ticks[-1] == max(steps) and len(ticks) <= max(2, most)
 
 
-def test_lines_over_steps_have_a_tick_at_the_last_step():
-    for figure in (figures.learning_curves(curves()), figures.free_energy_curves(curves())):
-        assert all(axes.get_xticks()[-1] == 20 for axes in figure.axes)
+# forest
 
 
-def test_no_panel_of_a_row_cuts_a_line_of_free_energy():
-    deep = curves().assign(value=lambda f: -9 * f["value"], stream="depth")
-    frame = pd.concat([curves().assign(stream="total"), deep, curves().assign(stream="flow")])
-    for axes in figures.free_energy_curves(frame).axes:
-        low, high = axes.get_ylim()
-        drawn = np.concatenate([line.get_ydata() for line in axes.lines])
-        assert low < drawn.min() and drawn.max() < high
+def test_a_forest_draws_each_value_with_its_interval_at_its_row():
+    frame = differences(comparison=["AMFIR − x", "AMFIR − y"], difference=[0.05, -0.03])
+    axes = figures.forest(frame, rows="comparison", label="points").axes[0]
+    assert points(axes) == [(5, 0), (-3, 1)]
+    intervals = [line.get_xdata() for line in axes.lines if line.get_linestyle() == "-" and len(line.get_xdata()) == 2]
+    np.testing.assert_allclose(intervals[1:], [[3, 7], [-5, -1]])  # the first is the line at zero
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["AMFIR − x", "AMFIR − y"]
 
 
-def test_levels_of_free_energy_are_named_below_the_panels():
-    for plateau, n_way, expected in (
-        (-4.0, 5, ["uniform posterior, −log 5", "paper (as printed): about −4"]),
-        (None, None, []),
-    ):
-        figure = figures.free_energy_curves(curves(), plateau=plateau, n_way=n_way)
-        assert [text.get_text() for legend in figure.legends for text in legend.get_texts()] == expected
+def test_a_difference_is_filled_by_its_verdict_or_where_it_has_none_by_its_interval():
+    frame = differences(comparison=["AMFIR − x", "AMFIR − y"], difference=[0.05, 0.01])
+    for one, expected in ((frame, 1), (frame.assign(verdict=["undecided", "better"]), 5)):
+        axes = figures.forest(one, rows="comparison").axes[0]
+        assert [x for x, _ in points(axes, face="white")] == [expected]
 
 
-def test_an_arrow_beside_the_flow_says_what_its_length_means():
-    shown = clip(np.random.default_rng(0))
-    figure = figures.flow_views(shown["rgb"], shown["flow"], max_displacement=4.4)
-    assert any("this long: 4.4 px" in text for text in texts(figure))
+def test_a_difference_without_interval_is_a_cross_that_is_explained():
+    figure = figures.forest(
+        differences(n_shot=[1, 5], half_width=[np.nan, 0.02]), rows="comparison", columns=["n_shot"]
+    )
+    without, with_interval = figure.axes
+    assert any(line.get_marker() == "x" for line in without.lines) and "no interval" in texts(figure)
+    assert not any(line.get_marker() == "x" for line in with_interval.lines)
+
+
+def test_differences_are_drawn_once_for_each_basis():
+    frame = differences(basis=["all queries", "undegraded queries"], difference=[0.05, 0.01])
+    figure = figures.forest(frame, rows="comparison", series="basis")
+    assert {"all queries", "undegraded queries"} <= set(texts(figure))
+    (first, y_first), (second, y_second) = points(figure.axes[0])
+    assert (first, second) == (5, 1) and y_first < 0 < y_second
+    with pytest.raises(ShapeError, match="lacks the column basis"):
+        figures.forest(frame.drop(columns="basis"), rows="comparison", series="basis")
+
+
+def test_headings_stand_above_their_rows():
+    frame = differences(dataset=["a", "a", "b"], comparison=["x", "y", "x"], difference=[0.01, 0.02, 0.03])
+    figure = figures.forest(frame, rows="comparison", group="dataset", columns=["n_shot"], label="points")
+    labels = {label.get_text(): label for label in figure.axes[0].get_yticklabels()}
+    assert labels["a"].get_fontweight() == labels["b"].get_fontweight() == "bold"
+    places = figure.axes[0].get_yticks()  # x and y of a, x of b, then the headings
+    assert list(np.argsort(places)) == [3, 0, 1, 4, 2]
+
+
+def table1(**columns: object) -> pd.DataFrame:
+    frame = {
+        "dataset": "a", "n_shot": [1, 5, 1, 5], "method": ["amfar", "amfar", "amfir", "amfir"], "heading": "Multimodal",
+        "label": ["AMFAR (our reading)"] * 2 + ["AMFIR"] * 2, "accuracy": [0.5, 0.7, 0.6, 0.98], "half_width": 0.05,
+        "paper": [np.nan, np.nan, 0.828, 0.923],
+    }  # fmt: skip
+    return pd.DataFrame(frame | columns)
+
+
+TABLE1 = {"rows": "label", "value": "accuracy", "group": "heading", "series": "n_shot", "look": "method", "label": "%"}
+
+
+def test_a_method_keeps_its_colour_and_marker_at_every_number_of_shots():
+    figure = figures.forest(table1(), **TABLE1, levels={"chance": 0.2})
+    drawn = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 1]
+    ours = sorted((d.get_color(), d.get_marker()) for d in drawn if d.get_markerfacecolor() != "white")
+    assert ours == sorted(2 * [(LOOKS[name].colour, LOOKS[name].marker) for name in ("amfir", "amfar")])
+    assert {"AMFIR", "AMFAR (our reading)", "Multimodal", "1-shot", "5-shot", "chance"} <= set(texts(figure))
+
+
+def test_the_papers_numbers_are_hollow_and_a_doubtful_one_is_marked():
+    figure = figures.forest(table1(), **TABLE1)
+    assert [x for x, _ in points(figure.axes[0], face="white")] == pytest.approx([82.8, 92.3])
+    assert "paper (as printed), real data" in texts(figure) and "†" not in texts(figure)
+    doubtful = texts(figures.forest(table1(paper_doubt=["", "", "", "as for another method"]), **TABLE1))
+    assert "†" in doubtful and "paper (as printed), real data; †: doubtful" in doubtful
+
+
+def test_accuracies_end_at_100_percent_and_no_marker_there_is_cut():
+    axes = figures.forest(table1(), **TABLE1).axes[0]
+    assert axes.get_xlim()[1] == 100
+    assert not any(line.get_clip_on() for line in axes.lines if len(line.get_xdata()) == 1)
+
+
+def test_what_lies_beyond_the_axis_is_an_arrow_with_its_number():
+    frame = differences(comparison=["x", "y"], difference=[-0.3, 0.01], verdict=["worse", "undecided"])
+    figure = figures.forest(frame, rows="comparison", look="verdict", limit=8)
+    assert figure.axes[0].get_xlim() == (-8, 8) and "−30" in texts(figure)
+    assert {"worse", "no difference shown"} <= set(texts(figure))
+
+
+def test_panels_of_several_quantities_have_axes_of_their_own():
+    frame = pd.DataFrame({
+        "method": ["ProtoNet", "AMFIR"] * 2, "panel": ["accuracy (%)"] * 2 + ["ms"] * 2, "value": [50.0, 60, 1, 100],
+        "half_width": [2.0, 3, 0, 0],
+    })  # fmt: skip
+    figure = figures.forest(
+        frame, rows="method", value="value", look="method", columns=["panel"], percent=False, log=["ms"], numbers=".3g"
+    )
+    assert [axes.get_xlabel() for axes in figure.axes] == ["accuracy (%)", "ms"]
+    assert [axes.get_xscale() for axes in figure.axes] == ["linear", "log"] and {"50", "100"} <= set(texts(figure))
+
+
+def test_strategies_keep_the_colour_of_their_teacher():
+    names = [one.name for one in distillation_strategies(("rgb", "flow"))]
+    frame = pd.DataFrame({"dataset": "a", "method": names, "accuracy": 0.5, "half_width": 0.02})
+    figure = figures.forest(frame, rows="method", value="accuracy", look="method", numbers=".1f")
+    colours = {line.get_color() for line in figure.axes[0].lines}
+    assert {LOOKS[name].colour for name in ("rgb", "flow", "amfir")} <= colours and "50.0" in texts(figure)
+
+
+# both
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda f: figures.lines(f, **STEPS),
+        lambda f: figures.forest(f.assign(half_width=0), rows="series", value="value"),
+    ],
+)
+def test_percent_and_missing_columns_are_refused(draw):
+    with pytest.raises(BadParameter, match="must be a share"):
+        draw(curves().assign(value=52.0))
+    with pytest.raises(ShapeError, match="lacks the column value"):
+        draw(curves().drop(columns="value"))
+    with pytest.raises(ShapeError, match="has no rows"):
+        draw(curves()[:0])
 
 
 def test_colours_of_classes_are_far_from_those_of_modalities():
@@ -186,47 +323,23 @@ def test_colours_of_classes_are_far_from_those_of_modalities():
             assert min(apart, 360 - apart) > 30
 
 
-def test_every_method_has_a_look_of_its_own():
-    own = [LOOKS[name] for name in METHODS]
-    assert len({(look.colour, look.marker) for look in own}) == len(METHODS)
+def test_every_method_has_a_look_of_its_own_and_its_title():
+    assert len({(LOOKS[name].colour, LOOKS[name].marker) for name in METHODS}) == len(METHODS)
+    assert all(LOOKS[name].label == spec.title for name, spec in METHODS.items())
+    assert looks(["STRM-lite"])["STRM-lite"].colour == LOOKS["strm"].colour
 
 
 def test_series_and_data_sets_of_the_study_have_looks_that_nothing_else_has():
     names = [*SYNTHETIC_BENCHMARKS, CONTROL, "1/τ = 5, fixed", "1/τ = 20, fixed"]
-    assert set(names) <= set(LOOKS)
-    others = {(look.colour, look.marker) for name, look in LOOKS.items() if name not in names}
-    own = {(LOOKS[name].colour, LOOKS[name].marker) for name in names}
-    assert len(own) == len(names) and not own & others
+    theirs = {(look.colour, look.marker) for look in looks(names).values()}
+    others = [(look.colour, look.marker) for look in LOOKS.values() if look.label not in names]
+    assert len(theirs) == len(names) and not theirs & set(others)
 
 
-def test_spare_looks_have_colours_that_no_method_has():
+def test_an_unknown_series_keeps_its_name_and_takes_a_colour_that_nothing_has():
+    known = looks(["amfir", "no_distillation", "something else"])
+    assert known["something else"].label == "something else"
     assert not {look.colour for look in SPARE} & {look.colour for look in LOOKS.values()}
-
-
-def test_chance_is_a_line_where_the_axis_reaches_it_and_words_where_it_does_not():
-    frame = pd.DataFrame({"method": ["amfir", "amfar"], "accuracy": [0.5, 0.6], "half_width": 0.05})
-    frame = frame.assign(dataset="a", n_shot=1)
-    cut = figures.strategy_accuracies(frame, chance=0.2)
-    reached = figures.strategy_accuracies(frame, chance=0.5)
-    for figure, words, level in ((cut, "axis cut: chance is 20 %", 20), (reached, "grey level: chance, 50 %", 50)):
-        assert words in texts(figure)
-        drawn = any(list(line.get_ydata()) == [level, level] for line in figure.axes[0].lines)
-        assert drawn == (figure is reached)
-
-
-def test_discs_that_would_hide_each_other_are_moved_apart_and_others_stay():
-    points = np.array([[0.0, 0.0], [0.1, 0.0], [5.0, 5.0]])
-    moved = moved_apart(points, least=1.0)
-    np.testing.assert_allclose(moved, [[-0.45, 0], [0.55, 0], [5, 5]], atol=1e-9)
-    same = moved_apart(np.zeros((3, 2)), least=1.0)
-    gaps = [np.hypot(*(same[i] - same[j])) for i, j in ((0, 1), (0, 2), (1, 2))]
-    assert min(gaps) > 0.99
-
-
-def test_an_unknown_series_keeps_its_name_and_takes_no_colour_that_is_in_use():
-    found = looks(["amfir", "no_distillation", "something else"])
-    assert found["something else"].label == "something else"
-    assert len({look.colour for look in found.values()}) == 3
 
 
 def test_too_many_unknown_series_are_refused_with_a_remedy():
@@ -242,8 +355,29 @@ def test_labels_keep_their_order_and_their_distance(wanted):
     assert np.mean(places) == pytest.approx(np.mean(wanted))
 
 
-def test_labels_that_are_apart_stay_where_they_are():
-    assert spread([0.0, 20.0, 40.0], 8.0) == [0.0, 20.0, 40.0]
+def test_the_same_figure_is_the_same_file_and_changes_no_setting_for_others(tmp_path):
+    """Bytes of the PNG; a PDF may differ between machines, so it is only checked for being there."""
+    before = dict(mpl.rcParams)
+    for name in ("first", "second"):
+        png, pdf = write_figure(figures.lines(curves(), **STEPS), tmp_path / name)
+        assert pdf.stat().st_size > 0
+    assert (tmp_path / "first.png").read_bytes() == (tmp_path / "second.png").read_bytes()
+    assert dict(mpl.rcParams) == before
+
+
+def test_a_notebook_shows_a_figure_without_pyplot():
+    assert figures.lines(curves(), **STEPS)._repr_png_().startswith(b"\x89PNG")
+
+
+# clips, tour, architecture
+
+
+def test_an_arrow_beside_the_flow_says_what_its_length_means():
+    shown = clip(np.random.default_rng(0))
+    figure = figures.flow_views(shown["rgb"], shown["flow"], max_displacement=4.4)
+    assert any("this long: 4.4 px" in text for text in texts(figure))
+    with pytest.raises(ShapeError, match="differ"):
+        figures.flow_views(shown["rgb"], shown["flow"][:, :8])
 
 
 def test_a_strip_holds_the_chosen_frames_side_by_side():
@@ -251,16 +385,7 @@ def test_a_strip_holds_the_chosen_frames_side_by_side():
     image = strip(frames, every=2, gap=1)
     assert image.shape == (2, 7, 3)
     assert image[0, [0, 3, 4], 0].tolist() == [1, 255, 3]
-
-
-def test_saturation_is_never_below_one_pixel():
-    assert saturation_of(np.zeros((2, 8, 8, 2))) == 1.0
-
-
-def test_flow_of_another_size_than_the_frames_is_refused():
-    one = clip(np.random.default_rng(0))
-    with pytest.raises(ShapeError, match="differ"):
-        figures.flow_views(one["rgb"], one["flow"][:, :8])
+    assert saturation_of(np.zeros((2, 8, 8, 2))) == 1.0  # never below one pixel
 
 
 def test_the_tour_marks_the_true_class_and_refuses_missing_supports():
@@ -277,19 +402,9 @@ def test_the_tour_marks_the_true_class_and_refuses_missing_supports():
         figures.tour_figure(supports=clips[:2], **page)
 
 
-def test_the_same_figure_is_the_same_file(tmp_path):
-    """Bytes of the PNG; a PDF may differ between machines, so it is only checked for being there."""
-    for name in ("first", "second"):
-        png, pdf = write_figure(figures.learning_curves(curves()), tmp_path / name)
-        assert pdf.stat().st_size > 0
-    assert (tmp_path / "first.png").read_bytes() == (tmp_path / "second.png").read_bytes()
-
-
-def test_drawing_changes_no_setting_of_matplotlib_for_others():
-    before = dict(mpl.rcParams)
-    figures.learning_curves(curves())
-    assert dict(mpl.rcParams) == before
-
-
-def test_a_notebook_shows_a_figure_without_pyplot():
-    assert figures.learning_curves(curves())._repr_png_().startswith(b"\x89PNG")
+def test_discs_that_would_hide_each_other_are_moved_apart_and_others_stay():
+    moved = moved_apart(np.array([[0.0, 0.0], [0.1, 0.0], [5.0, 5.0]]), least=1.0)
+    np.testing.assert_allclose(moved, [[-0.45, 0], [0.55, 0], [5, 5]], atol=1e-9)
+    same = moved_apart(np.zeros((3, 2)), least=1.0)
+    gaps = [np.hypot(*(same[i] - same[j])) for i, j in ((0, 1), (0, 2), (1, 2))]
+    assert min(gaps) > 0.99

@@ -7,13 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from test_figures import texts
 from toy_results import TABLE, methods, result
 
-from amfir_lib import figures
 from amfir_lib.analysis import tables
 from amfir_lib.analysis.tables.rows import NOT_IN_PAPER, PAPERS_ROWS, heading
-from amfir_lib.figures.style import LOOKS
 from amfir_lib.methods import METHODS
 from amfir_lib.paper import doubtful_cells, published, published_name
 from amfir_lib.study.runs import TestCell
@@ -147,46 +144,3 @@ def test_an_assembled_method_has_the_steps_of_its_parts_and_their_time_together(
     assert tables.budget(seen, series=lambda one: one.run.method) == (
         "Each trained method saw 160 training episodes (20 steps of 8); 320: trx, trx_lf."
     )
-
-
-def test_the_figure_names_every_row_and_draws_the_papers_numbers_hollow():
-    figure = figures.accuracy_dots(frame_of({"amfir": 0.8, "protonet_ec": 0.5, "otam": 0.4, "trx": 0.5}))
-    found = texts(figure)
-    for name in ("AMFIR", "TRX", "OTAM", "RGB", "Multimodal", NOT_IN_PAPER, "accuracy (%)"):
-        assert name in found
-    hollow = [line for line in figure.axes[0].lines if line.get_markerfacecolor() == "white" and len(line.get_xdata())]
-    assert sorted(float(line.get_xdata()[0]) for line in hollow) == pytest.approx([49.5, 64.6, 92.3])
-
-
-def test_a_doubtful_number_of_the_paper_is_marked_in_the_figure():
-    frame = frame_of({"amfir": 0.8, "trx": 0.5}).assign(paper_doubt="")
-    assert "†" not in texts(figures.accuracy_dots(frame))
-    found = texts(figures.accuracy_dots(frame.assign(paper_doubt="as for another method")))
-    assert "†" in found and "paper (as printed), real data; †: doubtful" in found
-
-
-def test_a_method_keeps_its_colour_and_marker_at_every_number_of_shots():
-    one_shot = TestCell(n_way=5, n_shot=1, n_query=2, n_episodes=60)
-    figure = figures.accuracy_dots(frame_of({"amfir": 0.8, "trx": 0.5}, dataset="mine", cells=(one_shot, FIVE_WAY)))
-    drawn = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 1]
-    found = sorted((line.get_color(), line.get_marker()) for line in drawn)
-    assert found == sorted(2 * [(LOOKS[name].colour, LOOKS[name].marker) for name in ("amfir", "trx")])
-
-
-def test_accuracies_end_at_100_percent_and_no_marker_there_is_cut():
-    axes = figures.accuracy_dots(frame_of({"amfir": 0.99, "trx": 0.5})).axes[0]
-    assert axes.get_xlim()[1] == 100
-    assert not any(line.get_clip_on() for line in axes.lines if len(line.get_xdata()) == 1)
-
-
-def test_the_learning_grid_has_a_panel_for_each_method_and_marks_the_kept_state():
-    rows = [
-        {"dataset": d, "step": step, "seed": seed, "series": name, "value": 0.2 + step / 100}
-        for d in ("a", "b") for name in ("TRX", "AMFIR") for seed in (0, 1) for step in (0, 10, 20)
-    ]  # fmt: skip
-    kept = pd.DataFrame([{"dataset": "a", "series": "TRX", "step": 10}])
-    figure = figures.learning_grid(pd.DataFrame(rows), kept, chance=0.2)
-    first = figure.axes[0]
-    assert first.get_title(loc="left") == "TRX"
-    (dot,) = [line.get_xydata()[0] for line in first.lines if len(line.get_xdata()) == 1]
-    assert dot == pytest.approx([10, 30])

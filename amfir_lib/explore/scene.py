@@ -13,8 +13,8 @@ from amfir_lib.analysis.studies.examples import look_at
 from amfir_lib.data.flow import flow_to_colour
 from amfir_lib.errors import BadParameter
 from amfir_lib.explore.session import Session
+from amfir_lib.figures.architecture import Scene
 from amfir_lib.figures.clips import saturation_of
-from amfir_lib.figures.scene import Scene
 from amfir_lib.study.evaluation import FUSED
 
 N_CLASSES = 3

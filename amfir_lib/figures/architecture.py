@@ -6,7 +6,10 @@ the figure changes with the code.
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,8 +19,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from amfir_lib import distillation, fusion, inference
 from amfir_lib.errors import ShapeError
 from amfir_lib.figures.clips import add_axes_inches, picture
-from amfir_lib.figures.scene import Scene, moved_apart, part_name
-from amfir_lib.figures.style import TWO_COLUMNS, PrintFigure, looks, styled
+from amfir_lib.figures.style import LOOKS, SOFT, TWO_COLUMNS, PrintFigure, styled
 
 CLASS_COLOURS, CLASS_MARKERS = ("#009E73", "#882255", "#999933"), "os^"  # far from those of the modalities
 HEIGHT, BAND, THUMB, GAP = 4.75, 1.72, 0.3, 0.03  # inches; a band is one modality
@@ -26,7 +28,46 @@ BOXES, MAP, BARS, WEIGHTS, FUSED = (1.5, 1.92), 2.42, 3.72, 5.2, 5.95  # left ed
 MAP_SIZE, BARS_WIDTH, BARS_HEIGHT, FUSED_WIDTH = 1.02, 1.05, 0.72, 1.0
 DISC = 0.17  # inches from one disc of a query to the next
 MAP_REACH = 0.62  # half the side of a map in spans of its points, so that no disc of a query is cut
-INK, SOFT = "#222222", "#5F5F5F"
+INK = "#222222"
+ROUNDS = 50  # of pushing points apart
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One episode as Figure 1 shows it: N classes of K supports and one query of each class.
+
+    Attributes:
+        class_names: (N,).
+        supports: modality -> uint8 (N, K, S, S, 3), one picture of each support; flow as colours.
+        queries: modality -> uint8 (N, S, S, 3).
+        support_points: modality -> (N, K, 2), video vectors in the plane through the prototypes.
+        query_points: modality -> (N, 2).
+        posteriors: stream -> (N, N) probabilities, a row a query; the modalities, then fused.
+        free_energy: modality -> (N,).
+        dominant: (N,) modality that dominates each query, or empty.
+        weight: modality -> (N,) fusion weights.
+        backbone: modality -> name of what turns its clips into features.
+        head: name of what turns features into video vectors.
+        rule: by which episode and queries were chosen, to stand after "one of each class, such that"; empty where no
+            episode fits a rule and the first queries are shown.
+        n_episodes: test episodes that were looked through.
+        accuracy: share of all their queries that are decided rightly.
+    """
+
+    class_names: tuple[str, ...]
+    supports: dict[str, np.ndarray]
+    queries: dict[str, np.ndarray]
+    support_points: dict[str, np.ndarray]
+    query_points: dict[str, np.ndarray]
+    posteriors: dict[str, np.ndarray]
+    free_energy: dict[str, np.ndarray]
+    dominant: np.ndarray
+    weight: dict[str, np.ndarray]
+    backbone: dict[str, str]
+    head: str
+    rule: str
+    n_episodes: int
+    accuracy: float
 
 
 @styled
@@ -59,7 +100,7 @@ def architecture(scene: Scene) -> Figure:
 
 def _band(figure: Figure, canvas: Axes, scene: Scene, modality: str, bottom: float) -> None:
     """From the clips of one modality to its posteriors and free energies."""
-    look = looks([modality])[modality]
+    look = LOOKS[modality]
     width = BARS + BARS_WIDTH + 0.05
     tint = FancyBboxPatch((0.03, bottom - 0.08), width, BAND + 0.2, linewidth=0, facecolor=look.colour)
     tint.set(boxstyle="round,pad=0,rounding_size=0.06", alpha=0.08)
@@ -103,7 +144,7 @@ def _teaching(canvas: Axes, scene: Scene, modalities: list[str]) -> None:
     top, bottom = BOTTOM[0] - 0.1, BOTTOM[1] + BAND + 0.14
     for column, winner in enumerate(scene.dominant):
         if winner:
-            colour = looks([winner])[winner].colour
+            colour = LOOKS[winner].colour
             ends = (top, bottom) if winner == modalities[0] else (bottom, top)
             _arrow(
                 canvas, (_column(column), ends[0]), (_column(column), ends[1]), colour=colour, width=1.6, dashed=True
@@ -121,13 +162,13 @@ def _fusion(figure: Figure, canvas: Axes, scene: Scene, modalities: list[str]) -
         start = (BARS + BARS_WIDTH + 0.1, BOTTOM[number] + 0.62 + BARS_HEIGHT / 2)
         end = (WEIGHTS + 0.28, middle + (0.7 if number == 0 else -0.56))
         bend = "angle,angleA=0,angleB=90,rad=4"
-        _arrow(canvas, start, end, colour=looks([m])[m].colour, connection=bend)
+        _arrow(canvas, start, end, colour=LOOKS[m].colour, connection=bend)
     for row in range(len(scene.class_names)):
         bottom, left = middle + 0.22 - row * 0.36, WEIGHTS
         canvas.text(WEIGHTS - 0.04, bottom + 0.07, str(row + 1), fontsize=6, ha="right", va="center")
         for m in modalities:
             share = float(scene.weight[m][row])
-            canvas.add_patch(Rectangle((left, bottom), 0.58 * share, 0.14, linewidth=0, facecolor=looks([m])[m].colour))
+            canvas.add_patch(Rectangle((left, bottom), 0.58 * share, 0.14, linewidth=0, facecolor=LOOKS[m].colour))
             _words(canvas, left + 0.29 * share, bottom + 0.065, f"{share:.2f}", size=5.5, va="center", color="white")
             left += 0.58 * share
     _words(canvas, WEIGHTS + 0.27, middle + 0.44, "weights α", size=7, fontweight="bold")
@@ -233,3 +274,24 @@ def _arrow(
             connectionstyle=connection,
         )  # fmt: skip
     )
+
+
+def part_name(part: Callable) -> str:
+    """``inference.free_energy (Eq. 1)``: module and name of a function, and the equations its docstring names."""
+    found = re.search(r"Eq\. [\d, to]*\d", (part.__doc__ or "").partition("Args:")[0])
+    equation = f" ({found[0]})" if found else ""
+    return f"{part.__module__.rpartition('.')[2]}.{part.__name__}{equation}"
+
+
+def moved_apart(points: np.ndarray, *, least: float) -> np.ndarray:
+    """(n, 2) the same points, those closer than ``least`` pushed apart, each as far as the other, along their line."""
+    points = np.array(points, dtype=float)
+    for _ in range(ROUNDS):
+        for i, j in itertools.combinations(range(len(points)), 2):
+            gap = points[j] - points[i]
+            apart = np.hypot(*gap)
+            if apart < least:
+                along = gap / apart if apart else np.array([1.0, 0.0])
+                push = (least - apart) / 2 * along
+                points[i], points[j] = points[i] - push, points[j] + push
+    return points

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from amfir_lib.analysis.robustness.confusion import Confusion
 from amfir_lib.errors import ShapeError
-from amfir_lib.figures.style import GREY, TWO_COLUMNS, PrintFigure, as_percent, check_columns, looks, styled
+from amfir_lib.figures.style import GREY, TWO_COLUMNS, Look, PrintFigure, checked, legend, looks, styled
 
 DARKEST_RATE = 99.5  # percentile of the rates that is the end of the colour scale
 LONGEST_NAME = 14  # letters
@@ -30,9 +30,8 @@ def reliability_diagram(frame: pd.DataFrame) -> Figure:
     Raises:
         ShapeError: no rows, or a column is missing. BadParameter: shares beyond 1.
     """
-    columns = ("certainty", "accuracy", "half_width", "share")
-    check_columns(frame, ("dataset", "n_shot", "stream", *columns), figure="reliability_diagram")
-    frame = frame.assign(**{c: as_percent(frame[c], name=c) for c in columns})
+    shares = ("certainty", "accuracy", "half_width", "share")
+    frame = checked(frame, ("dataset", "n_shot", "stream", *shares), shares=shares)
     look = looks(frame["stream"])
     datasets, shots = (list(dict.fromkeys(frame[c])) for c in ("dataset", "n_shot"))
     columns_wide = max(2, len(datasets))
@@ -60,13 +59,7 @@ def reliability_diagram(frame: pd.DataFrame) -> Figure:
         row[0].set_ylabel("accuracy (%)")
     for axes in grid[-1]:
         axes.set_xlabel("certainty (%)")
-    handles = [
-        grid[0, 0].plot([], [], color=s.colour, marker=s.marker, linestyle=s.line, markersize=3.5)[0]
-        for s in look.values()
-    ]
-    handles.append(grid[0, 0].plot([], [], color=GREY, linewidth=0.8)[0])
-    labels = [*(style.label for style in look.values()), "as certain as right"]
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    legend(figure, dict.fromkeys([*look.values(), Look("as certain as right", GREY, "")], {}))
     return figure
 
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from amfir_lib.data.flow import flow_to_colour
 from amfir_lib.errors import ShapeError
-from amfir_lib.figures.style import TWO_COLUMNS, PrintFigure, styled
+from amfir_lib.figures.style import SOFT, TWO_COLUMNS, PrintFigure, styled
 
 GAP = 2  # white pixels between two frames of a strip
 ARROW_EVERY = 9  # arrows per side of a frame
@@ -64,7 +64,7 @@ def film_strips(clips: Mapping[str, np.ndarray], *, every: int = 1, arrow_of_tim
         figure.text((label_width - 0.07) / TWO_COLUMNS, (top - height / 2) / total, label, ha="right", va="center")
         top -= height + 0.06
     if arrow_of_time:
-        figure.text(1, 0.02 / total, "time →", ha="right", va="bottom", color="#6B6B6B", fontsize=7)
+        figure.text(1, 0.02 / total, "time →", ha="right", va="bottom", color=SOFT, fontsize=7)
     return figure
 
 
@@ -99,7 +99,45 @@ def clip_grid(clips: Mapping[str, Sequence[np.ndarray]], *, n_frames: int = 4, m
             axes = add_axes_inches(figure, left, bottom, width, height)
             picture(axes, image)
             if marks is not None and marks[row][number]:
-                axes.text(0, -2, marks[row][number], fontsize=6, va="bottom", color="#6B6B6B", transform=axes.transData)
+                axes.text(0, -2, marks[row][number], fontsize=6, va="bottom", color=SOFT, transform=axes.transData)
+    return figure
+
+
+@styled
+def spoilt_clips(shown: Mapping[str, Sequence[tuple | None]], *, levels: Sequence[str]) -> Figure:
+    """One clip as it is, and below it spoilt in every way: two frames and two flow fields at each level.
+
+    Args:
+        shown: kind -> for each level frames uint8 (2, S, S, 3) and flow (2, S, S, 2), or None; the first kind is the
+            clip as it is: it stands above the headings, and its first picture sets the scale of the flow colours.
+        levels: what stands above the columns.
+    Returns:
+        The figure, 7 in wide.
+    Raises:
+        ShapeError: nothing to show, or not one entry for each level.
+    """
+    if not shown or any(len(row) != len(levels) for row in shown.values()):
+        raise ShapeError(f"spoilt_clips needs, for each kind, {len(levels)} pictures or None. Give one a level.")
+    first = next(one for row in shown.values() for one in row if one is not None)
+    limit = saturation_of(first[1])
+    left, head, gap = 0.75, 0.18, 0.07
+    width = (TWO_COLUMNS - left) / max(2, len(levels)) - gap  # one level alone would be shown too large
+    height = width / 4
+    step = height + 0.05
+    figure = PrintFigure(figsize=(TWO_COLUMNS, head + step * len(shown)), layout="none")
+    up = figure.get_size_inches()[1]
+    for row, (kind, pictures) in enumerate(shown.items()):
+        bottom = up - (row + 1) * step + 0.03 - (head if row else 0)
+        figure.text((left - 0.07) / TWO_COLUMNS, (bottom + height / 2) / up, kind, ha="right", va="center", fontsize=7)
+        for column, one in enumerate(pictures):
+            if one is None:
+                continue
+            image = np.concatenate([one[0], flow_to_colour(one[1], max_displacement=limit)])
+            axes = add_axes_inches(figure, left + column * (width + gap), bottom, width, height)
+            picture(axes, strip(image, gap=1))
+    for column, level in enumerate(levels):
+        across = (left + column * (width + gap)) / TWO_COLUMNS
+        figure.text(across, 1 - (step + 0.09) / up, level, va="center", fontsize=7)
     return figure
 
 

@@ -1,21 +1,21 @@
-"""One look for all figures: sizes, text, and one colour and one marker for each method or stream.
+"""One look for all figures: sizes, text, and one colour and one marker for each method, stream or data set.
 
 Nothing here changes matplotlib's settings for anybody else: the style holds inside ``styled`` functions only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import matplotlib.style
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from amfir_lib.errors import BadParameter, ShapeError
 from amfir_lib.exports import png_of
@@ -24,8 +24,10 @@ STYLE = Path(__file__).with_name("amfir.mplstyle")
 ONE_COLUMN, TWO_COLUMNS = 3.4, 7.0  # inches
 SCREEN_DPI = 130
 GREY = "#8C8C8C"  # chance, references, and everything that is no result of ours
+SOFT = "#6B6B6B"  # small words beside results
 PAPER = "paper (as printed)"
 HOLLOW = "hollow: no difference shown"
+LEVEL_LINES = ("-", "--", ":")  # of reference levels, in order
 
 
 @dataclass(frozen=True)
@@ -45,15 +47,9 @@ class Look:
     line: str = "-"
 
 
-class PrintFigure(Figure):
-    """A figure that a notebook shows when it is the value of a cell, without pyplot."""
-
-    def _repr_png_(self) -> bytes:
-        return png_of(self, dpi=SCREEN_DPI)
-
-
 # Okabe and Ito's colours first; appearance is warm, motion is blue, what joins both is black, green or purple.
 LOOKS: dict[str, Look] = {
+    "": Look("", "#000000", "o"),
     "rgb": Look("RGB", "#D55E00", "o"),
     "depth": Look("depth", "#D55E00", "o"),
     "flow": Look("flow", "#0072B2", "s"),
@@ -84,13 +80,27 @@ LOOKS: dict[str, Look] = {
     "strm_lf": Look("STRM-LF", "#7B4EA3", "v"),
     "strm_ec": Look("STRM-EC", "#44AA99", "P"),
     "hyrsm": Look("HyRSM", "#661100", "*"),
-    "both teach all": Look("both teach all", "#EE3377", "p"),
-    "1/τ = 5, fixed": Look("1/τ = 5, fixed", "#AA3377", "P", "-."),
-    "1/τ = 20, fixed": Look("1/τ = 20, fixed", "#663333", "v", "--"),
+    "both_teach_all": Look("both teach all", "#EE3377", "p"),
+    "fixed_5": Look("1/τ = 5, fixed", "#AA3377", "P", "-."),
+    "fixed_20": Look("1/τ = 20, fixed", "#663333", "v", "--"),
     "synth-kinetics": Look("synth-kinetics", "#BB5566", "<"),
     "synth-ssv2": Look("synth-ssv2", "#004488", ">", "--"),
     "synth-hmdb51": Look("synth-hmdb51", "#997700", "d", "-."),
     "synth-ucf101": Look("synth-ucf101", "#117733", "*", ":"),
+    "better": Look("better", "#004488", "o"),
+    "worse": Look("worse", "#BB5566", "o"),
+    "undecided": Look("no difference shown", SOFT, "o"),
+    "as_learnt": Look("as learnt", SOFT, "o"),
+    "z_scored": Look("z-scored", "#997700", "v"),
+    "calibrated": Look("calibrated", "#004488", "P"),
+    "weight": Look("mean fusion weight", "#000000", "P"),
+    "group_share": Look("share of queries in its group", "#707070", "X", "--"),
+    "right_share": Look("it is the right one (where one is)", "#000000", "*", ":"),
+    "next_best": Look("next best", "#000000", "o", "--"),
+    "all": Look("all queries", "#000000", "o"),
+    "undegraded": Look("undegraded queries", "#5A5A5A", "s"),
+    "copies": Look("degradation-free copies", "#A0A0A0", "D"),
+    "chance": Look("chance", GREY, ""),
 }
 # For names that have no look of their own, in the order in which they come; their colours are nobody else's.
 SPARE = [
@@ -105,23 +115,32 @@ SPARE = [
 def looks(names: Iterable[str]) -> dict[str, Look]:
     """Name (or label) -> look, in the order given: the fixed one of a known name, a spare one with its name of another.
 
+    Titles may end in a remark: "AMFAR (our reading)" and "STRM-lite" have the looks of AMFAR and STRM.
+
     Raises:
         BadParameter: more unknown names than spare looks; a figure with so many lines cannot be read.
     """
-    names = list(dict.fromkeys(str(name) for name in names))
-    known = LOOKS | {look.label: look for look in LOOKS.values()}
-    unknown = [name for name in names if name not in known]
+    titles = {str(name): str(name).partition(" (")[0] for name in names}  # without a remark in brackets
+    by_label = {look.label: look for look in LOOKS.values()}
+    known = {
+        name: LOOKS[name] if name in LOOKS else by_label.get(title.removesuffix("-lite"))
+        for name, title in titles.items()
+    }
+    unknown = [name for name, look in known.items() if look is None]
     if len(unknown) > len(SPARE):
         raise BadParameter(
             f"{len(unknown)} series have no look of their own ({', '.join(unknown)}), but {len(SPARE)} are free. "
             "Draw fewer series in one figure, or add looks to amfir_lib/figures/style.py."
         )
-    given = iter(SPARE)
-    result = {}
-    for name in names:
-        look = known[name] if name in known else next(given)
-        result[name] = look if look.label else Look(name, look.colour, look.marker, look.line)
-    return result
+    found = known | dict(zip(unknown, SPARE, strict=False))
+    return {name: look if name in LOOKS else replace(look, label=titles[name]) for name, look in found.items()}
+
+
+class PrintFigure(Figure):
+    """A figure that a notebook shows when it is the value of a cell, without pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        return png_of(self, dpi=SCREEN_DPI)
 
 
 def styled(function: Callable[..., Figure]) -> Callable[..., Figure]:
@@ -135,90 +154,115 @@ def styled(function: Callable[..., Figure]) -> Callable[..., Figure]:
     return draw
 
 
-def grid_of_panels(
-    n_panels: int, *, height: float = 2.2, max_columns: int = 2, share_x: bool = False
-) -> tuple[Figure, list[Axes]]:
-    """A figure with one panel for each data set: 3.4 in for one, 7 in for more; ``height`` is that of a row.
+@dataclass(frozen=True)
+class Panel:
+    """One panel of a grid.
 
-    Figures are made without pyplot, so nothing is shown and nothing stays open.
+    Attributes:
+        axes: to draw on.
+        frame: its rows.
+        place: column -> value, of all columns that tell it from others.
+        title: the values of those that tell it from others of its row, in words.
+        row: values of the row columns, in words.
+        first, last: whether it stands in the first column; whether none stands below it.
     """
-    columns = min(n_panels, max_columns)
-    rows = -(-n_panels // columns)
-    figure = PrintFigure(figsize=(ONE_COLUMN if columns == 1 else TWO_COLUMNS, height * rows), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False, sharex=share_x).ravel().tolist()
-    for spare in axes[n_panels:]:
-        spare.set_axis_off()
-    return figure, axes[:n_panels]
+
+    axes: Axes
+    frame: pd.DataFrame
+    place: dict[str, Any]
+    title: str
+    row: tuple[str, ...]
+    first: bool
+    last: bool
 
 
-def check_columns(frame: pd.DataFrame, columns: Iterable[str], *, figure: str) -> None:
-    """Refuse a frame without rows or without a needed column."""
-    missing = [column for column in columns if column not in frame.columns]
-    if missing or frame.empty:
-        what = f"lacks the column {', '.join(missing)}" if missing else "has no rows"
-        raise ShapeError(f"the frame for {figure} {what}; it needs {', '.join(columns)}.")
-
-
-def as_percent(values: pd.Series, *, name: str) -> pd.Series:
-    """Shares as percent; refuses what is in percent already."""
-    if (values.abs() > 1).any():
-        worst = values[values.abs() > 1].iloc[0]
-        raise BadParameter(f"{name} holds {worst:.4g}, but must be a share in [-1, 1]. Divide by 100.")
-    return 100 * values
-
-
-def label_ends(axes: Axes, ends: dict[str, float], looks_of: dict[str, Look], *, gap: float = 8.0) -> None:
-    """Name each line at its right end, moved apart where ends are close (``gap`` points), with a thin leader.
-
-    Call it last, when the limits of the axes are final.
+def grid_of_panels(
+    frame: pd.DataFrame, *, rows: Sequence[str], columns: Sequence[str], wrap: int, height: float, **share: Any
+) -> tuple[Figure, list[Panel]]:
+    """A panel for each combination of values, in the order in which they come: 3.4 in for one column, 7 in for more.
 
     Args:
-        axes: the panel.
-        ends: name -> y of the last point.
-        looks_of: from ``looks``.
-        gap: smallest distance of two labels, in points.
+        frame: tidy.
+        rows: columns of the frame whose values make the rows of the grid; () to fill the grid row by row.
+        columns: columns of the frame whose values tell the panels of a row apart.
+        wrap: panels beside each other at most, without ``rows``.
+        height: of a row, inches.
+        share: ``sharex`` and ``sharey`` of ``Figure.subplots``, and ``width_ratios``.
     """
-    if not ends:
-        return
-    low, high = axes.get_ylim()
-    height = axes.figure.get_size_inches()[1] * 72 * 0.72 / axes.get_gridspec().nrows  # points, about
-    scale = height / (high - low)
-    names = sorted(ends, key=lambda name: ends[name])
-    wanted = [(ends[name] - low) * scale for name in names]
-    places = spread(wanted, gap)
-    for name, place, end in zip(names, places, wanted, strict=True):
-        look = looks_of[name]
-        axes.annotate(
-            look.label, (1, ends[name]), xycoords=("axes fraction", "data"), xytext=(11, place - end),
-            textcoords="offset points", color=look.colour, fontsize=7, va="center", annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": look.colour, "linewidth": 0.5, "shrinkA": 0.5, "shrinkB": 1},
-        )  # fmt: skip
-
-
-def shown_to_differ(frame: pd.DataFrame) -> pd.Series:
-    """(rows) which differences are filled: by the ``verdict``, which is corrected, else by an interval without 0."""
-    if "verdict" in frame:
-        return frame["verdict"] != "undecided"
-    return frame["difference"].abs() > frame["half_width"]
-
-
-def point_of(row: Any, *, marker: str = "o", colour: str = "black", size: float | None = None) -> dict[str, Any]:
-    """How ``errorbar`` draws a difference: hollow where it is not ``shown``, a grey cross where it has no interval."""
-    if not np.isfinite(row.half_width):
-        return {"fmt": "x", "color": GREY, "markersize": size}
-    face = colour if row.shown else "white"
-    return {"fmt": marker, "color": colour, "markerfacecolor": face, "markersize": size}
-
-
-def legend_below(figure: Figure, styles: Iterable[Look]) -> None:
-    """One legend for all panels, below them."""
-    styles = list(styles)
-    axes = figure.axes[0]
-    handles = [
-        axes.plot([], [], color=s.colour, linestyle=s.line, marker=s.marker or None, markersize=3.5)[0] for s in styles
+    by_row = frame.groupby(list(rows), sort=False) if rows else [((), frame)]
+    cells = [
+        [(row, value, part) for value, part in of_row.groupby(list(columns), sort=False)] for row, of_row in by_row
     ]
-    n_columns = len(styles) if len(styles) < 7 else 4
-    figure.legend(handles, [s.label for s in styles], loc="outside lower center", ncols=n_columns)
+    if not rows:
+        cells = [cells[0][start : start + wrap] for start in range(0, len(cells[0]), wrap)]
+    n_columns = max(map(len, cells))
+    width = ONE_COLUMN if n_columns == 1 else TWO_COLUMNS
+    figure = PrintFigure(figsize=(width, 0.45 + height * len(cells)), layout="constrained")
+    grid = figure.subplots(len(cells), n_columns, squeeze=False, **share)
+    panels, above = [], [""] * n_columns
+    for number, (line, axes_of_line) in enumerate(zip(cells, grid, strict=True)):
+        for axes in axes_of_line[len(line) :]:
+            axes.set_axis_off()
+        below = len(cells[number + 1]) if number + 1 < len(cells) else 0
+        for place, (row, value, part) in enumerate(line):
+            title = ", ".join(map(in_words, value, columns))
+            shown = "" if rows and title == above[place] else title
+            above[place] = title
+            at = dict(zip((*rows, *columns), (*row, *value), strict=True))
+            words = tuple(map(in_words, row, rows))
+            panels.append(Panel(axes_of_line[place], part, at, shown, words, place == 0, place >= below))
+    return figure, panels
+
+
+def in_words(value: Any, column: str = "") -> str:
+    """``5-shot``, ``RGB``, ``false colour``: a value as it stands above a panel or beside a row."""
+    if column in ("n_way", "n_shot"):
+        return f"{value}-{column.removeprefix('n_')}"
+    if value in LOOKS:
+        return LOOKS[value].label
+    return value.replace("_", " ") if str(value).isidentifier() else str(value)
+
+
+def checked(frame: pd.DataFrame, columns: Iterable[str], *, shares: Iterable[str] = ()) -> pd.DataFrame:
+    """The frame, its shares in percent.
+
+    Raises:
+        ShapeError: no rows, or a needed column is missing. BadParameter: a share beyond 1.
+    """
+    missing = [column for column in dict.fromkeys(columns) if column not in frame.columns]
+    if missing or frame.empty:
+        problem = f"lacks the column {', '.join(missing)}" if missing else "has no rows"
+        raise ShapeError(f"the frame of this figure {problem}; it needs {', '.join(dict.fromkeys(columns))}.")
+    values = {name: frame[name].astype(float) for name in shares if name in frame}
+    for name, share in values.items():
+        if (share.abs() > 1).any():
+            worst = share[share.abs() > 1].iloc[0]
+            raise BadParameter(f"{name} holds {worst:.4g}, but must be a share in [-1, 1]. Divide by 100.")
+    return frame.assign(**{name: 100 * share for name, share in values.items()})
+
+
+def not_shown(frame: pd.DataFrame) -> pd.Series:
+    """(rows) differences that are drawn hollow: by the ``verdict``, which is corrected, else by an interval with 0."""
+    by_interval = ~(frame["difference"].abs() > frame["half_width"])
+    if "verdict" not in frame:
+        return by_interval
+    return (frame["verdict"] == "undecided") | (by_interval & frame["verdict"].isna())
+
+
+def legend(figure: Figure, styles: Mapping[Look, Mapping[str, Any]], *, above: bool = False) -> None:
+    """One legend for all panels, below or above them: look -> what differs from it in the key."""
+    handles = [
+        Line2D([], [], **{"color": s.colour, "linestyle": s.line, "marker": s.marker, "markersize": 3.5} | other)
+        for s, other in styles.items()
+    ]
+    letters = sum(len(look.label) + 6 for look in styles)
+    rows = -(-letters // (105 if figure.get_size_inches()[0] > ONE_COLUMN else 50))
+    figure.legend(
+        handles,
+        [s.label for s in styles],
+        loc=f"outside {'upper' if above else 'lower'} center",
+        ncols=-(-len(styles) // rows),
+    )
 
 
 def spread(wanted: list[float], gap: float) -> list[float]:
@@ -226,17 +270,13 @@ def spread(wanted: list[float], gap: float) -> list[float]:
 
     Neighbours that are too close form a block around the mean of what they wanted; blocks that then touch are joined.
     """
-    blocks: list[list[float]] = []  # members' wanted places, shifted by gap times their position in the block
+
+    def bottom(block: list[float]) -> float:
+        return sum(block) / len(block) - gap * (len(block) - 1) / 2
+
+    blocks: list[list[float]] = []  # wanted places of the members
     for place in wanted:
         blocks.append([place])
-        while len(blocks) > 1 and _top(blocks[-2], gap) + gap > _bottom(blocks[-1], gap):
+        while len(blocks) > 1 and bottom(blocks[-2]) + gap * len(blocks[-2]) > bottom(blocks[-1]):
             blocks[-2:] = [blocks[-2] + blocks[-1]]
-    return [_bottom(block, gap) + gap * index for block in blocks for index in range(len(block))]
-
-
-def _bottom(block: list[float], gap: float) -> float:
-    return sum(block) / len(block) - gap * (len(block) - 1) / 2
-
-
-def _top(block: list[float], gap: float) -> float:
-    return _bottom(block, gap) + gap * (len(block) - 1)
+    return [bottom(block) + gap * index for block in blocks for index in range(len(block))]

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from amfir_lib.data.flow import flow_to_colour
 from amfir_lib.errors import ShapeError
 from amfir_lib.figures.clips import add_axes_inches, picture, saturation_of, strip, wheel_key
-from amfir_lib.figures.style import GREY, TWO_COLUMNS, PrintFigure, looks, styled
+from amfir_lib.figures.style import GREY, SOFT, TWO_COLUMNS, PrintFigure, looks, styled
 
 FRAME, ROW_GAP, STRIP_FRAMES = 0.36, 0.08, 4  # inches, inches, frames shown of each clip
 LEFT, BARS_LEFT, BAR_WIDTH, BAR_GAP = 1.0, 4.22, 0.82, 0.14
@@ -77,7 +77,7 @@ def tour_figure(
                 "still is white", fontsize=7, va="center")  # fmt: skip
     first = top - FRAME - head
     shown = "support" if n_shot == 1 else f"one of {n_shot} supports"
-    figure.text(LEFT / across, (first + 0.05) / up, f"{shown} of each class", color="#6B6B6B", fontsize=7)
+    figure.text(LEFT / across, (first + 0.05) / up, f"{shown} of each class", color=SOFT, fontsize=7)
     for row, (name, clip) in enumerate(zip(class_names, supports, strict=True)):
         mark = "\n(true class)" if row == true_class else ""
         show(clip, _wrapped(name) + mark, first - (row + 1) * step + ROW_GAP, bold=row == true_class)

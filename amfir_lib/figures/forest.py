@@ -1,0 +1,213 @@
+"""Forest plots: a row for each method, comparison or choice, with its value and interval on a horizontal axis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+
+from amfir_lib.figures.style import (
+    GREY,
+    HOLLOW,
+    LEVEL_LINES,
+    PAPER,
+    Look,
+    Panel,
+    checked,
+    grid_of_panels,
+    in_words,
+    legend,
+    looks,
+    not_shown,
+    styled,
+)
+
+ROW, SERIES = 0.155, 0.085  # inches: of a row, and of every further series in it
+SIZES = (3.0, 4.4)  # of a marker, points, from the first series to the last where a marker belongs to the row
+
+
+@styled
+def forest(
+    frame: pd.DataFrame,
+    *,
+    rows: str,
+    value: str = "difference",
+    group: str = "",
+    series: str = "",
+    look: str = "",
+    panel_rows: Sequence[str] = (),
+    columns: Sequence[str] = ("dataset",),
+    wrap: int = 5,
+    label: str | None = None,
+    percent: bool = True,
+    log: Sequence[str] = (),
+    levels: Mapping[str, float] | None = None,
+    limit: float | None = None,
+    numbers: str = "",
+) -> Figure:
+    """A point with its interval for each row, and each series within it.
+
+    A difference that is not shown to differ from zero is hollow, one without interval a cross.
+
+    Args:
+        frame: columns ``rows, value, half_width`` (NaN where there is no interval) and those named below; optionally
+            ``verdict`` of a difference, and ``paper``: a published value, drawn hollow and grey, with ``paper_doubt``:
+            why it is doubtful (marked †), or empty.
+        rows: column that names the rows, in the order in which they come.
+        value: column of what is drawn.
+        group: column of headings above the rows.
+        series: column of what stands several times in a row.
+        look: column of names (of methods, say) that give a point its look; the series then differ in size.
+        panel_rows, columns, wrap: the panels, see ``grid_of_panels``.
+        label: of the x axis, with the unit; None: the value of the last of ``columns``, each with its scale.
+        percent: values are shares, drawn in percent.
+        log: panels (by the value of the last of ``columns``) with a logarithmic axis.
+        levels: name -> x of a grey line; of differences, zero has one anyway.
+        limit: half the width of the axis; what lies beyond stands at its edge, as an arrow with its number.
+        numbers: format in which the value is written beside its interval, such as ".1f".
+    Returns:
+        The figure, 3.4 in wide for one panel, else 7 in.
+    Raises:
+        ShapeError: no rows, or a column is missing. BadParameter: shares beyond 1.
+    """
+    shares = (value, "half_width", "paper") if percent else ()
+    frame = checked(
+        frame, (*panel_rows, *columns, rows, value, "half_width", *filter(None, (group, series, look))), shares=shares
+    )
+    frame = frame.assign(hollow=not_shown(frame) if value == "difference" else False)
+    scale = 100 if percent else 1
+    levels = ({"": 0.0} if value == "difference" else {}) | dict(levels or {})
+    names = list(dict.fromkeys(frame[series])) if series else [""]
+    styles = looks(frame[look] if look else names)
+    places, headings = _places(frame, rows, group, step=1 + SERIES / ROW * (len(names) - 1))
+    half_row = 0.6 + SERIES / ROW * (len(names) - 1) / 2
+    top, bottom = -0.8 if headings else -half_row, max(places.values()) + half_row
+    figure, panels = grid_of_panels(
+        frame, rows=panel_rows, columns=columns, wrap=wrap, height=0.3 + ROW * (bottom - top),
+        sharex=label is not None, sharey=True,
+    )  # fmt: skip
+    sizes = np.linspace(*SIZES, len(names)) if look and series else np.full(len(names), 3.8)
+    for panel in panels:
+        axes = panel.axes
+        if label is None and list(panel.place.values())[-1] in log:
+            axes.set_xscale("log")
+        for level, line in zip(levels.values(), LEVEL_LINES, strict=False):
+            axes.axvline(scale * level, color=GREY, linewidth=0.8, linestyle=line, zorder=1)
+        for row in panel.frame.to_dict("records"):
+            number = names.index(row[series]) if series else 0
+            y = places[row.get(group), row[rows]] + SERIES / ROW * (number - (len(names) - 1) / 2)
+            style = styles[str(row[look] if look else names[number])]
+            _draw(axes, row | {"x": row[value]}, y, style, size=sizes[number], limit=limit, numbers=numbers)
+        _label(panel, own_axis=label is None)
+        axes.margins(x=0.2 if numbers else 0.05)
+        if limit:
+            axes.set_xlim(-limit, limit)
+        elif percent:
+            axes.set_xlim(right=min(axes.get_xlim()[1], 100))
+        for y in places.values() if look else ():
+            axes.axhline(y, color="#EEEEEE", linewidth=0.5, zorder=0)
+    first = panels[0].axes
+    words = [in_words(name) for _, name in places] + [in_words(name) for name in headings]
+    first.set_yticks([*places.values(), *headings.values()], words)
+    for panel in panels:
+        for text in panel.axes.get_yticklabels()[len(places) :]:
+            text.set_fontweight("bold")
+    first.set_ylim(bottom, top)
+    if label:
+        figure.supxlabel(label, fontsize=8)
+    keys = {style: {} for style in styles.values() if not any(word.startswith(style.label) for word in words)}
+    keys |= {style: {"markerfacecolor": "white"} for name, style in styles.items() if name == "undecided"}
+    if look and series:
+        keys |= {
+            Look(in_words(n, series), "black", "o", ""): {"markersize": s} for n, s in zip(names, sizes, strict=True)
+        }
+    keys |= _remarks(frame, levels, hollow="undecided" not in styles)
+    if keys:
+        legend(figure, keys, above=True)
+    return figure
+
+
+def _places(
+    frame: pd.DataFrame, rows: str, group: str, *, step: float
+) -> tuple[dict[tuple[str | None, str], float], dict[str, float]]:
+    """y of each (group, row) and of each heading."""
+    places, headings, y = {}, {}, -step
+    for row in frame.to_dict("records"):
+        heading, name = row.get(group), row[rows]
+        if group and heading not in headings:
+            headings[heading] = y = y + (step + 1) / 2 + 0.4 * bool(places) if places else 0.0
+        if (heading, name) not in places:
+            y += (step + 1) / 2 if y in headings.values() else step
+            places[heading, name] = y
+    return places, headings
+
+
+def _draw(
+    axes: Axes, row: Mapping[str, Any], y: float, look: Look, *, size: float, limit: float | None, numbers: str
+) -> None:
+    """One point with its interval, and the published value."""
+    x, half_width = row["x"], row["half_width"]
+    if limit and abs(x) > limit:
+        side = int(np.sign(x))
+        axes.plot(side * limit, y, "<>"[side > 0], color=look.colour, markersize=3.5, clip_on=False)
+        axes.annotate(
+            f"{x:+.0f}".replace("-", "−"), (side * limit, y), xytext=(-4 * side, 0), textcoords="offset points",
+            fontsize=5.5, ha="left" if side < 0 else "right", va="center", color=look.colour,
+        )  # fmt: skip
+        return
+    whole = {"markersize": size, "clip_on": False}  # a marker at 100 % is not cut in half
+    if np.isfinite(half_width):
+        axes.plot([x - half_width, x + half_width], [y, y], color=look.colour, linewidth=0.9, zorder=3)
+        face = "white" if row["hollow"] else look.colour
+        axes.plot(x, y, look.marker, color=look.colour, markerfacecolor=face, zorder=3, **whole)
+    else:
+        axes.plot(x, y, "x", color=look.colour, zorder=3, **whole)
+    if numbers:
+        place = x + np.nan_to_num(half_width)
+        axes.annotate(
+            f"{x:{numbers}}", (place, y), xytext=(3, 0), textcoords="offset points", va="center", fontsize=6.5
+        )
+    paper = row.get("paper", np.nan)
+    if np.isfinite(paper):
+        axes.plot(paper, y, look.marker, color=GREY, markerfacecolor="white", markeredgewidth=0.6, zorder=2, **whole)
+    if row.get("paper_doubt"):
+        axes.annotate("†", (paper, y), xytext=(size / 2 + 0.5, 0), textcoords="offset points", fontsize=7, va="center",
+                      annotation_clip=False)  # fmt: skip
+
+
+def _label(panel: Panel, *, own_axis: bool) -> None:
+    """Title, ticks, and a grid of vertical lines alone; with an axis of its own also its name."""
+    axes = panel.axes
+    axes.set_title(panel.title.rpartition(", ")[0] if own_axis else panel.title)
+    axes.tick_params(labelbottom=panel.last)
+    if own_axis:
+        axes.set_xlabel(list(panel.place.values())[-1])
+    if axes.get_xscale() == "log":
+        axes.xaxis.set_major_locator(LogLocator())
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    axes.grid(visible=True, axis="x")
+    axes.grid(visible=False, axis="y")
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+
+
+def _remarks(frame: pd.DataFrame, levels: Mapping[str, float], *, hollow: bool) -> dict[Look, dict[str, Any]]:
+    """Keys of the legend for what is hollow, crossed, published, or a level."""
+    white = {"markerfacecolor": "white"}
+    keys = {}
+    if hollow and (frame["hollow"] & frame["half_width"].notna()).any():
+        keys[Look(HOLLOW, GREY, "o", "")] = white
+    if frame["half_width"].isna().any():
+        keys[Look("no interval", GREY, "x", "")] = {}
+    if "paper" in frame and frame["paper"].notna().any():
+        doubt = "; †: doubtful" if "paper_doubt" in frame and frame["paper_doubt"].fillna("").any() else ""
+        keys[Look(f"{PAPER}, real data{doubt}", GREY, "o", "")] = white
+    return keys | {Look(name, GREY, "", line): {} for name, line in zip(levels, LEVEL_LINES, strict=False) if name}

@@ -1,0 +1,249 @@
+"""Lines with their bands: learning curves, free energies, sweeps, leads, and accuracy against severity or amount."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+
+from amfir_lib.figures.style import (
+    GREY,
+    HOLLOW,
+    LEVEL_LINES,
+    PAPER,
+    SOFT,
+    Look,
+    Panel,
+    checked,
+    grid_of_panels,
+    legend,
+    looks,
+    not_shown,
+    spread,
+    styled,
+)
+
+N_MARKERS = 6  # on a line, so that lines can be told apart without colour
+ROUND = (1, 2, 5, 2.5, 4, 3, 6, 8)  # leading digits of a distance between ticks, the best first
+
+
+@styled
+def lines(
+    frame: pd.DataFrame,
+    *,
+    x: str,
+    y: str,
+    series: str = "series",
+    rows: Sequence[str] = (),
+    columns: Sequence[str] = ("dataset",),
+    wrap: int = 2,
+    x_label: str | None = None,
+    y_label: str = "",
+    percent: bool = True,
+    share_y: bool = True,
+    log: bool = False,
+    levels: Mapping[str, float] | None = None,
+    limits: tuple[float, float] | None = None,
+    paper: pd.DataFrame | None = None,
+    kept: pd.DataFrame | None = None,
+    notes: str = "",
+    height: float = 2.2,
+) -> Figure:
+    """One line a series in each panel, with its interval or the range of its repetitions as a band.
+
+    Lines are named at their right ends where at most two panels stand side by side, else in the legend.  A difference
+    that is not shown to differ from zero is hollow.
+
+    Args:
+        frame: columns ``x, y``, those of series, rows and columns; ``half_width`` (NaN where there is no interval) or
+            several rows (such as seeds) at one x, of which the line is the mean and the band the range.
+        x, y, series: names of columns.  Names or titles of the registry have their look; "chance" is grey.
+        rows, columns: columns of the frame whose values make the panels, see ``grid_of_panels``.
+        wrap: panels side by side, without ``rows``.
+        x_label: None: the value of the last of ``columns``, which then is no title.
+        y_label: with the unit.
+        percent: y is a share, drawn in percent.
+        share_y: one y axis for all panels.
+        log: the x axis.
+        levels: name -> y of a grey line.
+        limits: of y, in its unit.
+        paper: published values, drawn hollow at their x: columns as ``frame``, and optionally ``bound``: the value is
+            an upper bound of all other methods.
+        kept: columns as ``frame`` without y: markers stand at these points alone (the state that was kept).
+        notes: column of words above a panel, those of its last x.
+        height: of a row of panels, inches.
+    Returns:
+        The figure, 3.4 in wide for one panel, else 7 in.
+    Raises:
+        ShapeError: no rows, or a column is missing. BadParameter: shares beyond 1.
+    """
+    needed = (*rows, *columns, series, x, y)
+    frame = checked(frame, needed, shares=(y, "half_width") if percent else ())
+    scale = 100 if percent else 1
+    levels = levels or {}
+    looks_of = looks(frame[series])
+    figure, panels = grid_of_panels(
+        frame, rows=rows, columns=columns, wrap=wrap, height=height, sharex=x_label is not None, sharey=share_y
+    )
+    direct = panels[0].axes.get_gridspec().ncols <= 2
+    styles = {} if direct else {look: {} for look in looks_of.values()}
+    ends = [_draw(panel, looks_of, x=x, y=y, series=series, kept=kept) for panel in panels]
+    at_ends = {name: scale * level for name, level in levels.items() if direct and name.isalpha()}
+    looks_of |= {name: Look(name, GREY, "") for name in at_ends}
+    for panel, ends_of_panel in zip(panels, ends, strict=True):
+        points = panel.frame[x] if x_label is None else frame[x]
+        _label(panel, points=sorted(set(points)), x=x, x_label=x_label, y_label=y_label, log=log, notes=notes)
+        for level, line in zip(levels.values(), LEVEL_LINES, strict=False):
+            panel.axes.axhline(scale * level, color=GREY, linewidth=0.8, linestyle=line, zorder=1)
+        ends_of_panel |= at_ends
+        if paper is not None and len(paper):
+            styles |= _draw_paper(panel, paper, looks_of, x=x, y=y, series=series, scale=scale)
+    if y == "difference" and not_shown(frame).any():
+        styles |= {Look(HOLLOW, GREY, "o", ""): {"markerfacecolor": "white"}}
+    keys = {name: Look(name, GREY, "", line) for name, line in zip(levels, LEVEL_LINES, strict=False)}
+    styles |= {look: {} for name, look in keys.items() if name and name not in at_ends}
+    for panel, ends_of_panel in zip(panels, ends, strict=True):
+        if limits:
+            panel.axes.set_ylim(*limits)
+        if direct:
+            label_ends(panel.axes, ends_of_panel, looks_of)
+    if styles:
+        legend(figure, styles)
+    return figure
+
+
+def from_start(frame: pd.DataFrame, columns: Sequence[str], *, start: str) -> pd.DataFrame:
+    """Let every curve begin at the rows whose last of ``columns`` is ``start``, such as clips as they are.
+
+    Returns:
+        The frame with these rows repeated for each other combination of values of ``columns``.
+    """
+    begins = frame[columns[-1]] == start
+    values = frame.loc[~begins, list(columns)].drop_duplicates().to_dict("records")
+    return pd.concat([*(frame[begins].assign(**value) for value in values), frame[~begins]], ignore_index=True)
+
+
+def _within(frame: pd.DataFrame, panel: Panel) -> pd.DataFrame:
+    """The rows of another frame that belong to a panel."""
+    for column, value in panel.place.items():
+        frame = frame[frame[column] == value] if column in frame else frame
+    return frame
+
+
+def _draw(
+    panel: Panel, looks_of: Mapping[str, Look], *, x: str, y: str, series: str, kept: pd.DataFrame | None
+) -> dict[str, float]:
+    """Draw each series of a panel; return the last value of each."""
+    axes, ends = panel.axes, {}
+    for name, part in panel.frame.groupby(series, sort=False):
+        look = looks_of[str(name)]
+        line = part.groupby(x)[y].agg(["mean", "min", "max"]).dropna()
+        if line.empty:
+            continue
+        low, high = line["min"], line["max"]
+        if "half_width" in part:
+            half_width = part.groupby(x)["half_width"].mean().reindex(line.index)
+            low, high = line["mean"] - half_width, line["mean"] + half_width
+        points = line
+        if kept is not None:
+            steps = _within(kept, panel).loc[lambda rows, name=name: rows[series] == name, x]
+            points = line.iloc[[np.abs(line.index - steps.median()).argmin()]] if len(steps) else line.iloc[:0]
+        hollow = not_shown(part.set_index(x)) if y == "difference" else pd.Series(False, points.index)
+        axes.fill_between(line.index, low, high, color=look.colour, alpha=0.12, linewidth=0)
+        axes.plot(line.index, line["mean"], color=look.colour, linestyle=look.line, zorder=2)
+        for face, shown in (("white", points[hollow]), (look.colour, points[~hollow])):
+            every = max(1, len(points) // N_MARKERS)
+            style = {"color": look.colour, "markerfacecolor": face, "markersize": 3.5, "markevery": every}
+            axes.plot(shown.index, shown["mean"], look.marker, linestyle="", zorder=3, **style)
+        ends[str(name)] = float(line["mean"].iloc[-1])
+    return ends
+
+
+def _draw_paper(
+    panel: Panel, paper: pd.DataFrame, looks_of: Mapping[str, Look], *, x: str, y: str, series: str, scale: float
+) -> dict[Look, dict[str, str]]:
+    """Hollow markers at the points of a panel; returns what the legend needs."""
+    keys, points = {}, set(panel.frame[x])
+    for row in _within(paper, panel).to_dict("records"):
+        if row[x] not in points:
+            continue
+        bound = bool(row.get("bound"))
+        look = Look("", GREY, "v") if bound else looks_of.get(str(row[series])) or looks([row[series]])[row[series]]
+        style = {"color": look.colour, "markerfacecolor": "white"}
+        panel.axes.plot(row[x], scale * row[y], look.marker, markersize=5, zorder=4, **style)
+        name = f"{PAPER}: " + ("all others below" if bound else f"{look.label}, approximate")
+        keys[Look(name, look.colour, look.marker, "")] = {"markerfacecolor": "white"}
+    return keys
+
+
+def _label(
+    panel: Panel, *, points: Sequence[float], x: str, x_label: str | None, y_label: str, log: bool, notes: str
+) -> None:
+    """Titles, ticks and the names of the axes."""
+    axes = panel.axes
+    axes.set_title(panel.title if x_label is not None else panel.title.rpartition(", ")[0])
+    if notes:
+        text = panel.frame.sort_values(x)[notes].iloc[-1]
+        axes.set_title(text, loc="right", fontsize=6.5, fontweight="normal", color=SOFT)
+    if panel.first:
+        axes.set_ylabel("\n".join(filter(None, (*panel.row, y_label))))
+    if x_label is None or panel.last:
+        axes.set_xlabel(x_label if x_label is not None else list(panel.place.values())[-1])
+        axes.tick_params(labelbottom=True)
+    if log:
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_locator(NullLocator())
+    n_columns = axes.get_gridspec().ncols
+    if not log and len(points) > 24 // n_columns:
+        points = ticks_to_last(points, most=max(3, 10 // n_columns))
+    elif any(point % 1 for point in points):
+        points = np.linspace(points[0], points[-1], 3)
+    axes.set_xticks(points, [f"{point:g}" for point in points])
+    axes.margins(x=0.03)
+
+
+def label_ends(axes: Axes, ends: Mapping[str, float], looks_of: Mapping[str, Look], *, gap: float = 8.0) -> None:
+    """Name each line at its right end, moved apart where ends are closer than ``gap`` points, with a thin leader.
+
+    Call it last, when the limits of the axes are final.
+    """
+    low, high = axes.get_ylim()
+    height = axes.figure.get_size_inches()[1] * 72 * 0.72 / axes.get_gridspec().nrows  # points, about
+    scale = height / (high - low)
+    names = sorted(ends, key=lambda name: ends[name])
+    wanted = [(ends[name] - low) * scale for name in names]
+    for name, place, end in zip(names, spread(wanted, gap), wanted, strict=True):
+        look = looks_of[name]
+        axes.annotate(
+            look.label, (1, ends[name]), xycoords=("axes fraction", "data"), xytext=(11, place - end),
+            textcoords="offset points", color=look.colour, fontsize=7, va="center", annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": look.colour, "linewidth": 0.5, "shrinkA": 0.5, "shrinkB": 1,
+                        "relpos": (0, 0.5)},
+        )  # fmt: skip
+
+
+def ticks_to_last(points: Iterable[float], *, most: int = 5) -> list[int]:
+    """Where the ticks stand: at every point if these are few, else equally far apart from the first to the last.
+
+    Args:
+        points: whole numbers at which something was measured.
+        most: ticks that fit; at least 2.
+    Returns:
+        Ascending.  Where no round distance divides the range: the first and the last point.
+
+    >>> ticks_to_last(range(0, 401, 25))
+    [0, 100, 200, 300, 400]
+    """
+    points = sorted({int(point) for point in points})
+    if len(points) <= most:
+        return points
+    width = points[-1] - points[0]
+    distances = [width // count for count in range(most - 1, 0, -1) if width % count == 0]
+    fitting = [(ROUND.index(digit), d) for d in distances if (digit := d / 10 ** math.floor(math.log10(d))) in ROUND]
+    several = [place for place in fitting if place[1] < width] or fitting
+    return list(range(points[0], points[-1] + 1, min(several)[1] if several else width))
