@@ -10,6 +10,8 @@ import pytest
 from toy_tables import QUICK, toy_material
 
 from amfir_lib.analysis import tables, variants
+from amfir_lib.analysis.answers import collect_answers
+from amfir_lib.analysis.contrasts import contrast
 from amfir_lib.exports import write_table
 from amfir_lib.storage import write_json
 from amfir_lib.study.runs import Series, TestCell, name_of, run_all
@@ -48,9 +50,9 @@ def test_a_series_without_another_accuracy_in_any_episode_is_named_and_has_no_ro
     for place, weight in ((notebooks.baseline, 1.0), (notebooks.variant, 0.5)):
         notebooks.run(place, weight, options=off)
     assert variants.without_baseline(notebooks.baseline, notebooks.cache, ["02_training"]) == []
-    found = notebooks.compare()
-    assert found.data.empty
-    assert any("no episode has another accuracy than in the baseline with AMFIR" in remark for remark in found.remarks)
+    data, remarks = notebooks.compare()
+    assert data.empty
+    assert any("no episode has another accuracy than in the baseline with AMFIR" in remark for remark in remarks)
 
 
 @pytest.fixture(scope="module")
@@ -61,13 +63,13 @@ def notebooks(tmp_path_factory):
 def test_the_difference_equals_the_paired_table_of_one_run_that_holds_both(notebooks):
     notebooks.run(notebooks.baseline, 1.0)
     notebooks.run(notebooks.variant, 0.0)
-    found = notebooks.compare()
-    (row,) = found.data.to_dict("records")
+    data, _ = notebooks.compare()
+    (row,) = data.to_dict("records")
 
     both = [Series("before", "amfir", OPTIONS), Series("after", "amfir", OPTIONS | {"kd_lambda": 0.0})]
     runs = [run for one in both for run in one.runs(notebooks.material, QUICK, (0, 1))]
     results = run_all(runs, [CELL], cache_dir=notebooks.cache)
-    expected = tables.paired_table(results, "after", series=name_of(both)).iloc[0]
+    expected = contrast(collect_answers(results, name_of(both)), "after").iloc[0]
     for name in ("difference", "half_width", "p_value", "p_holm", "verdict", "n_classes", "n_shot"):
         both_missing = pd.isna(row[name]) and pd.isna(expected[name])
         same = row[name] == (pytest.approx(expected[name]) if isinstance(row[name], float) else expected[name])
@@ -79,7 +81,7 @@ def test_the_difference_equals_the_paired_table_of_one_run_that_holds_both(noteb
 def test_it_says_what_differs_and_which_runs_the_parameter_does_not_reach(notebooks):
     notebooks.run(notebooks.baseline, 1.0)
     notebooks.run(notebooks.variant, 0.0)
-    text = " ".join(notebooks.compare().remarks)
+    text = " ".join(notebooks.compare()[1])
     assert "02_training: the runs differ in kd_lambda 1.0 -> 0.0." in text
     assert "the parameter does not reach ProtoNet: these are the baseline's own runs." in text
 
@@ -87,45 +89,45 @@ def test_it_says_what_differs_and_which_runs_the_parameter_does_not_reach(notebo
 def test_other_episodes_are_not_paired(notebooks):
     notebooks.run(notebooks.baseline, 1.0)
     notebooks.run(notebooks.variant, 0.0, cells=(replace(CELL, n_way=4),))
-    found = notebooks.compare()
-    assert found.data.empty
-    assert "AMFIR (toy), ProtoNet (toy) met other test episodes than the baseline" in " ".join(found.remarks)
+    data, remarks = notebooks.compare()
+    assert data.empty
+    assert "AMFIR (toy), ProtoNet (toy) met other test episodes than the baseline" in " ".join(remarks)
 
 
 def test_another_number_of_training_steps_reaches_every_trained_method(notebooks):
     notebooks.run(notebooks.baseline, 1.0)
     notebooks.run(notebooks.variant, 1.0, training=replace(QUICK, steps=2))
-    found = notebooks.compare()
-    assert list(found.data["series"]) == ["AMFIR", "ProtoNet"]
-    assert f"steps {QUICK.steps} -> 2" in " ".join(found.remarks)
+    data, remarks = notebooks.compare()
+    assert list(data["series"]) == ["AMFIR", "ProtoNet"]
+    assert f"steps {QUICK.steps} -> 2" in " ".join(remarks)
 
 
 def test_a_variant_without_a_baseline_names_the_command_that_makes_one(notebooks, tmp_path):
     notebooks.run(notebooks.variant, 0.0)
-    found = variants.compare(tmp_path, notebooks.variant, notebooks.cache, notebooks=["02_training"])
-    assert found.data.empty
-    assert "02_training has no baseline yet. Make it with: ./run_all.sh --only 02_training" in found.remarks[0]
+    data, remarks = variants.compare(tmp_path, notebooks.variant, notebooks.cache, notebooks=["02_training"])
+    assert data.empty
+    assert "02_training has no baseline yet. Make it with: ./run_all.sh --only 02_training" in remarks[0]
 
 
 def test_a_committed_record_whose_runs_are_not_in_this_cache_names_the_command_too(notebooks, tmp_path):
     notebooks.run(notebooks.baseline, 1.0)
     notebooks.run(notebooks.variant, 0.0)
-    found = variants.compare(notebooks.baseline, notebooks.variant, tmp_path, notebooks=["02_training"])
-    assert found.data.empty
-    assert "the cache does not hold the runs of the baseline. Compute them with" in found.remarks[0]
+    data, remarks = variants.compare(notebooks.baseline, notebooks.variant, tmp_path, notebooks=["02_training"])
+    assert data.empty
+    assert "the cache does not hold the runs of the baseline. Compute them with" in remarks[0]
 
 
 def test_a_notebook_without_tests_has_nothing_to_pair(notebooks, tmp_path):
     for place in (tmp_path / "a", tmp_path / "b"):
         write_json(place / "records" / "01_data.json", {"numbers": {}})
-    found = variants.compare(tmp_path / "a", tmp_path / "b", tmp_path, notebooks=["01_data"])
-    assert found.remarks == ("01_data measures no test accuracy; compare its tables with the baseline's.",)
+    data, remarks = variants.compare(tmp_path / "a", tmp_path / "b", tmp_path, notebooks=["01_data"])
+    assert data.empty and remarks == ["01_data measures no test accuracy; compare its tables with the baseline's."]
 
 
 def test_the_table_says_what_it_is_and_is_written_in_three_forms(notebooks, tmp_path):
     notebooks.run(notebooks.baseline, 1.0)
     notebooks.run(notebooks.variant, 0.0)
-    table = notebooks.compare().table("kd_lambda=0.0")
+    table = variants.difference_table(notebooks.compare()[0], "kd_lambda=0.0")
     paths = write_table(table, tmp_path / variants.TABLE)
     text = paths[1].read_text()
     assert [path.suffix for path in paths] == [".csv", ".md", ".tex"]

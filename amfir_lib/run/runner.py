@@ -227,16 +227,16 @@ class Run:
         recorded = sorted(path.stem for path in (self.config.output_dir / "records").glob("*.json"))
         failed = [line.notebook for line in self.lines.values() if line.failed]
         done = [name for name in recorded if name not in failed]  # also those of earlier runs of the same variant
-        difference = variants.compare(
+        difference, remarks = variants.compare(
             self.baseline, self.config.output_dir, self.config.cache_dir, notebooks=done, again=self.request.command
         )
-        if not difference.data.empty:
-            table = difference.table(self.config.variant)
+        if not difference.empty:
+            table = variants.difference_table(difference, self.config.variant)
             _, markdown, _ = write_table(table, self.config.output_dir / "tables" / variants.TABLE)
             yield ""
             yield markdown.read_text(encoding="utf-8").rstrip()
             yield f"(also as {paths.for_display(markdown)}, with .csv and .tex)"
-        yield from difference.remarks
+        yield from remarks
 
 
 def run(request: Request, stream: TextIO | None = None) -> int:
