@@ -1,13 +1,15 @@
-"""Readings of Eq. 1: the free energy of one query in one modality.
+"""Readings of Eq. 1: the free energy of one query in one modality; lower means more reliable.
 
 Eq. 1 names a divergence but no generative model, no likelihood and no prior, so the paper alone does not define F.
-Each function here is one reading (decision A1); for all of them lower means more reliable.
+Each function here is one reading (decision A1).  Those with the joint posterior as the model, and the calibration of a
+score, are ours beside the paper's (decision A6).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -133,3 +135,56 @@ READINGS = {
     "neg_certainty": neg_certainty,
     "oracle": oracle,
 }
+
+
+def joint_posterior(log_posteriors: Mapping[str, Tensor]) -> Tensor:
+    """P(k) ∝ prod_m p_m(k): what both modalities know together, if they err independently and classes are alike.
+
+    From modality -> (E, M, N) log-probabilities to (E, M, N).  Example: p = (0.8, 0.2) and (0.4, 0.6) give
+    (0.7273, 0.2727).
+    """
+    return torch.log_softmax(sum(log_posteriors.values()), dim=-1)
+
+
+def joint(log_posteriors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """F_m = KL(p_m || P) >= 0: Eq. 1 to the letter, with the modality's posterior as q and the joint one as the model.
+
+    From modality -> (E, M, N) to modality -> (E, M) in nats.  Example: p = (0.8, 0.2) and (0.4, 0.6):
+    0.0142 and 0.2339.
+    """
+    model = joint_posterior(log_posteriors)
+    return {m: (log_p.exp() * (log_p - model)).sum(-1) for m, log_p in log_posteriors.items()}
+
+
+def joint_decision(log_posteriors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """F_m = -log P(argmax_k p_m(k)) >= 0: the same with all of q on the class that the modality announces.
+
+    Where both announce one class the scores are equal, so the query is in no group: only disagreement teaches.  Shapes
+    as ``joint``.  Example: p = (0.8, 0.2) and (0.4, 0.6): 0.3185 and 1.2993.
+    """
+    model = joint_posterior(log_posteriors)
+    announced = {m: log_p.argmax(-1, keepdim=True) for m, log_p in log_posteriors.items()}
+    return {m: -model.gather(-1, places).squeeze(-1) for m, places in announced.items()}
+
+
+JOINT_READINGS = {"joint": joint, "joint_decision": joint_decision}
+
+
+def tempered(evidence: Evidence, temperature: float) -> Evidence:
+    """The same evidence with its posterior softened: p^(1/T) normalised again; T above 1 softens, below 1 sharpens.
+
+    Raises:
+        BadParameter: the temperature is not positive.
+    Example:
+        p = (0.8, 0.2) with T = 2 becomes (0.6667, 0.3333).
+    """
+    if not temperature > 0:
+        raise BadParameter(f"temperature is {temperature} but must be positive. 1 leaves the posterior as it is.")
+    if temperature == 1:
+        return evidence
+    return replace(
+        evidence,
+        log_posterior=torch.log_softmax(evidence.log_posterior / temperature, dim=-1),
+        distances=evidence.distances / temperature,
+        logit_scale=evidence.logit_scale / temperature,
+    )

@@ -16,10 +16,10 @@ import pytest
 import torch
 from toy_tables import QUICK, toy_material
 
-from amfir_lib import storage
+from amfir_lib import methods, storage
 from amfir_lib.analysis.tables import method_title
 from amfir_lib.errors import BadParameter, TrainingDiverged, UnknownName, UnknownParameter
-from amfir_lib.methods import METHODS, amfir, early_fusion, head, protonet, strm, tuned, tuples
+from amfir_lib.methods import METHODS, amfir, early_fusion, heads, protonet, strm, tuned_training, tuples
 from amfir_lib.study import cache, training
 from amfir_lib.study import runs as runs_module
 from amfir_lib.study.evaluation import evaluate
@@ -40,7 +40,7 @@ def runs(material):
     return [
         Run(material, "amfir", OPTIONS, QUICK), Run(material, "amfir", OPTIONS, QUICK, seed=1),
         Run(material, "protonet_lf", OPTIONS, QUICK),
-        Run(material, "protonet", OPTIONS, tuned.training("protonet", QUICK)),
+        Run(material, "protonet", OPTIONS, tuned_training("protonet", QUICK)),
         Run(material, "amfir", OPTIONS | {"kd_lambda": 0.0}, QUICK),
     ]  # fmt: skip
 
@@ -130,7 +130,7 @@ def test_other_code_of_the_stage_changes_the_key_and_that_of_another_method_does
             patch.setattr(storage, "meaning_of", lambda thing: meaning_of(thing) + "# changed" * (thing is module))
             return {name for name in METHODS if one(material, name).key != before[name]}
 
-    assert changed_by(training) == set(METHODS) and {"amfir", "protonet_f"} <= changed_by(head)
+    assert changed_by(training) == set(METHODS) and {"amfir", "protonet_f"} <= changed_by(heads)
     assert changed_by(amfir) == {"amfar", "amfir"}
     early = {"protonet_ec", "protonet_ea", "strm_ec"}
     joined = {"protonet_lf", "nearest_mean"}
@@ -429,7 +429,7 @@ def test_a_method_that_learns_nothing_reads_raw_features_and_so_do_its_parts(mat
 
 
 def test_runs_of_a_series_take_the_tuned_settings_and_so_do_parts_of_an_assembled_one(material, monkeypatch):
-    monkeypatch.setattr(tuned, "_chosen", lambda: {"protonet": {"lr": 0.7, "logit_scale": 2.0, "longer": 2}})
+    monkeypatch.setattr(methods, "_chosen_trials", lambda: {"protonet": {"lr": 0.7, "logit_scale": 2.0, "longer": 2}})
     (single,) = runs_module.Series("a", "protonet_f").runs(material, QUICK, [0])
     (fused,) = runs_module.Series("b", "protonet_lf").runs(material, QUICK, [0])
     assert single.training.lr == 0.7 and single.identity["options"]["logit_scale"] == 2.0

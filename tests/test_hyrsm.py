@@ -141,12 +141,20 @@ def test_a_query_is_classified_alone_whatever_the_other_queries_are(options):
     np.testing.assert_allclose(a.detach(), b.detach(), atol=1e-5)
 
 
-@pytest.mark.parametrize("batch_mb", [1e-6, 1e-2])
-def test_blocks_of_any_size_give_the_same_answers(batch_mb):
+@pytest.mark.parametrize("batch_mb", [1e-6, 1e-2, 1.0])
+def test_blocks_of_any_size_give_the_same_answers_and_hold_no_more_queries_than_fit(batch_mb, monkeypatch):
     method, (support, query) = hyrsm(support_tokens="videos").eval(), clips(n_patches=1)
-    expected = method(support, query).log_posterior.detach()
+    expected, sizes, distances = method(support, query).log_posterior.detach(), [], method._distances
+
+    def counted(members, queries):
+        sizes.append(queries.shape[0] * queries.shape[1])
+        return distances(members, queries)
+
+    monkeypatch.setattr(method, "_distances", counted)
     method.batch_mb = batch_mb
     np.testing.assert_allclose(method(support, query).log_posterior.detach(), expected, atol=1e-5)
+    floats = 7 * (3 * T * WIDTH + 8 * WIDTH + 2 * HEADS * 7 + T**2)  # of one query with its six supports
+    assert sum(sizes) == E * N * Q and max(sizes) <= max(1, batch_mb * 2**18 / floats)
 
 
 def test_with_one_support_a_class_prototypes_and_videos_are_the_same_method():

@@ -36,10 +36,14 @@ from toy_tables import QUICK, toy_table
 
 from amfir_lib.errors import BadParameter, ShapeError
 from amfir_lib.methods import METHODS, DataFacts, build_method, title_of
-from amfir_lib.methods.blocks import in_blocks
-from amfir_lib.methods.dropout import SeededDropout
-from amfir_lib.methods.tuple_distances import nearest_tuple_distances, tuple_distances
-from amfir_lib.methods.tuples import TupleAttention, project_tuples, tuple_indices
+from amfir_lib.methods.layers import SeededDropout
+from amfir_lib.methods.tuples import (
+    TupleAttention,
+    nearest_tuple_distances,
+    project_tuples,
+    tuple_distances,
+    tuple_indices,
+)
 from amfir_lib.study.training import train
 
 SMALL = {"width": 6, "tuple_width": 5, "n_segments": T}
@@ -331,20 +335,6 @@ def test_the_nearest_tuple_of_a_query_that_a_class_holds_is_at_distance_zero_wit
     distance = nearest_tuple_distances(support, query)
     assert distance[0, 0, 1] == 0 and distance[0, 0, 0] > 0
     assert torch.autograd.grad(distance.sum(), query)[0].isfinite().all()
-
-
-def test_no_block_holds_more_than_the_bound_unless_one_query_alone_does():
-    sizes = []
-
-    def compare(support, query):
-        sizes.append(query.shape[0] * query.shape[1])
-        return query.new_zeros((*query.shape[:2], N))
-
-    support, query = torch.zeros(5, N, K, 1), torch.zeros(5, 6, 1)
-    for allowed, largest in ((1, 1), (4, 4), (6, 6), (13, 12), (100, 30)):
-        sizes.clear()
-        found = in_blocks(compare, support, query, floats_per_query=2**18, batch_mb=allowed)
-        assert found.shape == (5, 6, N) and max(sizes) == largest and sum(sizes) == 30
 
 
 # dropout

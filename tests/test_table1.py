@@ -10,7 +10,7 @@ import pytest
 from toy_results import TABLE, methods, result
 
 from amfir_lib.analysis import tables
-from amfir_lib.analysis.tables.rows import NOT_IN_PAPER, PAPERS_ROWS, heading
+from amfir_lib.analysis.tables.rows import NOT_IN_PAPER, heading
 from amfir_lib.methods import METHODS
 from amfir_lib.paper import doubtful_cells, published, published_name
 from amfir_lib.study.runs import TestCell
@@ -26,7 +26,7 @@ def test_rows_stand_in_the_order_of_the_paper_and_no_method_is_lost():
     assert tables.ordered_methods(METHODS)[:4] == ["matchingnet", "trx", "hyrsm", "strm"]
     assert sorted(tables.ordered_methods(METHODS)) == sorted(METHODS)
     printed = list(dict.fromkeys(published("table1")["method"]))
-    assert printed == [name for rows in PAPERS_ROWS.values() for name in rows.values()]
+    assert printed == [spec.paper_name for spec in METHODS.values() if spec.paper_name]
 
 
 def test_the_heading_is_the_modality_that_a_method_reads():

@@ -19,6 +19,7 @@ from matplotlib.lines import Line2D
 
 from amfir_lib.errors import BadParameter, ShapeError
 from amfir_lib.exports import png_of
+from amfir_lib.methods import METHODS
 
 STYLE = Path(__file__).with_name("amfir.mplstyle")
 ONE_COLUMN, TWO_COLUMNS = 3.4, 7.0  # inches
@@ -50,19 +51,12 @@ class Look:
 # Okabe and Ito's colours first; appearance is warm, motion is blue, what joins both is black, green or purple.
 LOOKS: dict[str, Look] = {
     "": Look("", "#000000", "o"),
+    **{name: Look(spec.title, spec.colour, spec.marker, spec.line) for name, spec in METHODS.items()},
     "rgb": Look("RGB", "#D55E00", "o"),
     "depth": Look("depth", "#D55E00", "o"),
     "flow": Look("flow", "#0072B2", "s"),
     "fused": Look("fused", "#000000", "D"),
     "total": Look("mean of both", "#000000", "D"),
-    "amfir": Look("AMFIR", "#009E73", "D"),
-    "amfar": Look("AMFAR", "#E69F00", "^"),
-    "nearest_mean": Look("nearest mean", "#777777", "d"),
-    "protonet": Look("ProtoNet", "#D55E00", "o"),
-    "protonet_f": Look("ProtoNet-F", "#0072B2", "s"),
-    "protonet_lf": Look("ProtoNet-LF", "#CC79A7", "v"),
-    "protonet_ec": Look("ProtoNet-EC", "#882255", "P"),
-    "protonet_ea": Look("ProtoNet-EA", "#882255", "X"),
     "no_distillation": Look("no distillation", "#56B4E9", "v", "--"),
     "certainty_groups": Look("certainty groups", "#E69F00", "^", "-."),
     "bidirectional": Look("bidirectional", "#009E73", "D"),
@@ -83,6 +77,9 @@ LOOKS: dict[str, Look] = {
     "both_teach_all": Look("both teach all", "#EE3377", "p"),
     "fixed_5": Look("1/τ = 5, fixed", "#AA3377", "P", "-."),
     "fixed_20": Look("1/τ = 20, fixed", "#663333", "v", "--"),
+    "both teach all": Look("both teach all", "#EE3377", "p"),
+    "1/τ = 5, fixed": Look("1/τ = 5, fixed", "#AA3377", "P", "-."),
+    "1/τ = 20, fixed": Look("1/τ = 20, fixed", "#663333", "v", "--"),
     "synth-kinetics": Look("synth-kinetics", "#BB5566", "<"),
     "synth-ssv2": Look("synth-ssv2", "#004488", ">", "--"),
     "synth-hmdb51": Look("synth-hmdb51", "#997700", "d", "-."),

@@ -12,12 +12,9 @@ from amfir_lib.distillation import DIRECTIONS, MASKS, SCOPES, STRATEGIES, distil
 from amfir_lib.errors import BadParameter
 from amfir_lib.fusion import WEIGHTS, fuse_posteriors, fusion_weights
 from amfir_lib.inference import SCORES, Groups, free_energy, reliability_groups, standardise
-from amfir_lib.methods.base import EpisodeOutput, accuracy, draw_seed
-from amfir_lib.methods.head import HeadOptions
-from amfir_lib.methods.options import choice, number
-from amfir_lib.methods.reliability import JOINT_READINGS, tempered
-from amfir_lib.methods.streams import StreamMethod
-from amfir_lib.readings import Evidence
+from amfir_lib.methods.base import EpisodeOutput, accuracy, choice, detached, draw_seed, number
+from amfir_lib.methods.heads import HeadOptions, StreamMethod
+from amfir_lib.readings import JOINT_READINGS, Evidence, tempered
 
 
 @dataclass(frozen=True)
@@ -82,29 +79,18 @@ class Amfir(StreamMethod):
             self.register_buffer("score_draws", torch.zeros((), dtype=torch.int64))  # in checkpoints: exact resume
 
     def join(self, evidence: dict[str, Evidence]) -> EpisodeOutput:
-        log_posteriors = {m: own.log_posterior for m, own in evidence.items()}
-        scaled = {m: own.distances for m, own in evidence.items()}
-        weights = fusion_weights(
-            log_posteriors,
-            weight=self.options.ami_weight,
-            power=self.options.ami_power,
-            energies=self._score(evidence) if self.options.ami_weight == "free_energy" else None,
-        )
-        psi = scaled
-        if self.options.ami_distances == "raw":
-            psi = {m: own.distances / own.logit_scale for m, own in evidence.items()}
+        options = self.options
+        log_posteriors = {m: stream.log_posterior for m, stream in evidence.items()}
+        scaled = {m: stream.distances for m, stream in evidence.items()}
+        energies = self._score(evidence) if options.ami_weight == "free_energy" else None
+        weights = fusion_weights(log_posteriors, weight=options.ami_weight, power=options.ami_power, energies=energies)
+        raw = options.ami_distances == "raw"
+        psi = {m: stream.distances / stream.logit_scale for m, stream in evidence.items()} if raw else scaled
         return EpisodeOutput(fuse_posteriors(psi, weights), log_posteriors, scaled, evidence)
 
     def free_energies(self, output: EpisodeOutput, target: Tensor | None = None) -> dict[str, Tensor]:
-        """The score that forms the groups, detached.
-
-        Args:
-            output: of ``compare``.
-            target: (E, M), which only the oracle reads.
-        Returns:
-            modality -> (E, M); lower means more reliable.
-        """
-        return self._score({m: replace(own, target=target) for m, own in output.evidence.items()})
+        """The score that forms the groups, detached; only the oracle reads ``target``."""
+        return self._score({m: replace(stream, target=target) for m, stream in output.evidence.items()})
 
     def groups(self, output: EpisodeOutput, target: Tensor | None = None) -> Groups:
         """Dominance of each query (Eq. 3); arguments as ``free_energies``."""
@@ -130,17 +116,22 @@ class Amfir(StreamMethod):
             kd_mask=options.kd_mask,
             target=target,
         )
-        how = {"kd_direction": options.kd_direction, "kd_temperature": options.kd_temperature}
-        to_second = distillation_loss(first, second, members=members.first, **how).mean()
-        to_first = distillation_loss(second, first, members=members.second, **how).mean()
+        kind = {"kd_direction": options.kd_direction, "kd_temperature": options.kd_temperature}
+        to_second = distillation_loss(first, second, members=members.first, **kind).mean()
+        to_first = distillation_loss(second, first, members=members.second, **kind).mean()
         total = supervision + options.kd_lambda * (to_second + to_first)
         if options.score == "random" and self.training:
             self.score_draws += 1
+        terms = {"loss": total, "accuracy": accuracy(output.log_posterior, target), **terms}
         terms |= {f"score_{m}": energy.mean() for m, energy in energies.items()}
-        terms |= {f"kd_{a}_to_{b}": to_second.detach(), f"kd_{b}_to_{a}": to_first.detach()}
-        terms |= {f"group_{a}": _share(groups.first, total), f"group_{b}": _share(groups.second, total)}
-        terms |= {f"taught_by_{a}": _share(members.first, total), f"taught_by_{b}": _share(members.second, total)}
-        return total, {"loss": total.detach(), "accuracy": accuracy(output.log_posterior, target), **terms}
+        terms |= {f"kd_{a}_to_{b}": to_second, f"kd_{b}_to_{a}": to_first}
+        shares = {
+            f"group_{a}": groups.first,
+            f"group_{b}": groups.second,
+            f"taught_by_{a}": members.first,
+            f"taught_by_{b}": members.second,
+        }
+        return total, detached(terms | {name: inside.to(total.dtype).mean() for name, inside in shares.items()})
 
     def _groups(self, energies: dict[str, Tensor]) -> Groups:
         first, second = energies.values()
@@ -152,13 +143,9 @@ class Amfir(StreamMethod):
         if options.score == "random":
             generator = torch.Generator().manual_seed(self.score_seed + int(self.score_draws))
         temperatures = (options.score_temperature_first, options.score_temperature_second)
-        evidence = {m: tempered(own, t) for (m, own), t in zip(evidence.items(), temperatures, strict=True)}
+        evidence = {m: tempered(stream, t) for (m, stream), t in zip(evidence.items(), temperatures, strict=True)}
         if options.score in JOINT_READINGS:
-            energies = JOINT_READINGS[options.score]({m: own.log_posterior for m, own in evidence.items()})
+            energies = JOINT_READINGS[options.score]({m: stream.log_posterior for m, stream in evidence.items()})
         else:
-            energies = {m: free_energy(own, score=options.score, generator=generator) for m, own in evidence.items()}
+            energies = {m: free_energy(s, score=options.score, generator=generator) for m, s in evidence.items()}
         return {m: standardise(energy) for m, energy in energies.items()} if options.standardise_score else energies
-
-
-def _share(members: Tensor, like: Tensor) -> Tensor:
-    return members.to(like.dtype).mean()

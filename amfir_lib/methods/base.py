@@ -1,20 +1,68 @@
-"""What a method is: per-clip embedding, comparison within an episode, and a loss of its own."""
+"""What a method is: options that are checked when it is built, per-clip embedding, comparison in an episode, loss."""
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import Field, dataclass, field, fields
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from amfir_lib.errors import ShapeError
-from amfir_lib.methods.options import Options
+from amfir_lib.errors import BadParameter, ShapeError, unknown_name
 from amfir_lib.readings import Evidence
 
 Features = dict[str, Tensor]  # modality -> (..., T, P, D)
+
+
+def choice(default: str, choices: tuple[str, ...]) -> Any:
+    """A field that takes one of a few names."""
+    return field(default=default, metadata={"choices": choices})
+
+
+def number(default: float, *, low: float, above: bool = False, below: float = math.inf) -> Any:
+    """A field for a finite number from ``low`` (or strictly ``above`` it), under ``below``; whole if the default is."""
+    return field(default=default, metadata={"low": low, "above": above, "below": below})
+
+
+@dataclass(frozen=True)
+class Options:
+    """Base of every method's options; each field is declared by ``choice``, ``number`` or a plain bool default.
+
+    Raises:
+        BadParameter: a value of the wrong type or out of range.
+    """
+
+    def __post_init__(self) -> None:
+        for option in fields(self):
+            object.__setattr__(self, option.name, _checked(option, getattr(self, option.name)))
+
+
+def _checked(option: Field, value: Any) -> Any:
+    """The value of an option; of the type of its default, so that 1 and 1.0 are one option with one digest."""
+    name, limits = option.name, option.metadata
+    if "choices" in limits:
+        if value not in limits["choices"]:
+            raise unknown_name(f"value of {name}", str(value), limits["choices"], error=BadParameter)
+        return value
+    if isinstance(option.default, bool):
+        if not isinstance(value, bool):
+            raise BadParameter(f"{name} is {value!r} but must be true or false. Correct the option.")
+        return value
+    whole, low, below = isinstance(option.default, int), limits["low"], limits["below"]
+    if isinstance(value, bool) or not isinstance(value, int if whole else int | float) or not math.isfinite(value):
+        raise BadParameter(f"{name} is {value!r} but must be a {'whole ' if whole else ''}number. Correct it.")
+    if value < low or (limits["above"] and value == low):
+        raise BadParameter(
+            f"{name} is {value} but must be {'above' if limits['above'] else 'at least'} {low}. Raise it."
+        )
+    value = type(option.default)(value)
+    if value >= below:
+        raise BadParameter(f"{name} is {value} but must be below {below}. Lower it.")
+    return value
 
 
 @dataclass(frozen=True)
@@ -50,8 +98,8 @@ class DataFacts:
 class Method(nn.Module):
     """A few-shot classifier on a batch of E episodes at once.
 
-    A new method implements ``embed`` (all that depends on a clip alone, done once for each clip in evaluation),
-    ``compare`` (what depends on the episode) and ``loss``, and adds one line to the registry.
+    A new method is a file that implements ``embed`` (all that depends on a clip alone, done once for each clip in
+    evaluation), ``compare`` (what depends on the episode) and ``loss``, and an entry of the registry.
 
     Args:
         dims: modality -> feature width D, of the modalities that the method reads; the first is appearance, the second
@@ -78,7 +126,21 @@ class Method(nn.Module):
         raise NotImplementedError
 
     def compare(self, support: dict[str, Tensor], query: dict[str, Tensor]) -> EpisodeOutput:
-        """Embeddings (E, N, K, ...) of supports and (E, M, ...) of queries -> EpisodeOutput."""
+        """Embeddings (E, N, K, ...) of supports and (E, M, ...) of queries -> EpisodeOutput.
+
+        The order of the supports of a class does not matter; a query's answer does not depend on other queries.
+        """
+        raise NotImplementedError
+
+    def loss(self, output: EpisodeOutput, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Training loss and terms to log.
+
+        Args:
+            output: of ``compare`` or ``forward``.
+            target: (E, M) int64 positions 0..N-1 of the true classes.
+        Returns:
+            A scalar to minimise, and detached scalars by name.
+        """
         raise NotImplementedError
 
     def relate(self, embeddings: dict[str, Tensor], *, n_pairs: int) -> dict[str, Tensor]:
@@ -100,17 +162,6 @@ class Method(nn.Module):
         """
         return self.compare(pick(clips, support), pick(clips, query))
 
-    def loss(self, output: EpisodeOutput, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Training loss and terms to log.
-
-        Args:
-            output: of ``compare`` or ``forward``.
-            target: (E, M) int64 positions 0..N-1 of the true classes.
-        Returns:
-            A scalar to minimise, and detached scalars by name.
-        """
-        raise NotImplementedError
-
     def free_energies(self, output: EpisodeOutput, target: Tensor | None = None) -> dict[str, Tensor]:
         """What the method judges the modalities by, detached; the centred free energy unless it has a score of its own.
 
@@ -120,7 +171,7 @@ class Method(nn.Module):
         Returns:
             modality -> (E, M); lower means more reliable.  Empty for methods without parts.
         """
-        return {m: values.detach().mean(-1) for m, values in output.modality_log_posteriors.items()}
+        return {m: log_p.detach().mean(-1) for m, log_p in output.modality_log_posteriors.items()}
 
     def forward(self, support: Features, query: Features) -> EpisodeOutput:
         """Embed and compare.
@@ -128,22 +179,18 @@ class Method(nn.Module):
         Args:
             support: modality -> (E, N, K, T, P, D).
             query: modality -> (E, M, T, P, D).
-        Returns:
-            EpisodeOutput. The order of the supports of a class does not matter.
         Raises:
             ShapeError: a modality is missing, or shapes do not fit.
         """
-        self.check_features(support, n_axes=6, role="support")
-        self.check_features(query, n_axes=5, role="query")
-        n_episodes, n_way, n_shot = support[self.modalities[0]].shape[:3]
-        own_support = self.embed({m: support[m].flatten(0, 2) for m in self.modalities})
-        own_query = self.embed({m: query[m].flatten(0, 1) for m in self.modalities})
-        return self.compare(
-            {name: x.unflatten(0, (n_episodes, n_way, n_shot)) for name, x in own_support.items()},
-            {name: x.unflatten(0, (n_episodes, -1)) for name, x in own_query.items()},
-        )
+        sides = []
+        for features, lead, role in ((support, 3, "support"), (query, 2, "query")):
+            self.check_features(features, n_axes=lead + 3, role=role)
+            shape = features[self.modalities[0]].shape[:lead]
+            embedded = self.embed({m: features[m].flatten(0, lead - 1) for m in self.modalities})
+            sides.append({name: x.unflatten(0, shape) for name, x in embedded.items()})
+        return self.compare(*sides)
 
-    def check_features(self, features: Features, *, n_axes: int, role: str) -> None:
+    def check_features(self, features: Features, *, n_axes: int = 4, role: str = "clip") -> None:
         """Refuse features that lack a modality, an axis, or the width that the method was built for."""
         for m, dim in self.dims.items():
             if m not in features:
@@ -170,11 +217,7 @@ def pick(clips: dict[str, Tensor], places: Tensor) -> dict[str, Tensor]:
 def seeded_init(seed: int, name: str) -> Iterator[None]:
     """Initialise modules inside the block from ``seed`` and ``name`` alone; the global generator is restored after it.
 
-    A part that has the same name in two methods begins with the same weights there, whatever else the methods hold.
-
-    Args:
-        seed: of the method.
-        name: of the part, usually a modality.
+    What has the same name in two methods, usually a modality, begins with the same weights in both.
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(named_seed(seed, name))
@@ -203,10 +246,15 @@ def cross_entropy(log_posterior: Tensor, target: Tensor, *, ce_reduction: str = 
     Example:
         p(y) = 0.8 and 0.6: mean (0.2231 + 0.5108) / 2 = 0.3670, sum 0.7340.
     """
-    each = -log_posterior.gather(-1, target.unsqueeze(-1)).squeeze(-1)  # (E, M)
-    return (each.mean(-1) if ce_reduction == "mean" else each.sum(-1)).mean()
+    surprise = -log_posterior.gather(-1, target.unsqueeze(-1)).squeeze(-1)  # (E, M)
+    return (surprise.mean(-1) if ce_reduction == "mean" else surprise.sum(-1)).mean()
 
 
 def accuracy(log_posterior: Tensor, target: Tensor) -> Tensor:
     """Share of queries (scalar, detached) whose most probable class is the true one."""
     return (log_posterior.detach().argmax(-1) == target).to(log_posterior.dtype).mean()
+
+
+def detached(terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Terms to log, cut off from the graph and from what changes in place."""
+    return {name: value.detach().clone() for name, value in terms.items()}

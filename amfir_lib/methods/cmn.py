@@ -9,18 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from amfir_lib.distances import distances
-from amfir_lib.methods.base import EpisodeOutput, Features
-from amfir_lib.methods.frames import FrameMethod, unit_vectors
-from amfir_lib.methods.options import choice, number
-from amfir_lib.methods.unimodal import UnimodalOptions
+from amfir_lib.methods.base import EpisodeOutput, Features, choice, number
+from amfir_lib.methods.front import DistanceOptions, UnimodalMethod, unit_vectors
 
 HIDDEN_SD = 0.1  # tells the hidden states apart, small beside the frames (sd about 0.6), so that p - H keeps the frame
 HIDDEN_CONSTANT = 1e-8  # of the public re-implementation
 
 
 @dataclass(frozen=True)
-class CmnOptions(UnimodalOptions):
-    """Options of every method on one modality, where ``scaled`` divides the squared distance by the width, and:
+class CmnOptions(DistanceOptions):
+    """Options of the front, where ``scaled`` divides the squared distance by the width, and:
 
     Attributes:
         n_saliency: hidden states, h.
@@ -33,23 +31,19 @@ class CmnOptions(UnimodalOptions):
     logit_scale: float = number(1.0, low=0, above=True)
 
 
-class Cmn(FrameMethod):
+class Cmn(UnimodalMethod):
     """Frames p_i are shared out among h hidden states H_j; each state keeps what its frames differ from it by.
 
     a = softmax over j of p_i . H_j / sqrt(d);  u_j = sum_i a_ij (p_i - H_j), with length 1;  the clip is
     Linear(h * d, d) of all u_j, which begins as their sum.  Then class means and squared Euclidean distance.
 
     The order of the frames is not used.  There is no official code; this follows the public re-implementation
-    (FSL-Video), with these deviations:
+    (FSL-Video), which leaves out the key-value memory with its abstract slots, with these deviations:
 
-    * the key-value memory with its abstract slots is left out, as there;
     * its hidden states begin as one constant; nothing tells equal states apart, so their gradients are equal and they
       stay equal for ever (a test shows it): here they begin as small normal numbers;
-    * the front and temperature of ``FrameMethod``; distances are divided by d, because those between sums of h unit
-      vectors, up to 4 h^2, saturate the posterior.
-
-    Args:
-        dims, options, generator: see ``UnimodalMethod``.
+    * front and temperature; distances are divided by d, because those between sums of h unit vectors, up to 4 h^2,
+      saturate the posterior.
     """
 
     def __init__(self, dims: Mapping[str, int], options: CmnOptions, *, generator: torch.Generator) -> None:
@@ -70,6 +64,5 @@ class Cmn(FrameMethod):
         return {self.modality: self.out(unit_vectors(salient).flatten(1))}
 
     def compare(self, support: dict[str, Tensor], query: dict[str, Tensor]) -> EpisodeOutput:
-        prototypes = support[self.modality].mean(2)  # (E, N, d)
-        how = {"metric": "sqeuclidean", "scaled": self.options.scaled}
-        return self.answer(distances(query[self.modality], prototypes, **how))
+        prototypes, queries = support[self.modality].mean(2), query[self.modality]  # (E, N, d), (E, M, d)
+        return self.answer(distances(queries, prototypes, metric="sqeuclidean", scaled=self.options.scaled))

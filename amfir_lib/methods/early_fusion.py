@@ -14,12 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from amfir_lib.errors import BadParameter
-from amfir_lib.methods.base import EpisodeOutput, Features, Method, draw_seed, seeded_init
-from amfir_lib.methods.head import HeadOptions
-from amfir_lib.methods.options import Options, choice, number
+from amfir_lib.methods.base import EpisodeOutput, Features, Method, Options, choice, draw_seed, number, seeded_init
+from amfir_lib.methods.front import project_normalised
+from amfir_lib.methods.heads import HeadOptions
 from amfir_lib.methods.protonet import ProtoNet
 from amfir_lib.methods.strm import Strm, StrmOptions
-from amfir_lib.methods.unimodal import project_normalised
 
 JOINT = "joint"  # name of the one stream that both modalities become
 
@@ -40,28 +39,20 @@ class EarlyFusionOptions(Options):
 
 
 class CrossAttention(nn.Module):
-    """r + A(r, f, f): tokens of one modality attend to those of the other.  (B, S, d), (B, S', d) -> (B, S, d).
-
-    One head, scaled by sqrt(d).
-    """
+    """r + A(r, f, f), one head: tokens of one modality attend to the other's.  (B, S, d), (B, S', d) -> (B, S, d)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         # Without biases: that of the keys would have no gradient.
         self.query, self.key, self.value = (nn.Linear(width, width, bias=False) for _ in range(3))
 
-    def forward(self, own: Tensor, other: Tensor) -> Tensor:
-        scores = self.query(own) @ self.key(other).transpose(-1, -2) / own.shape[-1] ** 0.5  # (B, S, S')
-        return own + scores.softmax(-1) @ self.value(other)
+    def forward(self, tokens: Tensor, other: Tensor) -> Tensor:
+        scores = self.query(tokens) @ self.key(other).transpose(-1, -2) / tokens.shape[-1] ** 0.5  # (B, S, S')
+        return tokens + scores.softmax(-1) @ self.value(other)
 
 
 class JointStream(nn.Module):
-    """Two modalities -> one stream z (METHODS of EC and EA).
-
-    Args:
-        dims: modality -> D, two of them.
-        options: of the fusion.
-    """
+    """Two modalities (B, T, P, D) -> one stream z (B, T, P, width), T as in the first modality."""
 
     def __init__(self, dims: Mapping[str, int], options: EarlyFusionOptions) -> None:
         super().__init__()
@@ -74,16 +65,15 @@ class JointStream(nn.Module):
         self.width = width if options.early_layer else 2 * width
 
     def forward(self, clips: Features) -> Tensor:
-        """(B, T, P, D) of each modality -> (B, T, P, width), T as in the first modality."""
         first, second = (
             project_normalised(clips[m].to(linear.weight.dtype), norm, linear)
             for m, (norm, linear) in self.project.items()
         )
         second = align_time(second, first.shape[1])
         if self.attend:
-            own, other = first.flatten(1, 2), second.flatten(1, 2)  # (B, T * P, d)
+            tokens = first.flatten(1, 2), second.flatten(1, 2)  # (B, T * P, d)
             of_first, of_second = self.attend.values()
-            first, second = of_first(own, other).view_as(first), of_second(other, own).view_as(second)
+            first, second = of_first(*tokens).view_as(first), of_second(*reversed(tokens)).view_as(second)
         return self.layer(torch.cat((first, second), dim=-1))
 
 
@@ -103,7 +93,7 @@ class EarlyFusion(Method):
         dims: modality -> feature width D, exactly two.
         options: of the fusion and of the unimodal method.
         generator: the only source of initial weights.
-        facts: what the unimodal method needs to know of the data (``Method.needs``).
+        n_patches: modality -> P, for a unimodal method that needs to know it.
     Raises:
         BadParameter: not exactly two modalities, or modalities with different numbers of patches.
     """
@@ -117,19 +107,17 @@ class EarlyFusion(Method):
         *,
         generator: torch.Generator,
         n_patches: Mapping[str, int] | None = None,
-        **facts: int,
     ) -> None:
         if len(dims) != 2:
             raise BadParameter(f"early fusion joins two modalities, but {len(dims)} are given. Give two.")
         super().__init__(dims, options)
-        if n_patches is not None:
-            facts["n_patches"] = {JOINT: _common_patches({m: n_patches[m] for m in dims})}
+        facts = {} if n_patches is None else {"n_patches": {JOINT: _common_patches({m: n_patches[m] for m in dims})}}
         with seeded_init(draw_seed(generator), JOINT):
             self.fusion = JointStream(dims, options)
         self.reader = self.unimodal({JOINT: self.fusion.width}, options, generator=generator, **facts)
 
     def embed(self, clips: Features) -> dict[str, Tensor]:
-        self.check_features(clips, n_axes=4, role="clip")
+        self.check_features(clips)
         return self.reader.embed({JOINT: self.fusion(clips)})
 
     def compare(self, support: dict[str, Tensor], query: dict[str, Tensor]) -> EpisodeOutput:
@@ -141,15 +129,15 @@ class EarlyFusion(Method):
     def compare_among(self, clips: dict[str, Tensor], support: Tensor, query: Tensor) -> EpisodeOutput:
         return self.reader.compare_among(clips, support, query)
 
-    def loss(self, output: EpisodeOutput, target: Tensor, **given: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        return self.reader.loss(output, target, **given)
+    def loss(self, output: EpisodeOutput, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        return self.reader.loss(output, target)
 
 
 def _common_patches(n_patches: Mapping[str, int]) -> int:
     if len(set(n_patches.values())) > 1:
-        found = ", ".join(f"{n} of {m}" for m, n in n_patches.items())
+        given = ", ".join(f"{n} of {m}" for m, n in n_patches.items())
         raise BadParameter(
-            f"early fusion joins patch with patch, but frames have {found}. "
+            f"early fusion joins patch with patch, but frames have {given}. "
             "Extract both with the same number of patches."
         )
     return next(iter(n_patches.values()))
@@ -174,6 +162,4 @@ class EarlyStrmOptions(EarlyFusionOptions, StrmOptions):
 class EarlyStrm(EarlyFusion):
     """STRM on the joint stream, patch by patch."""
 
-    unimodal = Strm
-    uses_patches = Strm.uses_patches
-    needs = Strm.needs
+    unimodal, uses_patches, needs = Strm, Strm.uses_patches, Strm.needs

@@ -20,20 +20,18 @@ from torch.nn import functional
 
 from amfir_lib.distances import hausdorff
 from amfir_lib.errors import BadParameter
-from amfir_lib.methods.base import EpisodeOutput, Features, accuracy, cross_entropy, named_seed, seeded_init
-from amfir_lib.methods.blocks import in_blocks
-from amfir_lib.methods.dropout import SeededDropout
-from amfir_lib.methods.enhancers import sinusoidal_positions
-from amfir_lib.methods.options import choice, number
-from amfir_lib.methods.unimodal import UnimodalMethod, UnimodalOptions
+from amfir_lib.inference import log_posterior
+from amfir_lib.methods.base import EpisodeOutput, Features, accuracy, choice, cross_entropy, detached, number
+from amfir_lib.methods.front import FLOATS_PER_MB, DistanceOptions, UnimodalMethod
+from amfir_lib.methods.layers import sinusoidal_positions
 
 # The published rates: after positions, intra-relation; attention and output of the inter-relation.
 DROPOUT = {"positions": 0.1, "intra": 0.2, "attention": 0.1, "inter": 0.05}
 
 
 @dataclass(frozen=True)
-class HyrsmOptions(UnimodalOptions):
-    """Options of HyRSM.
+class HyrsmOptions(DistanceOptions):
+    """Options of the front, and:
 
     Attributes:
         scaled: Hausdorff distances as means over the frames; False sums over them, as the published code does.
@@ -89,9 +87,7 @@ class Hyrsm(UnimodalMethod):
     """Intra-relation, inter-relation, set matching, and a classifier of the base classes.
 
     Args:
-        dims: modality -> feature width D, exactly one.
-        options: HyrsmOptions.
-        generator: the only source of initial weights and of dropout.
+        dims, options, generator: see ``UnimodalMethod``.
         n_base_classes: of the training split.
     Raises:
         BadParameter: not one modality, or heads that do not divide the width.
@@ -103,17 +99,14 @@ class Hyrsm(UnimodalMethod):
         self, dims: Mapping[str, int], options: HyrsmOptions, *, generator: torch.Generator, n_base_classes: int
     ) -> None:
         super().__init__(dims, options, generator=generator)
-        width = self.width
-        with seeded_init(self.seed, f"{self.modality}/hyrsm"):
-            self.position_dropout = self._dropout("positions")
+        width, n_heads = self.width, options.n_heads
+        dropout = {part: self.seeded_dropout(part, rate * options.dropout) for part, rate in DROPOUT.items()}
+        with self.initialise("hyrsm"):
+            self.position_dropout = dropout["positions"]
             self.intra_norm = nn.LayerNorm(width)
-            self.intra = SelfAttention(
-                width, options.n_heads, attention_dropout=nn.Identity(), dropout=self._dropout("intra")
-            )
-            self.inter = SelfAttention(
-                width, options.n_heads, attention_dropout=self._dropout("attention"), dropout=self._dropout("inter")
-            )
-            nn.init.normal_(self.inter.query_key_value.weight, std=(2 / (width + width / options.n_heads)) ** 0.5)
+            self.intra = SelfAttention(width, n_heads, attention_dropout=nn.Identity(), dropout=dropout["intra"])
+            self.inter = SelfAttention(width, n_heads, attention_dropout=dropout["attention"], dropout=dropout["inter"])
+            nn.init.normal_(self.inter.query_key_value.weight, std=(2 / (width + width / n_heads)) ** 0.5)
             nn.init.xavier_normal_(self.inter.out.weight)
             self.inter_norm = nn.LayerNorm(width)
             self.join = nn.Linear(2 * width, width)  # the 1 x 1 convolution of [token, frame]
@@ -121,7 +114,7 @@ class Hyrsm(UnimodalMethod):
 
     def embed(self, clips: Features) -> dict[str, Tensor]:
         """(B, T, P, D) -> {"frames": (B, T, d)} after the intra-relation."""
-        options, frames = self.options, self.tokens(clips).mean(2)  # (B, T, d)
+        options, frames = self.options, self.frames(clips)
         positions = options.position_weight * sinusoidal_positions(frames)
         frames = self.position_dropout(frames * (self.width / options.position_divisor) ** 0.5 + positions)
         return {"frames": (frames + self.intra(self.intra_norm(frames))).relu()}
@@ -129,16 +122,9 @@ class Hyrsm(UnimodalMethod):
     def compare(self, support: dict[str, Tensor], query: dict[str, Tensor]) -> HyrsmOutput:
         supports, queries = support["frames"], query["frames"]  # (E, N, K, T, d), (E, M, T, d)
         members = supports.mean(2, keepdim=True) if self.options.support_tokens == "prototypes" else supports
-        n_way, n_shot, n_frames, width = members.shape[1:]
-        n_tokens = n_way * n_shot + 1
-        floats = n_tokens * (3 * n_frames * width + 8 * width + 2 * self.options.n_heads * n_tokens + n_frames**2)
-        distance = in_blocks(self._distances, members, queries, floats_per_query=floats, batch_mb=self.batch_mb)
-        psi = distance * self.log_scale.exp()
+        psi = self._distances_in_blocks(members, queries) * self.log_scale.exp()
         return HyrsmOutput(
-            log_posterior=torch.log_softmax(-psi, -1),
-            distances={self.modality: psi},
-            support_frames=supports,
-            query_frames=queries,
+            log_posterior(psi), distances={self.modality: psi}, support_frames=supports, query_frames=queries
         )
 
     def loss(
@@ -151,44 +137,56 @@ class Hyrsm(UnimodalMethod):
             target: (E, M) int64.
             classes: (E, N) int64 base-class number of each way; without it the auxiliary term is left out.
         """
-        own = cross_entropy(output.log_posterior, target, ce_reduction=self.options.ce_reduction)
-        total, terms = own, {"ce": own, "logit_scale": self.log_scale.exp()}
+        loss = cross_entropy(output.log_posterior, target, ce_reduction=self.options.ce_reduction)
+        terms = {"loss": loss, "accuracy": accuracy(output.log_posterior, target), "ce": loss}
+        terms["logit_scale"] = self.log_scale.exp()
         if classes is not None:
-            terms["aux_ce"] = self.auxiliary_loss(output, target, classes)
-            total = own + self.options.aux_weight * terms["aux_ce"]
-        terms = {name: value.detach().clone() for name, value in terms.items()}
-        return total, {"loss": total.detach(), "accuracy": accuracy(output.log_posterior, target), **terms}
+            terms["aux_ce"] = self._auxiliary_loss(output, target, classes)
+            terms["loss"] = loss = loss + self.options.aux_weight * terms["aux_ce"]
+        return loss, detached(terms)
 
-    def auxiliary_loss(self, output: HyrsmOutput, target: Tensor, classes: Tensor) -> Tensor:
+    def _auxiliary_loss(self, output: HyrsmOutput, target: Tensor, classes: Tensor) -> Tensor:
         """Cross-entropy (scalar, nats) of the base class on every frame of every clip; arguments as ``loss``."""
-        n_frames = output.query_frames.shape[-2]
-        n_shot = output.support_frames.shape[2]
+        n_shot, n_frames = output.support_frames.shape[2:4]
         frames = torch.cat((output.support_frames.flatten(1, 2), output.query_frames), dim=1)  # (E, N K + M, T, d)
         labels = torch.cat((classes.repeat_interleave(n_shot, 1), classes.gather(1, target)), dim=1)
         logits = self.classifier(frames)
         return functional.cross_entropy(logits.flatten(0, 2), labels.flatten().repeat_interleave(n_frames))
 
+    def _distances_in_blocks(self, members: Tensor, query: Tensor) -> Tensor:
+        """``_distances`` of whole episodes at a time, or of queries of one episode where it alone is too large.
+
+        What is alive at once is bounded by ``batch_mb`` where no gradient is recorded; in training the graph keeps
+        every block, and the number of episodes per step is the bound.
+        """
+        n_way, n_shot, n_frames, width = members.shape[1:]
+        n_queries, n_tokens = query.shape[1], n_way * n_shot + 1
+        floats = n_tokens * (3 * n_frames * width + 8 * width + 2 * self.options.n_heads * n_tokens + n_frames**2)
+        at_once = max(1, int(self.batch_mb * FLOATS_PER_MB / floats))
+        n_episodes = max(1, at_once // n_queries)
+        rows = [
+            torch.cat(
+                [self._distances(block, queries) for queries in rest.split(min(at_once, n_queries), dim=1)], dim=1
+            )
+            for block, rest in zip(members.split(n_episodes), query.split(n_episodes), strict=True)
+        ]
+        return torch.cat(rows)
+
     def _distances(self, members: Tensor, query: Tensor) -> Tensor:
         """(E, N, K, T, d) supports or prototypes, (E, M, T, d) queries -> (E, M, N)."""
         n_way, n_shot = members.shape[1:3]
-        n_queries = query.shape[1]
         members = members.flatten(1, 2)  # (E, S, T, d)
-        # A token enters linear layers on its own: those of the supports are computed once for all queries.
-        tokens, own = members.mean(-2), query.mean(-2)  # (E, S, d), (E, M, d)
-        mixed = self.inter.attend(
-            _join_sets(self.inter.query_key_value(tokens), self.inter.query_key_value(own))
-        )  # (E, M, S + 1, d)
-        tokens = self.inter_norm(mixed + _join_sets(tokens, own)).relu()
+        # A token enters linear layers alone: those of the supports are computed once for all queries.
+        tokens, query_tokens = members.mean(-2), query.mean(-2)  # (E, S, d), (E, M, d)
+        project = self.inter.query_key_value
+        mixed = self.inter.attend(_join_sets(project(tokens), project(query_tokens)))  # (E, M, S + 1, d)
+        tokens = self.inter_norm(mixed + _join_sets(tokens, query_tokens)).relu()
         of_token, of_frame = self.join.weight.split(self.width, dim=1)
         tokens = (tokens @ of_token.T).unsqueeze(-2)  # (E, M, S + 1, 1, d)
         members = tokens[:, :, :-1] + functional.linear(members, of_frame, self.join.bias).unsqueeze(1)
         query = tokens[:, :, -1] + functional.linear(query, of_frame, self.join.bias)
         distance = hausdorff(members, query.unsqueeze(2), mean=self.options.scaled)  # (E, M, S)
-        return distance.reshape(-1, n_queries, n_way, n_shot).mean(-1)
-
-    def _dropout(self, name: str) -> SeededDropout:
-        rate = DROPOUT[name] if self.options.dropout else 0.0
-        return SeededDropout(rate, seed=named_seed(self.seed, f"{self.modality}/dropout/{name}"))
+        return distance.unflatten(-1, (n_way, n_shot)).mean(-1)
 
 
 def _join_sets(supports: Tensor, queries: Tensor) -> Tensor:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, make_dataclass
 
 import torch
 from torch import Tensor, nn
 
 from amfir_lib.errors import BadParameter
-from amfir_lib.methods.base import EpisodeOutput, Features, Method, accuracy
-from amfir_lib.methods.options import Options, choice
+from amfir_lib.methods.base import EpisodeOutput, Features, Method, Options, accuracy, choice
 
 
 @dataclass(frozen=True)
@@ -27,14 +26,12 @@ def late_fusion_options(*parts: type[Options]) -> type[Options]:
     Args:
         parts: classes of the parts' options; where two share a name, the first one's default counts.
     """
-    bases = (*dict.fromkeys(parts), LateFusionOptions)
-    name = "And".join(one.__name__.removesuffix("Options") for one in bases[:-1])
-    return make_dataclass(f"{name}LateFusionOptions", [], bases=bases, frozen=True)
+    return make_dataclass("JoinedOptions", [], bases=(*dict.fromkeys(parts), LateFusionOptions), frozen=True)
 
 
 @dataclass(frozen=True)
 class LateFusionOutput(EpisodeOutput):
-    """EpisodeOutput with ``parts``: name of a part -> what it says itself."""
+    """EpisodeOutput with ``parts``: name of a part -> its output."""
 
     parts: dict[str, EpisodeOutput] = field(default_factory=dict)
 
@@ -54,37 +51,34 @@ class LateFusion(Method):
     """
 
     def __init__(self, parts: Mapping[str, Method], options: Options) -> None:
-        read = {name: ", ".join(part.modalities) for name, part in parts.items()}
         dims = {m: dim for part in parts.values() for m, dim in part.dims.items()}
         if len(dims) != len(parts) or any(len(part.dims) != 1 for part in parts.values()):
+            read = {name: ", ".join(part.modalities) for name, part in parts.items()}
             raise BadParameter(f"late fusion joins methods of one modality each, each another one, but got {read}.")
         super().__init__(dims, options)
         self.parts = nn.ModuleDict(parts)
         self.uses_patches = any(part.uses_patches for part in parts.values())
 
     def embed(self, clips: Features) -> dict[str, Tensor]:
-        self.check_features(clips, n_axes=4, role="clip")
-        embeddings = {}
-        for name, part in self.parts.items():
-            own = {m: clips[m] for m in part.modalities}
-            if not part.uses_patches and self.uses_patches:
-                own = {m: x.float().mean(2, keepdim=True) for m, x in own.items()}  # what the part was trained on
-            embeddings |= {f"{name}/{key}": x for key, x in part.embed(own).items()}
-        return embeddings
-
-    def compare(self, support: dict[str, Tensor], query: dict[str, Tensor]) -> LateFusionOutput:
-        return self._join(
-            {name: part.compare(_of(name, support), _of(name, query)) for name, part in self.parts.items()}
-        )
+        self.check_features(clips)
+        if self.uses_patches:  # a part that reads none gets what it was trained on
+            pooled = {
+                m: clips[m].float().mean(2, keepdim=True)
+                for part in self.parts.values()
+                for m in part.modalities
+                if not part.uses_patches
+            }
+            clips = {**clips, **pooled}
+        return self._of_parts(lambda part, name: part.embed({m: clips[m] for m in part.modalities}))
 
     def relate(self, embeddings: dict[str, Tensor], *, n_pairs: int) -> dict[str, Tensor]:
-        related = {name: part.relate(_of(name, embeddings), n_pairs=n_pairs) for name, part in self.parts.items()}
-        return {f"{name}/{key}": x for name, own in related.items() for key, x in own.items()}
+        return self._of_parts(lambda part, name: part.relate(_of(name, embeddings), n_pairs=n_pairs))
+
+    def compare(self, support: dict[str, Tensor], query: dict[str, Tensor]) -> LateFusionOutput:
+        return self._join({n: part.compare(_of(n, support), _of(n, query)) for n, part in self.parts.items()})
 
     def compare_among(self, clips: dict[str, Tensor], support: Tensor, query: Tensor) -> LateFusionOutput:
-        return self._join(
-            {name: part.compare_among(_of(name, clips), support, query) for name, part in self.parts.items()}
-        )
+        return self._join({n: part.compare_among(_of(n, clips), support, query) for n, part in self.parts.items()})
 
     def _join(self, outputs: dict[str, EpisodeOutput]) -> LateFusionOutput:
         log_posteriors = torch.stack([output.log_posterior for output in outputs.values()])
@@ -92,18 +86,26 @@ class LateFusion(Method):
             fused = torch.log_softmax(log_posteriors.sum(0), dim=-1)  # a constant for each query does not change it
         else:
             fused = log_posteriors.logsumexp(0) - math.log(len(outputs))
-        joined: dict[str, dict] = {"distances": {}, "evidence": {}}
-        for output in outputs.values():
-            joined = {kind: known | getattr(output, kind) for kind, known in joined.items()}
-        return LateFusionOutput(fused, dict(zip(self.modalities, log_posteriors, strict=True)), **joined, parts=outputs)
+        return LateFusionOutput(
+            fused,
+            dict(zip(self.modalities, log_posteriors, strict=True)),
+            {m: psi for output in outputs.values() for m, psi in output.distances.items()},
+            {m: evidence for output in outputs.values() for m, evidence in output.evidence.items()},
+            parts=outputs,
+        )
 
     def loss(self, output: LateFusionOutput, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        each = [part.loss(output.parts[name], target) for name, part in self.parts.items()]
-        total = torch.stack([loss for loss, _ in each]).sum()
-        terms = {}
-        for m, (_, own) in zip(self.modalities, each, strict=True):
-            terms |= {name if name.endswith(f"_{m}") else f"{name}_{m}": value for name, value in own.items()}
+        losses, terms = [], {}
+        for m, (name, part) in zip(self.modalities, self.parts.items(), strict=True):
+            loss, logged = part.loss(output.parts[name], target)
+            losses.append(loss)
+            terms |= {key if key.endswith(f"_{m}") else f"{key}_{m}": value for key, value in logged.items()}
+        total = torch.stack(losses).sum()
         return total, terms | {"loss": total.detach(), "accuracy": accuracy(output.log_posterior, target)}
+
+    def _of_parts(self, tensors_of: Callable[[Method, str], dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Named tensors of all parts, each with its part's name in front."""
+        return {f"{name}/{key}": x for name, part in self.parts.items() for key, x in tensors_of(part, name).items()}
 
 
 def _of(part: str, embeddings: dict[str, Tensor]) -> dict[str, Tensor]:

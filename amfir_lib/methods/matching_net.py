@@ -9,10 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from amfir_lib.errors import ShapeError
-from amfir_lib.methods.base import EpisodeOutput, Features
-from amfir_lib.methods.frames import FrameMethod, unit_vectors
-from amfir_lib.methods.options import choice, number
-from amfir_lib.methods.unimodal import FrontOptions
+from amfir_lib.methods.base import EpisodeOutput, Features, choice, number
+from amfir_lib.methods.front import FrontOptions, UnimodalMethod, unit_vectors
 
 
 @dataclass(frozen=True)
@@ -32,18 +30,15 @@ class MatchingNetOptions(FrontOptions):
     n_segments: int = number(8, low=1)
 
 
-class MatchingNet(FrameMethod):
+class MatchingNet(UnimodalMethod):
     """A query attends to all supports of the episode; a class's probability is the attention on its supports.
 
     s_ij = logit_scale * cos(q_i, x_j);  p(k | q_i) = sum over j of class k of softmax_j(s_ij).
 
-    Deviations: the front of ``FrameMethod``, of ``width`` where 512 is proposed for 2048-d features, and a trainable
-    temperature.  How the CMN paper pooled the frames for this row, and whether it used full-context embeddings, is
-    unknown.  Kept time and a logit scale of 3 learned on trial clips where the proposed mean and 10 did not: at 10 the
-    posterior begins over-confident and the temperature falls until it is uniform.
-
-    Args:
-        dims, options, generator: see ``UnimodalMethod``.
+    Deviations: front, of ``width`` where 512 is proposed for 2048-d features, and temperature.  How the CMN paper
+    pooled the frames for this row, and whether it used full-context embeddings, is unknown.  Kept time and a logit
+    scale of 3 learned on trial clips where the proposed mean and 10 did not: at 10 the posterior begins over-confident
+    and the temperature falls until it is uniform.
     """
 
     def __init__(self, dims: Mapping[str, int], options: MatchingNetOptions, *, generator: torch.Generator) -> None:
@@ -77,9 +72,6 @@ class FullContext(nn.Module):
     Supports: x + forward + backward states of a bidirectional LSTM over the N * K supports in their order.  Queries: an
     LSTM cell whose input is the query and its dot-product attention over those supports, begun at the query itself;
     the query is added to each new state.
-
-    Args:
-        width: d of the vectors.
     """
 
     def __init__(self, width: int) -> None:

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from amfir_lib.methods.base import EpisodeOutput, Features
-from amfir_lib.methods.frames import FrameMethod, unit_vectors
-from amfir_lib.methods.options import number
-from amfir_lib.methods.unimodal import UnimodalOptions
+from amfir_lib.methods.base import EpisodeOutput, Features, number
+from amfir_lib.methods.front import DistanceOptions, UnimodalMethod, unit_vectors
 
 LARGEST_EXPONENT = 650.0  # exp of it is still a number in float64
 MOST_RELATED_CLIPS = 5000  # whose distances take 100 MB
@@ -20,8 +18,8 @@ PAIRS_AT_ONCE = 2048  # of clips: what they need fits a processor's cache
 
 
 @dataclass(frozen=True)
-class OtamOptions(UnimodalOptions):
-    """Options of every method on one modality, where ``scaled`` divides the summed cost by its 2 T frames, and:
+class OtamOptions(DistanceOptions):
+    """Options of the front, where ``scaled`` divides the summed cost by its 2 T frames, and:
 
     Attributes:
         logit_scale: initial 1 / temperature.
@@ -32,22 +30,19 @@ class OtamOptions(UnimodalOptions):
     smoothing: float = number(0.1, low=0, above=True)
 
 
-class Otam(FrameMethod):
+class Otam(UnimodalMethod):
     """Distance of two clips = soft-minimal cost of aligning their frames, summed over both directions.
 
     The cost of a pair of frames is 1 - cosine; see ``alignment_cost``.  A class's distance is the mean over its
     supports.  Deviations:
 
-    * the front and temperature of ``FrameMethod``; the published head has no parameters;
+    * front and temperature; the published head has no parameters;
     * the sum over 2 T frames is divided by their number and multiplied by 3: the published logits begin over-confident
       here, and the gradient of the temperature then drives the posterior to uniform within a dozen steps
       (``scaled=False, logit_scale=1, learn_temperature=False`` is as published);
     * cosines without the 0.01 that is added to the product of norms, so that frames are normalised once for each clip
       (with the front's norms it would change them by less than 0.1 %);
     * soft minima in float64 or in log space, because exp(-g / 0.1) is zero in float32 once g exceeds 10.
-
-    Args:
-        dims, options, generator: see ``UnimodalMethod``.
     """
 
     def embed(self, clips: Features) -> dict[str, Tensor]:
@@ -70,16 +65,17 @@ class Otam(FrameMethod):
         distance = frames.new_empty(n, n)
         size = max(1, PAIRS_AT_ONCE // n)
         for start in range(0, n, size):
-            found = self._distances(frames[None, start : start + size], frames[None, start:])[0]
-            distance[start : start + size, start:] = found
-            distance[start:, start : start + size] = found.T
+            block = self._distances(frames[None, start : start + size], frames[None, start:])[0]
+            distance[start : start + size, start:] = block
+            distance[start:, start : start + size] = block.T
         return {PAIRS: distance}
 
     def compare_among(self, clips: dict[str, Tensor], support: Tensor, query: Tensor) -> EpisodeOutput:
         if PAIRS not in clips:
             return super().compare_among(clips, support, query)
-        support, query = support.to(clips[PAIRS].device), query.to(clips[PAIRS].device)
-        return self.answer(clips[PAIRS][query[:, :, None, None], support.unsqueeze(1)].mean(-1))
+        distance = clips[PAIRS]
+        support, query = support.to(distance.device), query.to(distance.device)
+        return self.answer(distance[query[:, :, None, None], support.unsqueeze(1)].mean(-1))
 
     def _distances(self, first: Tensor, second: Tensor) -> Tensor:
         """Unit frames (E, A, T, d) and (E, B, T, d) -> (E, A, B)."""
@@ -113,8 +109,8 @@ def alignment_cost(cost: Tensor, *, smoothing: float) -> Tensor:
     pairs = cost.reshape(-1, *cost.shape[-2:])
     n_cells = sum(cost.shape[-2:]) - 1  # of the longest alignment
     in_logs = bool(pairs.detach().max() * n_cells > LARGEST_EXPONENT * smoothing)
-    found = [_align(part / smoothing, in_logs=in_logs) for part in pairs.split(PAIRS_AT_ONCE)]
-    return (smoothing * torch.cat(found)).reshape(cost.shape[:-2]).to(cost)
+    costs = [_align(block / smoothing, in_logs=in_logs) for block in pairs.split(PAIRS_AT_ONCE)]
+    return (smoothing * torch.cat(costs)).reshape(cost.shape[:-2]).to(cost)
 
 
 def _align(cost: Tensor, *, in_logs: bool) -> Tensor:

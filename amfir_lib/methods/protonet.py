@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from amfir_lib.methods.base import EpisodeOutput, accuracy
-from amfir_lib.methods.streams import StreamMethod
+from amfir_lib.methods.heads import StreamMethod
 from amfir_lib.readings import Evidence
 
 
@@ -13,9 +13,8 @@ class ProtoNet(StreamMethod):
     """One head, nearest prototype, cross-entropy."""
 
     def join(self, evidence: dict[str, Evidence]) -> EpisodeOutput:
-        (modality,) = self.modalities
-        own = evidence[modality]
-        return EpisodeOutput(own.log_posterior, distances={modality: own.distances}, evidence=evidence)
+        ((modality, stream),) = evidence.items()
+        return EpisodeOutput(stream.log_posterior, distances={modality: stream.distances}, evidence=evidence)
 
     def loss(self, output: EpisodeOutput, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         total, terms = self.supervise(output.evidence, target)

@@ -18,19 +18,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from amfir_lib.errors import BadParameter, ShapeError
-from amfir_lib.methods.base import EpisodeOutput, Features, accuracy, cross_entropy, named_seed, seeded_init
-from amfir_lib.methods.dropout import SeededDropout
-from amfir_lib.methods.enhancers import POSITION_SCALE, FrameLevelEnrichment, sinusoidal_positions
-from amfir_lib.methods.options import choice, number
-from amfir_lib.methods.tuple_distances import nearest_tuple_distances, tuple_distances
-from amfir_lib.methods.tuples import TupleAttention, project_tuples, tuple_indices
-from amfir_lib.methods.unimodal import UnimodalMethod, UnimodalOptions
+from amfir_lib.errors import ShapeError
+from amfir_lib.methods.base import EpisodeOutput, Features, accuracy, choice, cross_entropy, detached, number
+from amfir_lib.methods.front import DistanceOptions, UnimodalMethod
+from amfir_lib.methods.layers import FrameLevelEnrichment, mlp, with_positions
+from amfir_lib.methods.tuples import (
+    TupleAttention,
+    nearest_tuple_distances,
+    project_tuples,
+    tuple_distances,
+    tuple_indices,
+)
 
 
 @dataclass(frozen=True)
-class StrmOptions(UnimodalOptions):
-    """Options of STRM.
+class StrmOptions(DistanceOptions):
+    """Options of the front, and:
 
     Attributes:
         scaled: distances over ``tuple_width``, and auxiliary ones over the square root of their width; published: not.
@@ -48,14 +51,9 @@ class StrmOptions(UnimodalOptions):
     n_segments: int = number(8, low=1)
     cardinality: int = number(2, low=1)
     tuple_width: int = number(64, low=1)
-    dropout: float = number(0.1, low=0)
+    dropout: float = number(0.1, low=0, below=1)
     aux_weight: float = number(0.1, low=0)
     aux_head: str = choice("trained", ("trained", "random"))
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.dropout >= 1:
-            raise BadParameter(f"dropout is {self.dropout} but must be below 1. Lower it.")
 
 
 @dataclass(frozen=True)
@@ -82,13 +80,11 @@ class PatchLevelEnrichment(nn.Module):
         self.query, self.value = nn.Linear(width, width), nn.Linear(width, width)
         self.key = nn.Linear(width, width, bias=False)  # a bias shifts all scores of a patch alike: softmax ignores it
         self.gamma = nn.Parameter(torch.zeros(()))
-        self.mlp = nn.Sequential(
-            nn.Linear(width, inner), nn.ReLU(), nn.Linear(inner, inner), nn.ReLU(), nn.Linear(inner, width)
-        )
+        self.mlp = mlp(width, inner, inner, width)
         self.dropout = dropout
 
     def forward(self, patches: Tensor) -> Tensor:
-        patches = self.dropout(patches + POSITION_SCALE * sinusoidal_positions(patches))
+        patches = self.dropout(with_positions(patches))
         asked = linear(patches, self.key.weight.T @ self.query.weight, self.query.bias @ self.key.weight)
         attention = torch.bmm(asked, patches.mT).softmax(-1)  # (B, P, P)
         values = linear(patches, self.gamma * self.value.weight, self.gamma * self.value.bias)
@@ -103,9 +99,7 @@ class Strm(UnimodalMethod):
     call the method STRM-lite (``amfir_lib.methods.title_of``).
 
     Args:
-        dims: modality -> feature width D, exactly one.
-        options: StrmOptions.
-        generator: the only source of initial weights and of dropout.
+        dims, options, generator: see ``UnimodalMethod``.
         n_patches: modality -> P of the features.
     Raises:
         BadParameter: not one modality, or tuples of more places than frames.
@@ -120,13 +114,12 @@ class Strm(UnimodalMethod):
         super().__init__(dims, options, generator=generator)
         tuple_indices(options.n_segments, options.cardinality)  # refuses tuples that no clip has
         self.n_patches = n_patches[self.modality]
-        with seeded_init(self.seed, f"{self.modality}/strm"):
-            self.patch_level = None
-            if self.n_patches > 1:
-                self.patch_level = PatchLevelEnrichment(self.width, self._dropout("patches"))
-            self.frame_level = FrameLevelEnrichment(self.width, options.n_segments, self._dropout("frames"))
+        dropout = {part: self.seeded_dropout(part, options.dropout) for part in ("patches", "frames", "auxiliary")}
+        with self.initialise("strm"):
+            self.patch_level = PatchLevelEnrichment(self.width, dropout["patches"]) if self.n_patches > 1 else None
+            self.frame_level = FrameLevelEnrichment(self.width, options.n_segments, dropout["frames"])
             self.attention = TupleAttention(self.width, options.tuple_width, cardinality=options.cardinality)
-            self.aux_dropout = self._dropout("auxiliary")
+            self.aux_dropout = dropout["auxiliary"]
             self.aux_head = nn.Linear(options.cardinality * self.width, max(1, self.width // 2))
         self.aux_head.requires_grad_(options.aux_head == "trained")
 
@@ -148,19 +141,15 @@ class Strm(UnimodalMethod):
         return {"keys": keys, "values": values, "auxiliary": auxiliary}
 
     def compare(self, support: dict[str, Tensor], query: dict[str, Tensor]) -> StrmOutput:
-        own_support, own_query = ((side["keys"], side["values"]) for side in (support, query))
-        main = tuple_distances(own_support, own_query, batch_mb=self.batch_mb)
+        sides = ((side["keys"], side["values"]) for side in (support, query))
+        main = tuple_distances(*sides, batch_mb=self.batch_mb)
         nearest = nearest_tuple_distances(support["auxiliary"], query["auxiliary"], batch_mb=self.batch_mb)
         if self.options.scaled:
             main, nearest = main / self.options.tuple_width, nearest / self.aux_head.out_features**0.5
         main, nearest = main * self.log_scale.exp(), nearest * self.log_scale.exp()
         psi = main + self.options.aux_weight * nearest
-        return StrmOutput(
-            log_posterior=torch.log_softmax(-psi, -1),
-            distances={self.modality: psi},
-            attention=torch.log_softmax(-main, -1),
-            auxiliary=torch.log_softmax(-nearest, -1),
-        )
+        log_p, attention, auxiliary = (torch.log_softmax(-x, -1) for x in (psi, main, nearest))
+        return StrmOutput(log_p, distances={self.modality: psi}, attention=attention, auxiliary=auxiliary)
 
     def loss(self, output: StrmOutput, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy of the tuple attention plus ``aux_weight`` times that of the query-class similarity."""
@@ -170,8 +159,4 @@ class Strm(UnimodalMethod):
         terms = {"loss": total, "ce": main, "aux_ce": auxiliary, "logit_scale": self.log_scale.exp()}
         if self.patch_level is not None:
             terms["gamma"] = self.patch_level.gamma
-        terms = {name: value.detach().clone() for name, value in terms.items()}
-        return total, terms | {"accuracy": accuracy(output.log_posterior, target)}
-
-    def _dropout(self, name: str) -> SeededDropout:
-        return SeededDropout(self.options.dropout, seed=named_seed(self.seed, f"{self.modality}/dropout/{name}"))
+        return total, detached(terms | {"accuracy": accuracy(output.log_posterior, target)})

@@ -30,7 +30,7 @@ from amfir_lib.methods import (
     options_of_part,
     resolve_options,
     title_of,
-    tuned,
+    tuned_training,
     uses_patches,
 )
 from amfir_lib.parallel import single_thread
@@ -226,7 +226,7 @@ class Run:
                 material=self.read,
                 method=part,
                 options=options_of_part(self.method, part, self.options),
-                training=tuned.training(part, self.training),
+                training=tuned_training(part, self.training),
             )
             for part in METHODS[self.method].parts
         )
@@ -271,7 +271,7 @@ class Series:
 
     def runs(self, material: Material, settings: Training, seeds: Sequence[int]) -> list[Run]:
         """The runs of the series on one data set, with the learning rate that was found for the method."""
-        settings = tuned.training(self.method, settings)
+        settings = tuned_training(self.method, settings)
         return [Run(material, self.method, self.options, settings, seed) for seed in seeds]
 
 

@@ -6,8 +6,8 @@ validation classes of two benchmarks, one led by appearance and one by motion: w
 method half-trained on the other.  Twice the steps are taken only where their second half gains two points on the first:
 most methods have settled by then.  That threshold was set after the gains were seen, with the time of a study in mind:
 at one point STRM-EC and ProtoNet-EA would train longer, too (column ``gain``).  The table of all trials is
-``amfir_lib/methods/tuned.csv``; the study reads the chosen rows of it (``methods.tuned``) and does not search again.  A
-method whose search is repeated replaces its rows; the other rows stay.
+``amfir_lib/methods/tuned.csv``; the study reads the chosen rows of it (``methods.tuned_settings``) and does not search
+again.  A method whose search is repeated replaces its rows; the other rows stay.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pandas as pd
 
-from amfir_lib.methods import METHODS, tuned
+from amfir_lib.methods import METHODS, TUNED
 from amfir_lib.storage import atomic_write
 from amfir_lib.study.config import Config
 from amfir_lib.study.materials import prepare, training_of
@@ -34,7 +34,7 @@ WORTH_IT = 0.02  # of validation accuracy, for training longer
 
 def searched_methods() -> list[str]:
     """The methods that are trained themselves, in the order of the registry; one of a kind that differs in stream."""
-    return [name for name, spec in METHODS.items() if not spec.parts and name not in tuned.SAME_AS]
+    return [name for name, spec in METHODS.items() if not (spec.parts or spec.tuned_as)]
 
 
 def default_scale(method: str) -> float:
@@ -100,11 +100,11 @@ def main(arguments: Sequence[str]) -> None:
     """Search, and put the rows into the table."""
     methods = list(arguments) or searched_methods()
     found = search(Config.from_notebook({"profile": "study"}), methods)
-    if tuned.TABLE.exists():
-        others = pd.read_csv(tuned.TABLE).query("method not in @methods")
+    if TUNED.exists():
+        others = pd.read_csv(TUNED).query("method not in @methods")
         found = pd.concat([others, found], ignore_index=True)
     found = found.sort_values("method", key=lambda names: names.map(list(METHODS).index), kind="stable")
-    with atomic_write(tuned.TABLE) as temporary:
+    with atomic_write(TUNED) as temporary:
         found.to_csv(temporary, index=False)
     print(found[found["chosen"]].to_string(index=False))
 

@@ -11,8 +11,8 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from amfir_lib.methods.enhancers import POSITION_SCALE, sinusoidal_positions
 from amfir_lib.methods.hyrsm import Hyrsm
+from amfir_lib.methods.layers import POSITION_SCALE, sinusoidal_positions
 from amfir_lib.methods.otam import Otam
 from amfir_lib.methods.strm import Strm
 from amfir_lib.methods.trx import Trx

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from amfir_lib.exports import Table
-from amfir_lib.methods import METHODS, Method, tuned, uses_patches
+from amfir_lib.methods import METHODS, Method, tuned_training, uses_patches
 from amfir_lib.parallel import single_thread
 from amfir_lib.study.config import PROFILES, Profile
 from amfir_lib.study.evaluation import evaluate
@@ -89,7 +89,7 @@ def training_plan(costs: Mapping[str, TrainingCosts], *, profile: Profile = PAPE
         parts = spec.parts or (name,)
         if not all(part in costs for part in parts):
             continue
-        steps = 0 if spec.parts else tuned.training(name, settings).steps
+        steps = 0 if spec.parts else tuned_training(name, settings).steps
         validations = 0 if spec.parts else -(-steps // profile.validate_every) + 1
         episodes = validations * profile.n_val_episodes * len(profile.train_shots)
         episodes += profile.n_test_episodes * len(profile.test_shots)

@@ -19,9 +19,8 @@ from amfir_lib.analysis.open_choices.picks import RIGHT, UNHURT, Picks, picks, p
 from amfir_lib.analysis.tables import ALL
 from amfir_lib.inference import standardise
 from amfir_lib.methods.base import EpisodeOutput
-from amfir_lib.methods.reliability import JOINT_READINGS, tempered
 from amfir_lib.parallel import single_thread
-from amfir_lib.readings import READINGS
+from amfir_lib.readings import JOINT_READINGS, READINGS, tempered
 from amfir_lib.study.episodes import Episodes
 from amfir_lib.study.evaluation import episode_outputs
 from amfir_lib.study.feature_table import FeatureTable

@@ -10,16 +10,6 @@ from amfir_lib.analysis.tables.grouping import method_title
 from amfir_lib.methods import METHODS
 from amfir_lib.study.runs import RunResult
 
-# stream that a method reads -> method -> what the paper's Table 1 calls it, in its order
-PAPERS_ROWS: dict[str, dict[str, str]] = {
-    "first": {"matchingnet": "Matching Net", "trx": "TRX", "hyrsm": "HyRSM", "strm": "STRM"},
-    "second": {"protonet_f": "ProtoNet-F", "trx_f": "TRX-F", "strm_f": "STRM-F"},
-    "both": {
-        "protonet_ec": "ProtoNet-EC", "protonet_ea": "ProtoNet-EA", "strm_ec": "STRM-EC", "amfar": "AMFAR",
-        "amfir": "AMFIR",
-    },
-}  # fmt: skip
-FURTHER = ("protonet", "otam", "cmn", "protonet_lf", "trx_lf", "strm_lf", "nearest_mean")
 NOT_IN_PAPER = "not in the paper's table"
 
 
@@ -30,14 +20,12 @@ def by_method(result: RunResult) -> str:
 
 def ordered_methods(methods: Iterable[str]) -> list[str]:
     """Methods in the order of Table 1, those that the paper's table lacks at the end."""
-    papers = [method for rows in PAPERS_ROWS.values() for method in rows]
-    order = [*papers, *FURTHER, *(name for name in METHODS if name not in (*papers, *FURTHER))]
-    return sorted(dict.fromkeys(methods), key=order.index)
+    return sorted(dict.fromkeys(methods), key=list(METHODS).index)
 
 
 def papers_name(method: str) -> str:
     """What the paper's Table 1 calls a method; empty for a row that it lacks."""
-    return next((rows[method] for rows in PAPERS_ROWS.values() if method in rows), "")
+    return METHODS[method].paper_name
 
 
 def heading(method: str, modalities: Sequence[str]) -> str:
