@@ -13,8 +13,8 @@ from amfir_lib.backbones.resnet import ResNet
 from amfir_lib.data.benchmarks import BENCHMARKS
 from amfir_lib.data.frames import Stored
 from amfir_lib.methods import METHODS
-from amfir_lib.study.end_to_end import EndToEnd, frames
-from amfir_lib.study.end_to_end.frames import stored_streams
+from amfir_lib.study.end_to_end import runs as end_to_end
+from amfir_lib.study.end_to_end.clips import EndToEnd, stored_streams
 from tests.benchmarks.planning import MACHINES, Machine, plan, plan_table, planning_page, storage_table
 from tests.benchmarks.throughput import measure_throughput, throughput_table
 from tests.benchmarks.training_costs import TrainingCosts, trained_methods, training_plan, training_table
@@ -49,9 +49,9 @@ def test_the_frame_cache_is_planned_as_it_is_stored(monkeypatch):
                  for m in ("rgb", "flow")}  # fmt: skip
     assert stored_streams(backbones, EndToEnd()) == FRAMES
     made = []
-    monkeypatch.setattr(frames, "build_frame_cache", lambda dataset, streams, **_: made.append(streams))
+    monkeypatch.setattr(end_to_end, "build_frame_cache", lambda dataset, streams, **_: made.append(streams))
     stores = dict.fromkeys(backbones, SimpleNamespace(metadata={}))
-    frames.open_frames(
+    end_to_end.open_frames(
         SimpleNamespace(material=SimpleNamespace(dataset=None, stores=stores)), backbones, EndToEnd(), cache_dir=None
     )
     assert made == [FRAMES]

@@ -66,6 +66,15 @@ class Episodes:
         return np.tile(np.repeat(np.arange(self.n_way), self.n_query), (len(self), 1))
 
     @property
+    def rows(self) -> np.ndarray:
+        """The rows that occur, ascending, each once."""
+        return np.unique(np.concatenate([self.support.ravel(), self.query.ravel()]))
+
+    def on_rows(self, rows: np.ndarray) -> Episodes:
+        """The same episodes with rows numbered as in a table that holds only ``rows`` (ascending)."""
+        return Episodes(np.searchsorted(rows, self.support), np.searchsorted(rows, self.query), self.classes)
+
+    @property
     def digest(self) -> str:
         """Digest of the three index arrays: equal digests mean identical episodes."""
         return digest_of_array(self.support, self.query, self.classes)

@@ -14,7 +14,6 @@ from amfir_lib.errors import NonFiniteFeatures
 from amfir_lib.methods.base import EpisodeOutput, Method
 from amfir_lib.study.episodes import Episodes
 from amfir_lib.study.feature_table import FeatureTable
-from amfir_lib.study.statistics import auroc
 
 FUSED = "fused"
 
@@ -105,13 +104,13 @@ def episode_outputs(
     Yields:
         The output, and the (e, M) int64 targets on its device.
     """
-    rows = np.unique(np.concatenate([episodes.support.ravel(), episodes.query.ravel()]))
+    rows = episodes.rows
     clips, compare = embed_clips(method, table, rows), partial(Method.compare_among, method)
     if not evidence:
         clips = method.relate(clips, n_pairs=episodes.query.size * episodes.support[0].size)
         compare = method.compare_among
-    support = torch.from_numpy(np.searchsorted(rows, episodes.support))
-    query = torch.from_numpy(np.searchsorted(rows, episodes.query)).flatten(1)
+    places = episodes.on_rows(rows)
+    support, query = torch.from_numpy(places.support), torch.from_numpy(places.query).flatten(1)
     target = torch.from_numpy(episodes.target)
     size_of_clip = sum(x[0].numel() * x.element_size() for x in clips.values())
     size_of_episode = size_of_clip * (support[0].numel() + query[0].numel())
@@ -180,6 +179,8 @@ def selection_quality(results: QueryResults, episodes: Episodes, degraded: np.nd
         queries whose first stream is degraded from those whose second is; absent without ``degraded``.
         ``first_group_share``: share of all queries in the group of the first modality, by the method's own score.
     """
+    from amfir_lib.study.statistics import auroc  # no part of what a run computes, so of no key either
+
     first, second = results.free_energy
     # positive = the second modality looks more reliable
     by_score = {

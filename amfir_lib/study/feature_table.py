@@ -74,10 +74,20 @@ class FeatureTable:
             class_names=self.class_names,
         )
 
+    def take(self, rows: np.ndarray, features: Mapping[str, Tensor] | None = None) -> FeatureTable:
+        """A table of some rows alone, with these features of theirs; None takes those of this table."""
+        return FeatureTable(
+            dict(features) if features is not None else {m: values[rows] for m, values in self.features.items()},
+            self.labels[rows],
+            self.groups[rows],
+            self.splits[rows],
+            self.class_names,
+            None if self.degraded is None else self.degraded[rows],
+        )
+
     def to(self, device: str) -> FeatureTable:
         """The same table with its features on another device."""
-        moved = {modality: values.to(device) for modality, values in self.features.items()}
-        return FeatureTable(moved, self.labels, self.groups, self.splits, self.class_names, self.degraded)
+        return replace(self, features={modality: values.to(device) for modality, values in self.features.items()})
 
 
 def load_table(dataset: Dataset, stores: Mapping[str, FeatureStore], *, patches: bool = False) -> FeatureTable:

@@ -160,6 +160,11 @@ class TestCell:
         return folder / f"{self.name}.npz"
 
 
+def episodes_of(material: Material, cell: TestCell) -> Episodes:
+    """``cell.episodes`` of a data set, kept in the memory of this process for other runs on it."""
+    return _EPISODES.get((material.dataset.digest, cell), lambda: cell.episodes(material.layout()))
+
+
 @dataclass(frozen=True)
 class Run:
     """One method trained once.
@@ -359,7 +364,7 @@ def _execute(run: Run, *, cells: tuple[TestCell, ...], cache_dir: Path, device: 
     for cell in cells:
         path = cell.path(folder)
         if not path.exists():
-            episodes = _EPISODES.get((run.material.dataset.digest, cell), partial(cell.episodes, table))
+            episodes = episodes_of(run.material, cell)
             results = evaluate(method, table, episodes)
             save_arrays(path, {"classes": episodes.classes.astype(np.int16), **results.to_arrays()})
 

@@ -1,24 +1,30 @@
-"""Meta-training (Sec. 3.6, Eq. 9-11): SGD over episodes, selection on validation classes, exact resume."""
+"""Meta-training (Sec. 3.6, Eq. 9-11): SGD over episodes, selection on validation classes, exact resume.
+
+One loop serves frozen features and training through the backbones; they differ in their source: where the features of
+the episodes of a step come from, and what learns beside the method.
+"""
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from amfir_lib.errors import BadParameter, NonFiniteFeatures, TrainingDiverged
 from amfir_lib.methods.base import EpisodeOutput, Method, pick
 from amfir_lib.storage import atomic_write, digest_of
 from amfir_lib.study.episodes import Episodes
-from amfir_lib.study.evaluation import evaluate
+from amfir_lib.study.evaluation import QueryResults, evaluate
 from amfir_lib.study.feature_table import FeatureTable
+
+HEAD = "head"  # the method, among the modules that learn; backbones are called by their modality
 
 
 @dataclass(frozen=True)
@@ -69,26 +75,115 @@ class Trained:
     """What a meta-training leaves behind.
 
     Attributes:
-        state: weights with the best validation accuracy.
-        history: one row per step: loss and the method's terms.
+        states: ``head`` and the modalities of trained backbones -> weights with the best validation accuracy, on the
+            CPU.
+        history: one row per step: loss, the method's terms, norms of the gradients.
         validation: one row per validation and shot: accuracy per stream, free energy and certainty per modality.
-        best_step: step of ``state``.
+        best_step: step of ``states``.
         val_accuracy: mean over shots at that step.
         seconds: of computation, over all resumed parts.
+        clips_per_second: clips through trained backbones, over the steps of this process; 0 without any.
     """
 
-    state: dict[str, Tensor]
+    states: dict[str, dict[str, Tensor]]
     history: pd.DataFrame
     validation: pd.DataFrame
     best_step: int
     val_accuracy: float
     seconds: float
+    clips_per_second: float = 0.0
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """The weights of the method."""
+        return self.states[HEAD]
 
 
-def validation_episodes(table: FeatureTable, settings: Training) -> dict[int, Episodes]:
+class Source(Protocol):
+    """Where the features of a training come from.
+
+    Attributes:
+        layout: labels, groups and splits, from which episodes are drawn.
+        backbones: modality -> what learns beside the method.
+        identity: what a checkpoint belongs to, beside the method and the settings; anything that JSON can hold.
+        scaler: of losses in half precision; disabled otherwise.
+        writes: whether this process writes the checkpoint.
+        n_clips: clips that went forward and backward through backbones so far.
+    """
+
+    layout: FeatureTable
+    backbones: Mapping[str, nn.Module]
+    identity: Any
+    scaler: torch.amp.GradScaler
+    writes: bool
+    n_clips: int
+
+    def begin(self, method: Method, *, seed: int) -> None:
+        """Check and place what learns; called once, before the first step."""
+
+    def parameter_groups(self, method: Method) -> dict[str, dict[str, Any]]:
+        """Name of its gradient norm in the history -> group of parameters for the optimiser."""
+
+    def backward(self, method: Method, episodes: Episodes, step: int) -> dict[str, float]:
+        """Add the gradients of the mean loss of a step's episodes; returns the terms of the loss."""
+
+    def evaluate(self, method: Method, lists: Mapping[int, Episodes]) -> dict[int, QueryResults]:
+        """Results on several lists of episodes; everything is in training mode afterwards."""
+
+    def remedy(self, settings: Training) -> str:
+        """What to lower where a training diverges."""
+
+
+class FrozenFeatures:
+    """The source of a training on the features of a table: all episodes of a step at once."""
+
+    backbones: Mapping[str, nn.Module] = {}
+    identity = None
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    writes = True
+    n_clips = 0
+
+    def __init__(self, table: FeatureTable) -> None:
+        self.layout = table
+
+    def begin(self, method: Method, *, seed: int) -> None:
+        """Refuse features that no training can learn from; test clips are none of its business."""
+        table = self.layout
+        rows = np.concatenate([table.rows("train"), table.rows("val")])
+        for modality in method.modalities:
+            values = table.features[modality]
+            for part in np.array_split(rows, max(1, len(rows) // 256)):
+                bad = torch.nonzero(~torch.isfinite(values[part]).flatten(1).all(1))
+                if len(bad):
+                    row = part[int(bad[0])]
+                    raise NonFiniteFeatures(
+                        f'the {modality} features of row {row} (class "{table.class_names[table.labels[row]]}") hold '
+                        "NaN or infinity. Extract the features again (./run_all.sh clean --cache), or drop the clip."
+                    )
+
+    def parameter_groups(self, method: Method) -> dict[str, dict[str, Any]]:
+        """The method alone."""
+        return {"gradient_norm": {"params": list(method.parameters())}}
+
+    def backward(self, method: Method, episodes: Episodes, step: int) -> dict[str, float]:
+        """One forward and backward pass."""
+        loss, terms = episode_loss(method, self.layout, episodes, self.layout)
+        loss.backward()
+        return terms
+
+    def evaluate(self, method: Method, lists: Mapping[int, Episodes]) -> dict[int, QueryResults]:
+        """On the features of the table."""
+        return {n_shot: evaluate(method, self.layout, episodes) for n_shot, episodes in lists.items()}
+
+    def remedy(self, settings: Training) -> str:
+        """The learning rate, or how sharp the posteriors begin."""
+        return f"lr (it is {settings.lr}) or logit_scale"
+
+
+def validation_episodes(layout: FeatureTable, settings: Training) -> dict[int, Episodes]:
     """shot -> the fixed validation episodes; the same for every method and training seed."""
     return {
-        n_shot: table.sample(
+        n_shot: layout.sample(
             "val",
             n_way=settings.val_n_way or settings.n_way,
             n_shot=n_shot,
@@ -106,132 +201,166 @@ def episode_step(method: Method, table: FeatureTable, episodes: Episodes) -> tup
     Returns:
         The output and the (E, M) targets.
     """
-    rows = np.unique(np.concatenate([episodes.support.ravel(), episodes.query.ravel()]))
+    rows = episodes.rows
     clips = {m: table.features[m][rows].float() for m in method.modalities}
-    device = next(iter(clips.values())).device
-    embeddings = method.embed(clips)
-    support = torch.from_numpy(np.searchsorted(rows, episodes.support)).to(device)
-    query = torch.from_numpy(np.searchsorted(rows, episodes.query)).flatten(1).to(device)
+    embeddings, places = method.embed(clips), episodes.on_rows(rows)
+    support = torch.from_numpy(places.support).to(table.device)
+    query = torch.from_numpy(places.query).flatten(1).to(table.device)
     output = method.compare(pick(embeddings, support), pick(embeddings, query))
-    return output, torch.from_numpy(episodes.target).to(device)
+    return output, torch.from_numpy(episodes.target).to(table.device)
+
+
+def episode_loss(
+    method: Method, table: FeatureTable, episodes: Episodes, layout: FeatureTable
+) -> tuple[Tensor, dict[str, float]]:
+    """The mean loss of episodes, and its terms.
+
+    Args:
+        method: in training mode.
+        table: features; rows of the episodes are rows of it.
+        episodes: which clips are supports and queries.
+        layout: of the data set, whose base classes some methods name.
+    Raises:
+        FloatingPointError: the loss is not finite.
+    """
+    output, target = episode_step(method, table, episodes)
+    facts = {}
+    if "n_base_classes" in method.needs:
+        facts["classes"] = torch.from_numpy(np.searchsorted(layout.base_classes, episodes.classes)).to(target)
+    loss, terms = method.loss(output, target, **facts)
+    check_finite("loss", loss)
+    return loss, {name: float(value) for name, value in terms.items()}
+
+
+def check_finite(name: str, value: Tensor) -> None:
+    """Refuse, with a FloatingPointError, a number that tells that a training has diverged."""
+    if not torch.isfinite(value):
+        raise FloatingPointError(f"{name} is {float(value.detach())}")
 
 
 def train(
-    method: Method, table: FeatureTable, settings: Training, *, seed: int, checkpoint: Path | None = None
+    method: Method,
+    source: FeatureTable | Source,
+    settings: Training,
+    *,
+    seed: int,
+    checkpoint: Path | None = None,
 ) -> Trained:
     """Meta-train a method on the training classes; select on the validation classes.
 
     Episodes of step s come from a generator seeded by (seed, s), so a resumed training continues exactly.
 
     Args:
-        method: with its initial weights, on the device of the table; changed in place.
-        table: features and labels of all splits.
+        method: with its initial weights, on the device of the features; changed in place.
+        source: of the features; a table stands for ``FrozenFeatures``.
         settings: of the training.
         seed: of the episodes.
         checkpoint: file that each validation renews and that an interrupted training resumes from; that of another
             method, seed or setting is replaced. None for none.
     Returns:
-        The best state and both histories.
+        The best weights and both histories.
     Raises:
         NonFiniteFeatures: a training or validation clip has NaN or infinite features; names modality, row and class.
         TrainingDiverged: the loss or its gradient is not finite; names the step and what to lower.
     """
-    _check_features(table, method.modalities)
+    source = FrozenFeatures(source) if isinstance(source, FeatureTable) else source
+    method.train()
+    source.begin(method, seed=seed)
+    modules, groups = {HEAD: method, **source.backbones}, source.parameter_groups(method)
     optimiser = torch.optim.SGD(
-        method.parameters(), lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay
+        groups.values(), lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay
     )
-    held_out = validation_episodes(table, settings)
-    identity = digest_of([asdict(settings), seed, type(method).__name__, asdict(method.options), method.dims])
+    held_out = validation_episodes(source.layout, settings)
+    of_method = [type(method).__name__, asdict(method.options), method.dims]
     progress: dict[str, Any] = {
-        "identity": identity, "step": 0, "history": [], "validation": [], "best_step": -1, "best": None,
-        "val_accuracy": -1.0, "seconds": 0.0,
+        "identity": digest_of([asdict(settings), seed, of_method, source.identity]), "step": 0, "history": [],
+        "validation": [], "best_step": -1, "best": None, "val_accuracy": -1.0, "seconds": 0.0,
     }  # fmt: skip
     if checkpoint is not None and checkpoint.exists():
-        saved = torch.load(checkpoint, weights_only=True, map_location=next(method.parameters()).device)
-        if saved["identity"] == identity:
-            method.load_state_dict(saved.pop("method"))
-            optimiser.load_state_dict(saved.pop("optimiser"))
-            progress = saved
-    start = perf_counter() - progress["seconds"]
-    method.train()
+        saved = torch.load(checkpoint, weights_only=True, map_location="cpu")
+        if saved["identity"] == progress["identity"]:
+            for name, module in modules.items():
+                module.load_state_dict(saved["modules"][name])
+            optimiser.load_state_dict(saved["optimiser"])
+            source.scaler.load_state_dict(saved["scaler"])
+            progress = {name: saved[name] for name in progress}
+    start, busy = perf_counter() - progress["seconds"], 0.0
     for step in range(progress["step"], settings.steps + 1):
-        if step % settings.validate_every == 0 or step == settings.steps:
-            if not progress["validation"] or progress["validation"][-1]["step"] != step:
-                try:
-                    _validate(method, table, held_out, step, progress)
-                except NonFiniteFeatures as error:  # the features are finite, so the weights are not
-                    raise _diverged("embedding of a validation clip", "not finite", step, settings) from error
-            progress |= {"step": step, "seconds": perf_counter() - start}
-            if checkpoint is not None:
-                with atomic_write(checkpoint) as temporary:
-                    state = {"method": method.state_dict(), "optimiser": optimiser.state_dict()}
-                    torch.save(progress | state, temporary)
-        if step == settings.steps:
-            break
-        episodes = table.sample(
-            "train",
-            n_way=settings.n_way,
-            n_shot=settings.shots[step % len(settings.shots)],
-            n_query=settings.n_query,
-            n_episodes=settings.episodes_per_step,
-            rng=np.random.default_rng([10, seed, step]),
-        )
-        output, target = episode_step(method, table, episodes)
-        given = {}
-        if "n_base_classes" in method.needs:
-            given["classes"] = torch.from_numpy(np.searchsorted(table.base_classes, episodes.classes)).to(target)
-        loss, terms = method.loss(output, target, **given)
-        _check_finite("loss", loss, step, settings)
-        optimiser.zero_grad()
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(method.parameters(), settings.clip_norm)
-        _check_finite("norm of the gradient", norm, step, settings)
-        optimiser.step()
-        row = {name: float(value) for name, value in terms.items()}
-        progress["history"].append({"step": step, "n_shot": episodes.n_shot, "gradient_norm": float(norm)} | row)
+        try:
+            if step % settings.validate_every == 0 or step == settings.steps:
+                if not progress["validation"] or progress["validation"][-1]["step"] != step:
+                    _validate(method, source, held_out, step, modules, progress)
+                progress |= {"step": step, "seconds": perf_counter() - start}
+                if checkpoint is not None and source.writes:
+                    states = {name: module.state_dict() for name, module in modules.items()}
+                    now = {"optimiser": optimiser.state_dict(), "scaler": source.scaler.state_dict()}
+                    with atomic_write(checkpoint) as temporary:
+                        torch.save(progress | now | {"modules": states}, temporary)
+            if step == settings.steps:
+                break
+            begun = perf_counter()
+            progress["history"].append(_step(method, source, settings, seed, step, optimiser, groups))
+            busy += perf_counter() - begun
+        except (FloatingPointError, NonFiniteFeatures) as error:
+            finite = isinstance(error, FloatingPointError)  # the features of the clips are, so the weights are not
+            state = error if finite else "embedding of a validation clip is not finite"
+            raise TrainingDiverged(
+                f"The {state} at step {step} of {settings.steps}. Lower {source.remedy(settings)}."
+            ) from error
     return Trained(
-        state=progress["best"],
+        states=progress["best"],
         history=pd.DataFrame(progress["history"]),
         validation=pd.DataFrame(progress["validation"]),
         best_step=progress["best_step"],
         val_accuracy=progress["val_accuracy"],
         seconds=progress["seconds"],
+        clips_per_second=source.n_clips / busy if busy else 0.0,
     )
 
 
-def _check_features(table: FeatureTable, modalities: tuple[str, ...]) -> None:
-    """Refuse features that no training can learn from; test clips are none of its business."""
-    rows = np.concatenate([table.rows("train"), table.rows("val")])
-    for modality in modalities:
-        values = table.features[modality]
-        for part in np.array_split(rows, max(1, len(rows) // 256)):
-            bad = torch.nonzero(~torch.isfinite(values[part]).flatten(1).all(1))
-            if len(bad):
-                row = part[int(bad[0])]
-                raise NonFiniteFeatures(
-                    f'the {modality} features of row {row} (class "{table.class_names[table.labels[row]]}") hold NaN '
-                    "or infinity. Extract the features again (./run_all.sh clean --cache), or drop the clip."
-                )
-
-
-def _check_finite(what: str, value: Tensor, step: int, settings: Training) -> None:
-    if not torch.isfinite(value):
-        raise _diverged(what, f"{float(value.detach())}", step, settings)
-
-
-def _diverged(what: str, state: str, step: int, settings: Training) -> TrainingDiverged:
-    return TrainingDiverged(
-        f"The {what} is {state} at step {step} of {settings.steps}. Lower lr (it is {settings.lr}) or logit_scale."
+def _step(
+    method: Method,
+    source: Source,
+    settings: Training,
+    seed: int,
+    step: int,
+    optimiser: torch.optim.Optimizer,
+    groups: dict[str, dict[str, Any]],
+) -> dict[str, float]:
+    """One step of the optimiser; returns its row of the history."""
+    episodes = source.layout.sample(
+        "train",
+        n_way=settings.n_way,
+        n_shot=settings.shots[step % len(settings.shots)],
+        n_query=settings.n_query,
+        n_episodes=settings.episodes_per_step,
+        rng=np.random.default_rng([10, seed, step]),
     )
+    optimiser.zero_grad()
+    terms = source.backward(method, episodes, step)
+    source.scaler.unscale_(optimiser)
+    row: dict[str, float] = {"step": step, "n_shot": episodes.n_shot}
+    for name, group in groups.items():
+        norm = torch.nn.utils.clip_grad_norm_(group["params"], settings.clip_norm)
+        if not source.scaler.is_enabled():  # the scaler leaves out a step that is not finite
+            check_finite(name.replace("gradient_norm", "norm of the gradient").replace("_", " of the "), norm)
+        row[name] = float(norm)
+    source.scaler.step(optimiser)
+    source.scaler.update()
+    return row | terms
 
 
 def _validate(
-    method: Method, table: FeatureTable, held_out: dict[int, Episodes], step: int, progress: dict[str, Any]
+    method: Method,
+    source: Source,
+    held_out: Mapping[int, Episodes],
+    step: int,
+    modules: Mapping[str, nn.Module],
+    progress: dict[str, Any],
 ) -> None:
     """Append the validation of this step, and keep the weights if they are the best so far."""
     accuracies = []
-    for n_shot, episodes in held_out.items():
-        results = evaluate(method, table, episodes)
+    for n_shot, results in source.evaluate(method, held_out).items():
         accuracies.append(float(results.accuracy.mean()))
         row: dict[str, float] = {"step": step, "n_shot": n_shot, "accuracy": accuracies[-1]}
         for m, energies in results.free_energy.items():
@@ -246,4 +375,8 @@ def _validate(
         progress["validation"].append(row)
     mean = float(np.mean(accuracies))
     if mean > progress["val_accuracy"]:
-        progress |= {"val_accuracy": mean, "best_step": step, "best": copy.deepcopy(method.state_dict())}
+        best = {
+            name: {key: value.detach().to("cpu", copy=True) for key, value in module.state_dict().items()}
+            for name, module in modules.items()
+        }
+        progress |= {"val_accuracy": mean, "best_step": step, "best": best}

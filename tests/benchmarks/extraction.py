@@ -24,8 +24,7 @@ from amfir_lib.data.catalogue import load_dataset
 from amfir_lib.data.manifest import COLUMNS, Dataset
 from amfir_lib.exports import Table
 from amfir_lib.storage import write_json
-from amfir_lib.study.end_to_end import EndToEnd
-from amfir_lib.study.end_to_end.frames import stored_streams
+from amfir_lib.study.end_to_end.clips import EndToEnd, stored_streams
 from amfir_lib.study.feature_table import MAX_WIDTH, FeatureTable
 from amfir_lib.study.materials import FLOW_OF_REAL_CLIPS, FLOW_OF_RENDERED_CLIPS
 from amfir_lib.workers import available_cores

@@ -47,7 +47,7 @@ def plan(
         costs: benchmark -> costs of one of its clips, in one thread.
         algorithm: of flow.
         worker_bytes: memory of one worker, as ``measure_throughput`` finds it.
-        frames: how end-to-end training stores frames and flow, see ``stored_streams`` in ``end_to_end.frames``.
+        frames: how end-to-end training stores frames and flow, see ``stored_streams`` in ``end_to_end.clips``.
         training: of ``training_plan``, timed in one thread.
         gpu_features_s: seconds a clip for both streams on one GPU; None leaves the backbones to the cores everywhere.
         gpu_training: of ``training_plan``, timed on one GPU, which trains one run after another however many there are;

@@ -15,37 +15,41 @@ import pandas as pd
 import torch
 
 from amfir_lib.errors import BackboneUnavailable, BadParameter
-from amfir_lib.study.end_to_end.job import Job
-from amfir_lib.study.end_to_end.loop import TrainedEndToEnd, train_end_to_end
+from amfir_lib.methods.base import Method
+from amfir_lib.study.end_to_end.clips import Clips
+from amfir_lib.study.training import Trained, Training, train
 
 INSTALL = "pip install lightning-fabric"
-FRAMES = ("history", "validation")  # of a TrainedEndToEnd
+FRAMES = ("history", "validation")  # of a Trained
 
 
-def train_on_devices(job: Job, *, device: str = "cpu", n_devices: int = 1) -> TrainedEndToEnd:
-    """Train on one device, or on several that share the episodes of each step.
+def train_on_devices(
+    method: Method, clips: Clips, settings: Training, *, device: str = "cpu", n_devices: int = 1, **options: Any
+) -> Trained:
+    """Train through backbones on one device, or on several that share the episodes of each step.
 
     Each device takes every n-th episode of a step; gradients are added up before the step, so that the result is that
     of one device up to rounding (methods with dropout draw other masks).
 
     Args:
-        job: what to train.
+        method, clips, settings: see ``training.train``.
         device: "cpu" or "cuda:N" for one device; its kind ("cpu", "cuda") for several.
         n_devices: processes, one for each device.
+        options: ``seed`` and ``checkpoint``, see ``training.train``.
     Raises:
         BadParameter, BackboneUnavailable: see ``check_devices``.
     """
-    check_devices(n_devices, device=device, episodes_per_step=job.settings.episodes_per_step)
+    check_devices(n_devices, device=device, episodes_per_step=settings.episodes_per_step)
     if n_devices == 1:
-        return train_end_to_end(job, device=device)
-    kind = device.partition(":")[0]
+        clips.place(device)
+        return train(method, clips, settings, **options)
+    kind, call = device.partition(":")[0], partial(_train_rank, method, clips, settings, options)
     with tempfile.TemporaryDirectory() as folder:  # weights travel better in a file than through a queue
         path = Path(folder) / "trained.pt"
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:  # Fabric starts none from a notebook's
-            pool.submit(_launch, kind, n_devices, job, path).result()
-        found = torch.load(path, weights_only=True, map_location="cpu")
-    frames = {name: pd.DataFrame(found.pop(name)) for name in FRAMES}
-    return TrainedEndToEnd(**found, **frames)
+            pool.submit(_launch, kind, n_devices, call, path).result()
+        trained = torch.load(path, weights_only=True, map_location="cpu")
+    return Trained(**trained | {name: pd.DataFrame(trained[name]) for name in FRAMES})
 
 
 def check_devices(n_devices: int, *, device: str, episodes_per_step: int) -> None:
@@ -67,20 +71,21 @@ def check_devices(n_devices: int, *, device: str, episodes_per_step: int) -> Non
         raise BadParameter(f"n_devices is {n_devices}, but PyTorch sees {n_gpus} GPUs here. Lower --devices.")
 
 
-def _launch(kind: str, n_devices: int, job: Job, path: Path) -> None:
+def _launch(kind: str, n_devices: int, call: partial, path: Path) -> None:
     """Start the processes, one for each device, and wait for them."""
     from lightning_fabric import Fabric
 
-    fabric = Fabric(accelerator=kind, devices=n_devices, strategy="ddp_spawn")
-    fabric.launch(partial(_train_rank, job=job, path=path))
+    Fabric(accelerator=kind, devices=n_devices, strategy="ddp_spawn").launch(partial(call, path))
 
 
-def _train_rank(fabric: Any, *, job: Job, path: Path) -> None:
+def _train_rank(
+    method: Method, clips: Clips, settings: Training, options: dict[str, Any], path: Path, fabric: Any
+) -> None:
     """What each process does; the first one hands over what all have found."""
-    job.method, job.streams = copy.deepcopy((job.method, job.streams))  # spawned processes share the memory of weights
+    method, clips.backbones = copy.deepcopy((method, clips.backbones))  # spawned processes share memory of weights
     fabric.barrier()
-    trained = train_end_to_end(job, device=str(fabric.device), ranks=fabric)
+    clips.place(str(fabric.device), fabric)
+    trained = train(method, clips, settings, **options)
     if fabric.global_rank == 0:
-        rows = {name: getattr(trained, name).to_dict("records") for name in FRAMES}
-        torch.save(vars(trained) | rows, path)
+        torch.save(vars(trained) | {name: getattr(trained, name).to_dict("records") for name in FRAMES}, path)
     fabric.barrier()

@@ -1,71 +1,129 @@
-"""Runs with their backbones trained: from a ``Run`` on frozen features to a result of the same form."""
+"""Runs whose backbones learn too (Eq. 11 updates theta_m): one more line beside the runs on frozen features."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from amfir_lib.backbones import trainable
-from amfir_lib.backbones.trainable import trainable_stream
+from amfir_lib.backbones.opening import I3D_WEIGHTS
+from amfir_lib.backbones.trainable import TRAINABLE, only_frozen, trainable_stream
 from amfir_lib.data import streams
-from amfir_lib.data.frames import FrameCache
-from amfir_lib.errors import BadParameter
-from amfir_lib.methods import DataFacts, build_method, title_of
-from amfir_lib.storage import atomic_write, digest_of, digest_of_code, read_json, write_json
-from amfir_lib.study.end_to_end import clips, job, loop
-from amfir_lib.study.end_to_end.clips import evaluate_end_to_end
-from amfir_lib.study.end_to_end.devices import train_on_devices
-from amfir_lib.study.end_to_end.frames import open_frames, sources_of
-from amfir_lib.study.end_to_end.job import EndToEnd, Job
-from amfir_lib.study.evaluation import QueryResults
-from amfir_lib.study.runs import Run, RunResult, TestCell
+from amfir_lib.data.frames import FrameCache, build_frame_cache
+from amfir_lib.data.manifest import Dataset
+from amfir_lib.data.streams import MARGIN
+from amfir_lib.errors import BadParameter, UnknownParameter, unknown_name
+from amfir_lib.methods import Method, title_of
+from amfir_lib.storage import digest_of
+from amfir_lib.study.cache import CHECKPOINT, RECORD, code_digests, compute, save_arrays, why_computed
+from amfir_lib.study.config import Config
+from amfir_lib.study.end_to_end import clips as clips_module
+from amfir_lib.study.end_to_end.clips import Clips, EndToEnd, seen_by, stored_streams
+from amfir_lib.study.end_to_end.devices import check_devices, train_on_devices
+from amfir_lib.study.materials import open_backbones, stream_names
+from amfir_lib.study.runs import (
+    STATE,
+    Material,
+    Run,
+    RunResult,
+    Series,
+    TestCell,
+    episodes_of,
+    is_done,
+    load_result,
+    name_of,
+    save_run,
+)
+from amfir_lib.study.training import HEAD, Training
 from amfir_lib.workers import resolve_device
 
-STATE, RECORD, CHECKPOINT = "state.safetensors", "record.json", "checkpoint.pt"
+SUFFIX = ", end to end"
 
 
-def build_job(
-    run: Run, backbones: Mapping[str, Any], cache: FrameCache, options: EndToEnd, *, checkpoint: Path | None = None
-) -> Job:
-    """The training that a run stands for, with fresh modules.
+@dataclass(frozen=True)
+class RunEndToEnd:
+    """A run whose backbones learn too; beside the frozen ones in the cache, with a record of the same form.
 
-    Raises:
-        BadParameter: the method is assembled from others or learns nothing; train its parts end to end instead.
-        BackboneUnavailable: a backbone that is only used frozen.
+    Attributes:
+        frozen: method, options, settings and seed, on the material with frozen features of the same backbones.
+        backbones: modality -> backbone; where training begins.
+        options: of the backbones' training.
+        frames: the cache that its clips are cut from.
     """
-    dataset, layout = run.material.dataset, run.material.layout()
-    if parts := [part.method for part in run.parts]:
-        raise BadParameter(f'"{run.method}" is assembled from {", ".join(parts)}. Train those end to end.')
-    facts = DataFacts(n_base_classes=len(layout.base_classes), n_patches=run.n_patches)
-    dims = {m: backbones[m].dim for m in run.material.stores}
-    generator = torch.Generator().manual_seed(run.seed)
-    method = build_method(run.method, dims=dims, options=dict(run.options), generator=generator, facts=facts)
-    if not list(method.parameters()):
-        raise BadParameter(f'"{run.method}" has no loss to train a backbone with. Choose a method that learns.')
-    used = {m: backbones[m] for m in method.modalities}
-    return Job(
-        method=method,
-        streams={m: trainable_stream(backbone) for m, backbone in used.items()},
-        sources=sources_of(used),
-        cache=cache,
-        layout=layout,
-        settings=run.training,
-        options=options,
-        flip=dataset.flip if options.flip is None else options.flip,
-        seed=run.seed,
-        checkpoint=checkpoint,
+
+    frozen: Run
+    backbones: Mapping[str, Any]
+    options: EndToEnd
+    frames: FrameCache | None
+
+    @property
+    def item_name(self) -> str:
+        """How the run is called in messages."""
+        return f"{self.frozen.item_name}{SUFFIX}"
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """Everything that can change the result."""
+        code = code_digests(streams, trainable, clips_module)
+        return self.frozen.identity | {
+            "end_to_end": asdict(self.options),
+            "backbones": {m: backbone.digest for m, backbone in self.backbones.items()},
+            "frames": self.frames.digest,
+            "code": self.frozen.identity["code"] | code,
+        }
+
+    def folder(self, cache_dir: Path) -> Path:
+        """Where the cache keeps it."""
+        name = f"{self.frozen.method}-end-to-end-{self.frozen.seed}-{digest_of(self.identity)}"
+        return cache_dir / "runs" / self.frozen.material.dataset.name / name
+
+    def modules(self) -> tuple[Method, Clips]:
+        """The method and its clips, with fresh weights.
+
+        Raises:
+            BadParameter: the method is assembled from others or learns nothing; train its parts end to end instead.
+            BackboneUnavailable: a backbone that is only used frozen.
+        """
+        run, dataset = self.frozen, self.frozen.material.dataset
+        if parts := [part.method for part in run.parts]:
+            raise BadParameter(f'"{run.method}" is assembled from {", ".join(parts)}. Train those end to end.')
+        method = run.untrained({m: self.backbones[m].dim for m in run.material.stores})
+        if not list(method.parameters()):
+            raise BadParameter(f'"{run.method}" has no loss to train a backbone with. Choose a method that learns.')
+        used = {m: self.backbones[m] for m in method.modalities}
+        learning = {m: trainable_stream(backbone) for m, backbone in used.items()}
+        flip = dataset.flip if self.options.flip is None else self.options.flip
+        return method, Clips(run.material.layout(), learning, seen_by(used), self.frames, self.options, flip=flip)
+
+
+def open_frames(
+    run: Run, backbones: Mapping[str, Any], options: EndToEnd, *, cache_dir: Path, n_jobs: int = 1
+) -> FrameCache:
+    """The frame cache that the run's clips are cut from, with the flow settings of its frozen features.
+
+    The square on which flow is computed is larger by ``MARGIN`` too: a crop then holds displacements in the pixels that
+    the backbone knows.
+    """
+    flow = next((f for store in run.material.stores.values() if (f := store.metadata.get("flow"))), {})
+    settings = {f"flow_{name}": flow[name] for name in ("algorithm", "bound") if name in flow}
+    return build_frame_cache(
+        run.material.dataset,
+        stored_streams({m: backbones[m] for m in run.material.stores}, options),
+        cache_dir=cache_dir,
+        flow_size=round(flow.get("size", 112) * MARGIN),
+        flow_type=options.flow_type,
+        n_jobs=n_jobs,
+        **settings,
     )
 
 
-def run_end_to_end(
-    run: Run,
+def run_all_end_to_end(
+    runs: Sequence[Run],
     cells: Sequence[TestCell],
     *,
     backbones: Mapping[str, Any],
@@ -74,17 +132,17 @@ def run_end_to_end(
     device: str = "cpu",
     n_devices: int = 1,
     n_jobs: int = 1,
-) -> RunResult:
-    """Train a run through its backbones and test it, or take both from the cache.
+) -> list[RunResult]:
+    """Train runs through their backbones and test them, one after another, where the cache lacks them.
 
-    The result has the form of those of ``run_all``, so that tables and figures take it beside them; episodes of
+    The results have the form of those of ``run_all``, so that tables and figures take them beside those; episodes of
     training, validation and test are the same.  Test clips are seen in their central view.
 
     Args:
-        run: method, options, settings and seed, on the material with frozen features of the same backbones.
+        runs: on one material with frozen features of the same backbones.
         cells: test episodes.
-        backbones: modality -> backbone, as ``materials.open_backbones`` gives them; where training begins.
-        cache_dir: folder of the cache; frames go to ``frames/``, the run to ``end_to_end/``.
+        backbones: modality -> backbone, as ``open_backbones`` gives them; where training begins.
+        cache_dir: folder of the cache.
         options: of the backbones' training.
         device: ``cpu``, ``cuda:N`` or ``auto``.
         n_devices: more than one needs Lightning Fabric.
@@ -93,76 +151,123 @@ def run_end_to_end(
         BadParameter, BackboneUnavailable, TrainingDiverged, DiskFull: in one sentence each.
     """
     options, device = options or EndToEnd(), resolve_device(device)
-    cache = open_frames(run, backbones, options, cache_dir=cache_dir, n_jobs=n_jobs)
-    identity = {
-        "frozen": run.identity,
-        "end_to_end": asdict(options),
-        "backbones": {m: backbone.digest for m, backbone in backbones.items()},
-        "frames": cache.digest,
-        "code": digest_of_code(streams, trainable, clips, job, loop),
-    }
-    key = digest_of(identity)
-    folder = cache_dir / "end_to_end" / run.material.dataset.name / f"{run.method}-{run.seed}-{key}"
-    work = build_job(run, backbones, cache, options, checkpoint=folder / CHECKPOINT)
+    frames = open_frames(runs[0], backbones, options, cache_dir=cache_dir, n_jobs=n_jobs)
+    items = [RunEndToEnd(run, backbones, options, frames) for run in runs]
+    compute(
+        items,
+        partial(_execute, cells=cells, cache_dir=cache_dir, device=device, n_devices=n_devices),
+        whole=lambda item: is_done(item.folder(cache_dir), cells),
+        why=lambda item: why_computed(item.folder(cache_dir), item.identity),
+        n_jobs=0,
+        description="training end to end",
+    )
+    return [load_result(item.frozen, cells, item.folder(cache_dir)) for item in items]
+
+
+def _execute(item: RunEndToEnd, *, cells: Sequence[TestCell], cache_dir: Path, device: str, n_devices: int) -> None:
+    """Compute what is missing of one run."""
+    folder, (method, clips) = item.folder(cache_dir), item.modules()
+    files = {HEAD: STATE} | {m: f"{m}-backbone.safetensors" for m in clips.backbones}
     if not (folder / RECORD).exists():
-        _train(run, work, folder, identity, device, n_devices)
-    missing = [cell for cell in cells if not _test_path(folder, cell).exists()]
-    if missing:
-        work.method.load_state_dict(load_file(folder / STATE))
-        for m, stream in work.streams.items():
-            stream.load_state_dict(load_file(_stream_path(folder, m)))
-    for cell in missing:
-        results = evaluate_end_to_end(work, cell.episodes(work.layout), device=device)
-        with atomic_write(_test_path(folder, cell)) as temporary:
-            np.savez_compressed(temporary, **results.to_arrays())
-    return _load(run, cells, folder)
-
-
-def _train(run: Run, work: Job, folder: Path, identity: dict[str, Any], device: str, n_devices: int) -> None:
-    """Train, and write states, histories and, last, the record."""
-    trained = train_on_devices(work, device=device, n_devices=n_devices)
-    states = {folder / STATE: trained.method_state}
-    states |= {_stream_path(folder, m): state for m, state in trained.stream_states.items()}
-    for path, state in states.items():
-        with atomic_write(path) as temporary:
-            save_file({name: values.contiguous() for name, values in state.items()}, temporary)
-    for name, frame in (("history", trained.history), ("validation", trained.validation)):
-        with atomic_write(folder / f"{name}.csv") as temporary:
-            frame.to_csv(temporary, index=False)
-    modules = {"head": work.method, **work.streams}
-    write_json(
-        folder / RECORD,
-        {
-            "identity": identity,
-            "key": digest_of(identity),
+        run, modules = item.frozen, [method, *clips.backbones.values()]
+        trained = train_on_devices(
+            method, clips, run.training, device=device, n_devices=n_devices, seed=run.seed,
+            checkpoint=folder / CHECKPOINT,
+        )  # fmt: skip
+        record = {
+            "identity": item.identity,
+            "key": digest_of(item.identity),
             "title": f"{title_of(run.method, run.n_patches)} (end to end)",
-            "parameters": sum(p.numel() for module in modules.values() for p in module.parameters()),
+            "parameters": sum(p.numel() for module in modules for p in module.parameters()),
             "device": device,
             "n_devices": n_devices,
-            "seconds": trained.seconds,
             "step_seconds": trained.seconds / max(1, run.training.steps),
-            "clips_per_second": trained.clips_per_second,
-            "best_step": trained.best_step,
-            "val_accuracy": trained.val_accuracy,
-        },
-    )
-    (folder / CHECKPOINT).unlink(missing_ok=True)
-
-
-def _load(run: Run, cells: Sequence[TestCell], folder: Path) -> RunResult:
-    tests = {}
+        }
+        names = ("seconds", "clips_per_second", "best_step", "val_accuracy")
+        record |= {name: getattr(trained, name) for name in names}
+        states = {files[name]: state for name, state in trained.states.items()}
+        save_run(folder, states, trained.history, trained.validation, record)
+    for name, module in {HEAD: method, **clips.backbones}.items():
+        module.load_state_dict(load_file(folder / files[name]))
+    clips.place(device)
     for cell in cells:
-        with np.load(_test_path(folder, cell)) as arrays:
-            tests[cell] = QueryResults.from_arrays(dict(arrays))
-    frames = [pd.read_csv(path) if path.stat().st_size > 1 else pd.DataFrame()
-              for path in (folder / "history.csv", folder / "validation.csv")]  # fmt: skip
-    return RunResult(run, read_json(folder / RECORD), *frames, tests, folder)
+        if not cell.path(folder).exists():
+            results = clips.evaluate(method, {cell.n_shot: episodes_of(item.frozen.material, cell)})[cell.n_shot]
+            save_arrays(cell.path(folder), results.to_arrays())
 
 
-def _stream_path(folder: Path, modality: str) -> Path:
-    return folder / f"{modality}-backbone.safetensors"
+def check_end_to_end(config: Config, datasets: Iterable[Dataset], *, backbone: str) -> None:
+    """Refuse backbones that are only used frozen, and devices that cannot train together, before anything is trained.
+
+    Args:
+        config: of the notebook.
+        datasets: whose clips are read; ``auto`` depends on whether they are rendered.
+        backbone: as ``open_backbones``.
+    Raises:
+        BackboneUnavailable: names the backbones that can be trained, or what several devices need.
+        BadParameter: more devices than there are, or than a step has episodes.
+    """
+    device = resolve_device(config.device)
+    check_devices(config.devices, device=device, episodes_per_step=config.profile.episodes_per_step)
+    for name in (name for dataset in datasets for name in stream_names(config, dataset, backbone=backbone)):
+        if name not in TRAINABLE and name not in I3D_WEIGHTS:
+            raise only_frozen(name)
 
 
-def _test_path(folder: Path, cell: TestCell) -> Path:
-    name = f"{cell.split}-{cell.n_way}way-{cell.n_shot}shot-{cell.n_query}query-{cell.n_episodes}episodes-{cell.seed}"
-    return folder / f"{name}.npz"
+def end_to_end_options(given: Mapping[str, Any]) -> EndToEnd:
+    """Settings of the backbones' training from a notebook's ``e2e_options``.
+
+    Raises:
+        UnknownParameter: no such setting; the nearest is suggested.
+        UnknownName, BadParameter: a value of another type than the default's; and see ``EndToEnd``.
+    """
+    defaults, chosen = {field.name: field.default for field in fields(EndToEnd)}, {}
+    for name, value in given.items():
+        if name not in defaults:
+            raise unknown_name("setting of end-to-end training", name, defaults, error=UnknownParameter)
+        kind = bool if defaults[name] is None else type(defaults[name])
+        try:
+            chosen[name] = float(value) if kind is float else value  # YAML reads 1e-3 as text
+        except ValueError:
+            pass
+        if type(chosen.get(name)) is not kind:
+            raise BadParameter(f'{name} of end-to-end training is "{value}", but must be of the type {kind.__name__}.')
+    return EndToEnd(**chosen)
+
+
+def train_through_backbones(
+    config: Config,
+    material: Material,
+    series: Series,
+    settings: Training,
+    cells: Sequence[TestCell],
+    *,
+    backbone: str,
+    options: EndToEnd,
+    n_steps: int = 0,
+) -> list[RunResult]:
+    """Train a series through its backbones with every seed of the configuration, and test it; or read both.
+
+    The head reads the features as the backbones give them: whitening is fitted to fixed features and is left out.
+
+    Args:
+        config: of the notebook; its devices share the episodes of each step.
+        material: the data set with frozen features of the same backbones.
+        series: method and options.
+        settings: of the meta-training, as of the frozen runs.
+        cells: test episodes.
+        backbone: as ``open_backbones``; where training begins.
+        options: of the backbones' training, see ``end_to_end_options``.
+        n_steps: optimiser steps; 0: as many as of the frozen runs.
+    """
+    runs = series.runs(material, replace(settings, steps=n_steps or settings.steps), config.seeds)
+    backbones = open_backbones(config, material.dataset, backbone=backbone)
+    return run_all_end_to_end(
+        runs, cells, backbones=backbones, options=options, n_devices=config.devices, **config.workplace
+    )
+
+
+def name_with_backbones(series: Sequence[Series]) -> Callable[[RunResult], str]:
+    """``name_of``, where a run that trained its backbones has a name of its own, such as "AMFIR, end to end"."""
+    frozen = name_of(series)
+    return lambda result: frozen(result) + (SUFFIX if "end_to_end" in result.record["identity"] else "")
