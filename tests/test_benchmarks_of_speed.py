@@ -38,7 +38,7 @@ def test_extraction_is_measured_and_planned(tmp_path):
     assert stages == pytest.approx([1, 1]) and all(row["clips_per_s"] > 0 for row in record["throughput"])
     assert {row["machine"] for row in record["plan"]} == {"laptop", "one GPU", "8-GPU node", "cluster"}
     page = (tmp_path / "planning.md").read_text()
-    assert "## Plan" in page and "## Throughput: rendered clips, compact" in page
+    assert "## Plan" in page and "| rendered" in page
     assert not (tmp_path / "benchmarks.md").exists()
 
 
@@ -49,10 +49,10 @@ def test_paths_that_differ_are_not_timed():
 
 def test_a_goal_is_met_by_the_medians_alone():
     seconds = {"fast": [1e-4, 1e-4, 9.0], "slow": [1e-3, 1e-3, 0.0], "fast_cpu": [1e-4], "slow_cpu": [1e-3]}
-    one = Comparison("work", {}, "equal", "episode", **seconds, goal=9.9, limit=3.0, total=10_000)
+    one = Comparison("work", "equal", "episode", **seconds, goal=9.9, limit=3.0, total=10_000)
     assert one.ratio == pytest.approx(10) and one.met
-    assert not Comparison("work", {}, "equal", "episode", **seconds, limit=0.9, total=10_000).met
-    assert Comparison("work", {}, "equal", "episode", **seconds).met is None
+    assert not Comparison("work", "equal", "episode", **seconds, limit=0.9, total=10_000).met
+    assert Comparison("work", "equal", "episode", **seconds).met is None
 
 
 def test_where_the_seconds_of_a_study_went_is_read_from_records_and_runs(tmp_path):
@@ -72,6 +72,6 @@ def test_where_the_seconds_of_a_study_went_is_read_from_records_and_runs(tmp_pat
     assert methods["method"].tolist() == ["TRX", "AMFIR"] and methods["seconds"].tolist() == [40, 8]
     assert methods["validations"].tolist() == [5, 5] and methods["ms per step"].tolist() == [400, 80]
     assert study_seconds.method_seconds(cache)["runs"].tolist() == [2, 1]
-    assert "2.0 minutes of wall clock" in study_seconds.as_markdown(results, cache)
+    assert "2.0 minutes of wall clock" in study_seconds.report(results, cache, None)
     with pytest.raises(FileNotFoundError, match="holds no trained run"):
         study_seconds.method_seconds(tmp_path)

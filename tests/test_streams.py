@@ -7,11 +7,11 @@ import tracemalloc
 import cv2
 import numpy as np
 import pytest
+from benchmarks.data import write_probe_clip
 from hypothesis import given
 from hypothesis import strategies as st
 from toy_clips import moving_frames, toy_dataset, write_images
 
-from amfir_lib.analysis.stage_costs import write_probe_clip
 from amfir_lib.data.flow import STORAGES, dense_flow, encode_flow, flow_windows, mirror_flow
 from amfir_lib.data.streams import (
     CENTRE,

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-import pandas as pd
 
-from amfir_lib.data.benchmarks import BENCHMARKS
 from amfir_lib.data.flow import dense_flow, flow_windows
 from amfir_lib.data.streams import centre_square, dense_frames, dense_instants, resize_square, sample_instants
 from amfir_lib.data.video import decode, probe_video
-from amfir_lib.exports import Table
 from amfir_lib.parallel import single_thread
 
-FPS = 25.0
 BATCH = 4  # clips that a backbone is timed on
 
 
@@ -39,16 +33,6 @@ class ClipCosts:
     flow_s: dict[str, float]
     features_s: dict[str, float]
     feature_bytes: int
-
-
-def write_probe_clip(path: Path, *, n_frames: int, height: int, width: int, rng: np.random.Generator) -> None:
-    """Write a clip of that length and size: a smooth texture that drifts, in MPEG-4 part 2."""
-    texture = cv2.GaussianBlur(rng.integers(0, 255, (height, width + n_frames, 3), dtype=np.uint8), (0, 0), 3)
-    texture = cv2.normalize(texture, None, 0, 255, cv2.NORM_MINMAX)
-    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*"mp4v"), FPS, (width, height))
-    for step in range(n_frames):
-        writer.write(np.ascontiguousarray(texture[:, step : step + width]))
-    writer.release()
 
 
 def _seconds(function: Callable[[], Any], repeats: int) -> float:
@@ -110,44 +94,3 @@ def measure_features(
         seconds[backbone.modality] = _seconds(lambda b=backbone, c=batch: b.features(c), repeats) / BATCH
         n_bytes += backbone.features(batch[:1]).nbytes
     return seconds, n_bytes
-
-
-def measure_benchmarks(
-    backbones: Mapping[str, Any], *, algorithms: Sequence[str] = ("dis", "farneback"),
-    names: Sequence[str] = tuple(BENCHMARKS), seed: int = 0, **options: Any,
-) -> dict[str, ClipCosts]:  # fmt: skip
-    """Benchmark -> costs of a clip of its typical length and size; options as in :func:`measure_stages`.
-
-    Features are measured once: what a backbone sees does not depend on the length and size of the clip.
-    """
-    costs, features = {}, None
-    with tempfile.TemporaryDirectory() as folder:
-        for number, name in enumerate(names):
-            benchmark = BENCHMARKS[name]
-            path = Path(folder) / f"{name}.mp4"
-            write_probe_clip(
-                path, n_frames=benchmark.frames, height=benchmark.height, width=benchmark.width,
-                rng=np.random.default_rng([seed, number]),
-            )  # fmt: skip
-            costs[name] = measure_stages(path, backbones, algorithms=algorithms, features=features, **options)
-            features = costs[name].features_s, costs[name].feature_bytes
-    return costs
-
-
-def costs_table(costs: Mapping[str, ClipCosts], *, backbone: str) -> Table:
-    """The measured costs, in ms a clip."""
-    rows = []
-    for name, cost in costs.items():
-        benchmark = BENCHMARKS[name]
-        rows.append({
-            "dataset": name, "clip": f"{benchmark.frames} frames, {benchmark.width} × {benchmark.height}",
-            "decode_ms": 1e3 * cost.decode_s, **{f"flow_{key}_ms": 1e3 * value for key, value in cost.flow_s.items()},
-            **{f"features_{key}_ms": 1e3 * value for key, value in cost.features_s.items()},
-            "features_kb": cost.feature_bytes / 1e3,
-        })  # fmt: skip
-    data = pd.DataFrame(rows)
-    shown = data.copy()
-    for column in data.columns[2:]:
-        shown[column] = data[column].map("{:.1f}".format)
-    shown.columns = [column.replace("_", " ") for column in data.columns]
-    return Table(data, shown, f"Measured in one thread, per clip; backbone {backbone}; clips of the typical length.")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import cv2
 import numpy as np
 import torch
 
@@ -12,6 +15,7 @@ from amfir_lib.study.episodes import Episodes
 from amfir_lib.study.feature_table import FeatureTable
 
 T = 8  # segments of a clip
+FPS = 25.0  # of probe clips
 
 
 def random_table(
@@ -51,3 +55,13 @@ def untrained_compact() -> dict[str, CompactBackbone]:
             weights = {name: value.clone() for name, value in CompactNet(channels).state_dict().items()}
         backbones[modality] = CompactBackbone(modality, weights)
     return backbones
+
+
+def write_probe_clip(path: Path, *, n_frames: int, height: int, width: int, rng: np.random.Generator) -> None:
+    """Write a clip of that length and size: a smooth texture that drifts."""
+    texture = cv2.GaussianBlur(rng.integers(0, 255, (height, width + n_frames, 3), dtype=np.uint8), (0, 0), 3)
+    texture = cv2.normalize(texture, None, 0, 255, cv2.NORM_MINMAX)
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*"mp4v"), FPS, (width, height))
+    for step in range(n_frames):
+        writer.write(np.ascontiguousarray(texture[:, step : step + width]))
+    writer.release()

@@ -1,14 +1,16 @@
 """How many clips a second feature extraction reads, and what the real benchmarks will cost.
 
-Unlike the other benchmarks there is no slow path to compare with.  Each stage is timed alone in one thread, then whole
-extraction on several cores, beside what the single-thread costs promise when they are divided by the cores.  The clips
-of the real benchmarks are drifting textures of their typical length and size; the networks are those of the paper, with
-random weights, which are as fast as trained ones.
+Each stage is timed alone in one thread, then whole extraction on several cores, beside what the single-thread costs
+promise when they are divided by the cores.  The rest is arithmetic.  The clips of the real benchmarks are drifting
+textures of their typical length and size, coded in MPEG-4 part 2 as UCF101 and HMDB51 are; the networks are those of
+the paper, with random weights, which are as fast as trained ones.
 """
 
 from __future__ import annotations
 
 import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -17,138 +19,194 @@ import numpy as np
 import pandas as pd
 import torch
 
-from amfir_lib.analysis.stage_costs import FPS, costs_table, measure_benchmarks, measure_features, write_probe_clip
+from amfir_lib.analysis.stage_costs import ClipCosts, measure_features, measure_stages
 from amfir_lib.backbones.opening import input_size_of, names_of_streams, open_backbone
 from amfir_lib.data.benchmarks import BENCHMARKS
 from amfir_lib.data.catalogue import load_dataset
+from amfir_lib.data.features import extract_stores
+from amfir_lib.data.frames import cache_bytes
 from amfir_lib.data.manifest import COLUMNS, Dataset
-from amfir_lib.exports import Table
+from amfir_lib.methods import METHODS, uses_patches
+from amfir_lib.parallel import map_parallel, single_thread
+from amfir_lib.records import peak_memory
 from amfir_lib.storage import write_json
 from amfir_lib.study.end_to_end.clips import EndToEnd, stored_streams
+from amfir_lib.study.evaluation import evaluate
 from amfir_lib.study.feature_table import MAX_WIDTH, FeatureTable
 from amfir_lib.study.materials import FLOW_OF_REAL_CLIPS, FLOW_OF_RENDERED_CLIPS
+from amfir_lib.study.training import Training, train
 from amfir_lib.workers import available_cores
-from tests.benchmarks.planning import plan, plan_table, planning_page, storage_table
-from tests.benchmarks.throughput import measure_throughput, throughput_table
-from tests.benchmarks.training_costs import measure_training, training_plan, training_table
 
-from .data import new_method, random_table, untrained_compact
+from .data import FPS, new_method, random_table, untrained_compact, write_probe_clip
 from .measure import machine_facts
+from .planning import MODEL_CLIPS, PAPER, page, plan, training_plan
 
 PAPERS = "resnet50+i3d"
-MODEL_CLIPS = "ucf101"  # whose typical clip stands for real ones
-CASES = (  # clips, backbone, number of clips
-    ("rendered", "compact", 640),
-    (MODEL_CLIPS, "compact", 160),
-    (MODEL_CLIPS, PAPERS, 24),
-)
+CASES = (("rendered", "compact", 640), (MODEL_CLIPS, "compact", 160), (MODEL_CLIPS, PAPERS, 24))  # clips, backbone, n
 QUICK = (("rendered", "compact", 8), (MODEL_CLIPS, "compact", 2))
+STEPS = 4  # of training that are timed, after as many that warm up
+EPISODES = 100  # that are timed at test
+
+
+def report(output: Path | None, *, quick: bool) -> None:
+    """Measure all; print the planning page, and save it with what was measured."""
+    name = "compact" if quick else PAPERS
+    side = max(112, input_size_of(names_of_streams(name)[1], synthetic=False))
+    backbones = backbones_of(name, flow_size=side)
+    rates = pd.concat(measure_throughput(quick=quick), ignore_index=True)
+    costs = measure_benchmarks(backbones, ["hmdb51"] if quick else list(BENCHMARKS), flow_size=side, quick=quick)
+    methods = ["protonet", "amfir"] if quick else [name for name, spec in METHODS.items() if not spec.parts]
+    training, gpu = training_plan(measure_training(methods)), {}
+    if torch.cuda.is_available():
+        seconds, _ = measure_features(backbones_of(name, flow_size=side, device="cuda:0"))
+        gpu = {
+            "gpu_features_s": sum(seconds.values()),
+            "gpu_training": training_plan(measure_training(methods, device="cuda:0")),
+        }
+    frames_bytes = cache_bytes(1, stored_streams(backbones, EndToEnd()))
+    worker = float(rates["worker_bytes"].iloc[-1])
+    planned = plan(costs, worker_bytes=worker, frame_bytes=frames_bytes, training=training, **gpu)
+    machine = machine_facts() | {"gpu": torch.cuda.get_device_name(0) if gpu else None}
+    record = {
+        "benchmark": "extraction", "machine": machine, "backbone": name, "throughput": rates.to_dict("records"),
+        "costs": {benchmark: asdict(cost) for benchmark, cost in costs.items()}, "plan": planned.to_dict("records"),
+        "training": training.to_dict("records"),
+    }  # fmt: skip
+    text = page(machine, name, costs, planned, training, rates)
+    print(text)
+    if output is not None:
+        write_json(output / "extraction.json", record)
+        (output / "planning.md").write_text(text, encoding="utf-8")
 
 
 def backbones_of(name: str, *, flow_size: int, device: str = "cpu") -> dict[str, Any]:
     """Stream -> untrained backbone, as a study opens it."""
     opened = {}
-    for stream, one in zip(("rgb", "flow"), names_of_streams(name), strict=True):
-        size = input_size_of(one, synthetic=False)
+    for stream, net in zip(("rgb", "flow"), names_of_streams(name), strict=True):
         opened[stream] = open_backbone(
-            one, stream, compact=untrained_compact, adapted=lambda stream: None, input_size=size,
-            flow_size=flow_size, weights="pretrained" if one == "compact" else "random", device=device,
+            net, stream, compact=untrained_compact, adapted=lambda stream: None, flow_size=flow_size, device=device,
+            input_size=input_size_of(net, synthetic=False), weights="pretrained" if net == "compact" else "random",
         )  # fmt: skip
     return opened
 
 
+def measure_benchmarks(
+    backbones: Mapping[str, Any], names: Sequence[str], *, flow_size: int, quick: bool
+) -> dict[str, ClipCosts]:
+    """Benchmark -> costs of a clip of its typical length and size; features, which do not depend on it, once."""
+    costs: dict[str, ClipCosts] = {}
+    features = None
+    with tempfile.TemporaryDirectory() as folder:
+        for number, name in enumerate(names):
+            kind, path = BENCHMARKS[name], Path(folder) / f"{name}.mp4"
+            rng = np.random.default_rng([0, number])
+            write_probe_clip(path, n_frames=kind.frames, height=kind.height, width=kind.width, rng=rng)
+            costs[name] = measure_stages(
+                path, backbones, algorithms=("dis", "farneback"), flow_size=flow_size, features=features,
+                flow_average=FLOW_OF_REAL_CLIPS["flow_average"], repeats=1 if quick else 3,
+            )  # fmt: skip
+            features = costs[name].features_s, costs[name].feature_bytes
+    return costs
+
+
+def measure_throughput(*, quick: bool) -> list[pd.DataFrame]:
+    """For each kind of clips and backbone one row a number of cores.
+
+    ``clips_per_s`` as measured, ``promised_per_s`` (cores / seconds a clip in one thread), the shares ``decode, flow,
+    features`` of those seconds, and ``worker_bytes``, the most memory that a worker held.
+    """
+    frames = []
+    for clips, backbone, n_clips in QUICK if quick else CASES:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            if clips == "rendered":
+                dataset = load_dataset("synth-ssv2", cache_dir=folder, clips_per_class=max(2, n_clips // 32),
+                                       class_counts=(2, 2, 2) if quick else (8, 8, 16))  # fmt: skip
+                flow = FLOW_OF_RENDERED_CLIPS
+            else:
+                n_frames = 20 if quick else BENCHMARKS[clips].frames
+                dataset, flow = probe_clips(folder, n_clips=n_clips, n_frames=n_frames), FLOW_OF_REAL_CLIPS
+            dataset = replace(dataset, manifest=dataset.manifest.iloc[:n_clips].reset_index(drop=True))
+            side = max(112, input_size_of(names_of_streams(backbone)[1], synthetic=clips == "rendered"))
+            backbones, algorithm = backbones_of(backbone, flow_size=side), flow["flow_algorithm"]
+            settings = {"flow_size": side, "flow_average": flow["flow_average"]}
+            middle = Path(dataset.clip_path(int(dataset.manifest["n_frames"].argsort().iloc[len(dataset) // 2])))
+            cost = measure_stages(middle, backbones, algorithms=[algorithm], repeats=1 if quick else 3, **settings)
+            seconds = {
+                "decode": cost.decode_s,
+                "flow": cost.flow_s[algorithm],
+                "features": sum(cost.features_s.values()),
+            }
+            rows = []
+            for n_jobs in [1] if quick else sorted({1, min(2, available_cores())}):
+                on_workers(import_all, n_jobs)  # a worker's first task, which is no part of the throughput
+                start = time.perf_counter()
+                extract_stores(
+                    dataset, backbones, cache_dir=folder / f"cache{n_jobs}", n_jobs=n_jobs, flow_algorithm=algorithm,
+                    shard_clips=max(1, min(64, len(dataset) // (4 * n_jobs))), **settings,
+                )  # fmt: skip
+                total = sum(seconds.values())
+                rows.append({
+                    "clips_are": clips, "backbone": backbone, "cores": n_jobs,
+                    "clips_per_s": len(dataset) / (time.perf_counter() - start), "promised_per_s": n_jobs / total,
+                    **{stage: value / total for stage, value in seconds.items()},
+                    "worker_bytes": max(on_workers(peak_bytes, n_jobs)),
+                })  # fmt: skip
+            frames.append(pd.DataFrame(rows))
+    return frames
+
+
 def probe_clips(root: Path, *, n_clips: int, n_frames: int) -> Dataset:
     """Drifting textures of the size of a real benchmark's clips, as a data set of one class."""
-    kind, rng = BENCHMARKS[MODEL_CLIPS], np.random.default_rng(7)
-    rows = []
+    kind, rng, rows = BENCHMARKS[MODEL_CLIPS], np.random.default_rng(7), []
     for i in range(n_clips):
         write_probe_clip(root / f"{i:03d}.mp4", n_frames=n_frames, height=kind.height, width=kind.width, rng=rng)
         rows.append((f"{i:03d}", f"{i:03d}.mp4", "all", "train", f"{i}", n_frames, FPS, kind.height, kind.width))
     return Dataset(f"{MODEL_CLIPS}-like", root, pd.DataFrame(rows, columns=list(COLUMNS)))
 
 
-def throughputs(folder: Path, *, quick: bool) -> tuple[dict[str, Table], pd.DataFrame]:
-    """Heading -> table of each case, and all measured numbers in one frame."""
-    cores = [1] if quick else sorted({1, min(2, available_cores())})
-    tables, frames = {}, []
-    for clips, backbone, n_clips in QUICK if quick else CASES:
-        if clips == "rendered":
-            dataset = load_dataset("synth-ssv2", cache_dir=folder, clips_per_class=max(2, n_clips // 32),
-                                   class_counts=(2, 2, 2) if quick else (8, 8, 16))  # fmt: skip
-            flow, what = FLOW_OF_RENDERED_CLIPS, "16 frames, 112 × 112, rendered"
-        else:
-            n_frames, kind = 20 if quick else BENCHMARKS[clips].frames, BENCHMARKS[clips]
-            (folder / backbone).mkdir()
-            dataset = probe_clips(folder / backbone, n_clips=n_clips, n_frames=n_frames)
-            flow, what = FLOW_OF_REAL_CLIPS, f"{n_frames} frames, {kind.width} × {kind.height}, as {kind.title}"
-        side = max(112, input_size_of(names_of_streams(backbone)[1], synthetic=clips == "rendered"))
-        settings = {"flow_size": side, "flow_average": flow["flow_average"], "algorithm": flow["flow_algorithm"]}
-        frame = measure_throughput(dataset, backbones_of(backbone, flow_size=side), cores=cores, n_clips=n_clips,
-                                   repeats=1 if quick else 3, **settings)  # fmt: skip
-        frames.append(frame.assign(clips_are=clips, backbone=backbone))
-        pairs = "the network's 64 fields" if "i3d" in backbone else f"pairs averaged: {flow['flow_average']}"
-        basis = f"Clips: {what}. Backbone: {backbone}. Flow: {flow['flow_algorithm']} at {side} px, {pairs}."
-        tables[f"Throughput: {clips} clips, {backbone}"] = throughput_table(frame, basis=basis)
-    return tables, pd.concat(frames, ignore_index=True)
+def on_workers(task: Callable[[int], Any], n_jobs: int) -> list[Any]:
+    """A task on every worker, several times each, so that none is left out."""
+    return map_parallel(task, range(4 * n_jobs), n_jobs=n_jobs, description="workers", unit="task")
 
 
-def whitened_tables(*, device: str = "cpu") -> dict[bool, FeatureTable]:
-    """Random features as methods read the whitened ones of the paper's backbones, without and with 16 patches."""
-    tables = {}
-    for n_patches in (1, 16):
-        table = random_table(dim=MAX_WIDTH, n_classes=48, n_patches=n_patches, modalities=("rgb", "flow"))
-        splits = np.where(table.labels < 24, "train", "val")
-        tables[n_patches > 1] = replace(table, splits=splits).to(device)
-    return tables
+def import_all(_: int) -> None:
+    """What a worker imports once."""
+    import torch  # noqa: F401
 
 
-def measure(*, quick: bool) -> tuple[dict[str, Any], str]:
-    """All that is measured, for JSON, and the planning page in Markdown."""
-    name = "compact" if quick else PAPERS
-    side = max(112, input_size_of(names_of_streams(name)[1], synthetic=False))
-    backbones = backbones_of(name, flow_size=side)
-    options = {"names": ("hmdb51",), "repeats": 1} if quick else {}
-    with tempfile.TemporaryDirectory() as folder:
-        tables, rates = throughputs(Path(folder), quick=quick)
-    costs = measure_benchmarks(
-        backbones, flow_size=side, flow_average=FLOW_OF_REAL_CLIPS["flow_average"], **options
+def peak_bytes(_: int) -> int:
+    """The most memory that a worker ever held; what it was forked from does not count on Linux."""
+    status = Path("/proc/self/status")
+    lines = status.read_text(encoding="utf-8").splitlines() if status.exists() else []
+    peaks = [int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")]
+    return peaks[0] if peaks else peak_memory()
+
+
+def measure_training(methods: Sequence[str], *, device: str = "cpu") -> dict[str, tuple[float, float]]:
+    """Method -> seconds of a training step and of a test episode, in one thread or on one GPU, on random features."""
+    settings = Training(
+        n_way=PAPER.n_way, shots=PAPER.train_shots, n_query=PAPER.n_query, steps=STEPS, validate_every=STEPS,
+        episodes_per_step=PAPER.episodes_per_step, n_val_episodes=1,
     )  # fmt: skip
-    gpu_s = None
-    if torch.cuda.is_available():
-        seconds, _ = measure_features(backbones_of(name, flow_size=side, device="cuda:0"))
-        gpu_s = sum(seconds.values())
-    methods = ("protonet", "amfir") if quick else None
-    training, gpu_training = training_plan(measure_training(new_method, whitened_tables(), methods=methods)), None
-    if gpu_s is not None:
-        gpu_training = training_plan(measure_training(new_method, whitened_tables(device="cuda:0"), methods=methods))
-    frames = stored_streams(backbones, EndToEnd())
-    algorithm, worker = FLOW_OF_REAL_CLIPS["flow_algorithm"], float(rates["worker_bytes"].iloc[-1])
-    planned = plan(
-        costs, algorithm=algorithm, worker_bytes=worker, frames=frames, training=training, gpu_features_s=gpu_s,
-        gpu_training=gpu_training,
-    )  # fmt: skip
-    machine = machine_facts() | {"gpu": torch.cuda.get_device_name(0) if gpu_s else None}
-    page = planning_page(
-        {
-            "Costs of one clip": costs_table(costs, backbone=name),
-            "Plan": plan_table(planned, algorithm=algorithm, backbone=name, gpu_measured=gpu_s is not None),
-            "Training Table 1, in one thread": training_table(training),
-            "Storing flow": storage_table(frames), **tables,
-        },
-        machine=f"{machine['device_name']}, {machine['cores']} cores, GPU: {machine['gpu'] or 'none'}, torch "
-        f"{machine['packages']['torch']}, load average {machine['load_average']}",
-    )  # fmt: skip
-    record = {
-        "benchmark": "extraction", "machine": machine, "backbone": name, "gpu_features_s": gpu_s,
-        "costs": {benchmark: asdict(cost) for benchmark, cost in costs.items()},
-        "throughput": rates.to_dict("records"), "plan": planned.to_dict("records"),
-        "training": training.to_dict("records"),
-        "training_on_gpu": None if gpu_training is None else gpu_training.to_dict("records"),
-    }  # fmt: skip
-    return record, page
+    costs = {}
+    with single_thread():
+        for name in methods:
+            table = whitened_table(16 if uses_patches(name) else 1, device=device)
+            method = new_method(name, table).to(device)
+            train(method, table, settings, seed=0)
+            step_s = train(method, table, settings, seed=1).seconds / STEPS
+            episodes = table.sample(
+                "val", n_way=PAPER.n_way, n_shot=max(PAPER.test_shots), n_query=PAPER.n_query, n_episodes=EPISODES,
+                rng=np.random.default_rng(0),
+            )  # fmt: skip
+            start = time.perf_counter()
+            evaluate(method, table, episodes)
+            costs[name] = step_s, (time.perf_counter() - start) / EPISODES
+    return costs
 
 
-def save(folder: Path, record: dict[str, Any], page: str) -> None:
-    """Write extraction.json and planning.md."""
-    write_json(folder / "extraction.json", record)
-    (folder / "planning.md").write_text(page, encoding="utf-8")
+def whitened_table(n_patches: int, *, device: str) -> FeatureTable:
+    """Random features as methods read the whitened ones of the paper's backbones."""
+    table = random_table(dim=MAX_WIDTH, n_classes=48, n_patches=n_patches, modalities=("rgb", "flow"))
+    return replace(table, splits=np.where(table.labels < 24, "train", "val")).to(device)

@@ -1,13 +1,9 @@
 """Evaluation of the heavy heads against loops written as the published codes run them.
 
-What depends on a clip alone is computed once for each clip and not once for each episode it occurs in.  What remains
-for each episode bounds the gain: the bound is the number of multiplications of a loop's episode over those of an
-episode whose clips are embedded already.
+What depends on a clip alone is computed once for each clip and not once for each episode it occurs in.
 """
 
 from __future__ import annotations
-
-from math import comb
 
 import torch
 
@@ -17,11 +13,10 @@ from amfir_lib.study.episodes import Episodes
 from amfir_lib.study.evaluation import evaluate
 from amfir_lib.study.feature_table import FeatureTable
 
-from .data import T, draw, new_method, random_table
+from .data import draw, new_method, random_table
 from .measure import Comparison, in_turn, verify
 from .published_loops import LOOPS
 
-WAY, QUERIES = 5, 25
 PUBLISHED = {"layer_norm": False, "projection": False, "scaled": False, "logit_scale": 1.0, "learn_temperature": False}
 N_EPISODES = 1000  # as in a cell of the study: embedding each clip once pays the more, the more episodes share it
 STUDY = {"dim": 96, "n_slow": 20, "options": {}}
@@ -41,44 +36,16 @@ def label_of(*, dim: int, n_patches: int, options: dict) -> str:
     return ", ".join([f"D = {dim}"] + [f"{n_patches} patches"] * (n_patches > 1) + [f"width {width}"] * (width > 0))
 
 
-def multiplications(name: str, *, dim: int, n_shot: int, n_patches: int = 1, options: dict) -> tuple[int, int]:
-    """Of one episode: all of the published loop's, and those that remain once clips are embedded.
-
-    Only products of matrices are counted, which are nearly all.
-    """
-    projected = options.get("projection", True)
-    d, tuple_width = 64 if projected else dim, options.get("tuple_width", 64)
-    n_clips, n_pairs = WAY * n_shot + QUERIES, QUERIES * WAY * n_shot
-    front = T * n_patches * dim * d if projected else 0
-    if name == "otam":
-        return n_clips * front + n_pairs * T * T * d, n_pairs * T * T * d
-    if name == "hyrsm":
-        tokens = QUERIES * (WAY + 1)
-        intra = T * 4 * d**2 + 2 * T * T * d
-        among = tokens * 2 * (WAY + 1) * d + QUERIES * WAY * T * T * d  # attention, and cosines of frames
-        loop = n_clips * (front + intra) + tokens * (4 * d**2 + T * 2 * d**2) + among
-        return loop, (WAY + QUERIES) * (3 * d**2 + T * d**2) + tokens * 2 * d**2 + among
-    once, remaining = n_clips * front, 0
-    for w in (2,) if name == "strm" else (2, 3):
-        once += n_clips * 2 * comb(T, w) * w * d * tuple_width
-        remaining += n_pairs * 2 * comb(T, w) ** 2 * tuple_width
-    if name == "strm":
-        once += n_clips * T * n_patches * (3 * d**2 + 2 * n_patches * d + d**2 + d**2 // 4)
-        once += n_clips * comb(T, 2) * d**2
-        remaining += n_pairs * comb(T, 2) ** 2 * d // 2
-    return once + remaining, remaining
-
-
 @torch.inference_mode()
 def one_at_a_time(name: str, method: Method, table: FeatureTable, episodes: Episodes) -> torch.Tensor:
     """(E, M, N) distances by the published loop, times the logit scale as ``EpisodeOutput.distances`` are."""
     method.eval()
     features = table.features["rgb"]
-    found = [
+    distances = [
         LOOPS[name](method, features[support], features[query.ravel()])
         for support, query in zip(episodes.support, episodes.query, strict=True)
     ]
-    return torch.stack(found) * method.log_scale.exp()
+    return torch.stack(distances) * method.log_scale.exp()
 
 
 @torch.inference_mode()
@@ -114,7 +81,6 @@ def compare(*, quick: bool) -> list[Comparison]:
             check = verify(
                 "distances over the largest", together(method, table, few) / scale, slow_distances / scale, atol=1e-4
             )
-            loop, remaining = multiplications(name, dim=dim, n_shot=n_shot, n_patches=n_patches, options=options)
             seconds = in_turn(
                 lambda method=method, table=table, episodes=episodes: evaluate(method, table, episodes),
                 lambda name=name, method=method, table=table, episodes=episodes[:n_slow]: one_at_a_time(
@@ -126,15 +92,10 @@ def compare(*, quick: bool) -> list[Comparison]:
             found.append(
                 Comparison(
                     name=f"evaluation of {name} ({label}), 5-way {n_shot}-shot, 25 queries",
-                    sizes={"episodes": n_episodes, "episodes of the loop": n_slow, "clips": len(table.labels)},
                     check=check,
                     unit="episode",
                     goal=goal if name == "otam" or n_shot == 1 else None,
-                    bound=loop / remaining,
-                    note=(
-                        f"An episode of the loop takes {loop / 1e6:,.0f} million multiplications, of "
-                        f"which {remaining / 1e6:,.0f} million remain; embedding each clip once is in the fast time."
-                    ),
+                    note="Embedding each clip once is in the fast time.",
                     **seconds,
                 )
             )

@@ -69,7 +69,6 @@ def compare(*, quick: bool) -> list[Comparison]:
         found.append(
             Comparison(
                 name=f"meta-test of AMFIR, 5-way {n_shot}-shot, 25 queries, against {loop}",
-                sizes={"episodes": n_episodes, "episodes of the loop": n_slow, "clips": len(table.labels), "D": 256},
                 check=check,
                 unit="episode",
                 goal=10.0 if has_goal else None,

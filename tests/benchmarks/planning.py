@@ -1,151 +1,139 @@
-"""What each real benchmark costs in time, disk and memory, from costs per clip that were measured on this machine.
+"""What each real benchmark costs in time, disk and memory, from costs that were measured on this machine.
 
-The arithmetic is in :func:`plan`: hours = clips x seconds per clip / (3600 x cores), stage by stage; disk = clips x
-bytes per clip; that of training is in :mod:`tests.benchmarks.training_costs`.  The clips that are measured have the
-typical length and size of the benchmark's own and the codec of UCF101 and HMDB51 (MPEG-4 part 2).  H.264 and VP9, those
-of Kinetics and Something-Something, are not timed.
+Hours = clips x seconds per clip / (3600 x cores), stage by stage; disk = clips x bytes per clip; seconds of a training
+run = steps x seconds a step + episodes x seconds an episode.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
 from amfir_lib.analysis.stage_costs import ClipCosts
 from amfir_lib.data.benchmarks import BENCHMARKS, published_videos
-from amfir_lib.data.flow import STORAGES
-from amfir_lib.data.frames import GIGABYTE, Stored, cache_bytes
-from amfir_lib.exports import Table
-from amfir_lib.workers import WORKER_BYTES
-from tests.benchmarks.training_costs import wall_hours
+from amfir_lib.methods import METHODS, tuned_training
+from amfir_lib.study.config import PROFILES
+from amfir_lib.study.materials import FLOW_OF_REAL_CLIPS
+from amfir_lib.study.training import Training
 
-STAGES = ("decode", "flow", "features", "training")
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Something to run on: processor cores, and GPUs that take over the backbones."""
-
-    name: str
-    cores: int
-    gpus: int = 0
+MODEL_CLIPS = "ucf101"  # whose typical clip stands for real ones
+MACHINES = {"laptop": (2, 0), "one GPU": (16, 1), "8-GPU node": (128, 8), "cluster": (1024, 0)}  # cores, GPUs
+PAPER = PROFILES["paper"]
+GIGABYTE, HOUR = 1e9, 3600
 
 
-MACHINES = (Machine("laptop", 2), Machine("one GPU", 16, 1), Machine("8-GPU node", 128, 8), Machine("cluster", 1024))
+def training_plan(costs: Mapping[str, tuple[float, float]]) -> pd.DataFrame:
+    """What Table 1 of one data set takes: every method trained with every seed, validated and tested at every shot.
+
+    Returns:
+        One row a method: ``method, step_s, steps, episode_s, episodes, run_s, runs, hours``; ``run_s`` is steps x
+        seconds a step + episodes x seconds an episode.  Methods that are assembled from others take no step, and test
+        each of their parts.
+    """
+    rows = []
+    for name, spec in METHODS.items():
+        parts = spec.parts or (name,)
+        if not all(part in costs for part in parts):
+            continue
+        steps = 0 if spec.parts else tuned_training(name, Training(steps=PAPER.train_steps)).steps
+        validations = 0 if spec.parts else -(-steps // PAPER.validate_every) + 1
+        episodes = validations * PAPER.n_val_episodes * len(PAPER.train_shots)
+        episodes += PAPER.n_test_episodes * len(PAPER.test_shots)
+        step_s, episode_s = 0.0 if spec.parts else costs[name][0], sum(costs[part][1] for part in parts)
+        run_s = steps * step_s + episodes * episode_s
+        rows.append({
+            "method": spec.title, "step_s": step_s, "steps": steps, "episode_s": episode_s, "episodes": episodes,
+            "run_s": run_s, "runs": PAPER.n_seeds, "hours": PAPER.n_seeds * run_s / HOUR,
+        })  # fmt: skip
+    return pd.DataFrame(rows)
 
 
 def plan(
-    costs: Mapping[str, ClipCosts], *, algorithm: str, worker_bytes: float, frames: Mapping[str, Stored],
-    training: pd.DataFrame, gpu_features_s: float | None = None, gpu_training: pd.DataFrame | None = None,
-    machines: Sequence[Machine] = MACHINES,
+    costs: Mapping[str, ClipCosts], *, worker_bytes: float, frame_bytes: float, training: pd.DataFrame,
+    gpu_features_s: float | None = None, gpu_training: pd.DataFrame | None = None,
 ) -> pd.DataFrame:  # fmt: skip
-    """Time, disk and memory of Table 1 of each benchmark on each machine.
+    """Time, disk and memory of Table 1 of each benchmark on each machine, stages one after another.
 
     Args:
         costs: benchmark -> costs of one of its clips, in one thread.
-        algorithm: of flow.
-        worker_bytes: memory of one worker, as ``measure_throughput`` finds it.
-        frames: how end-to-end training stores frames and flow, see ``stored_streams`` in ``end_to_end.clips``.
-        training: of ``training_plan``, timed in one thread.
-        gpu_features_s: seconds a clip for both streams on one GPU; None leaves the backbones to the cores everywhere.
-        gpu_training: of ``training_plan``, timed on one GPU, which trains one run after another however many there are;
-            None leaves training to the cores everywhere.
-        machines: what to plan for.
-    Returns:
-        One row a benchmark and machine: ``dataset, machine, clips, decode_h, flow_h, features_h, training_h, total_h,
-        features_gb, frame_cache_gb, memory_gb``; hours of wall time, stages one after another.
+        worker_bytes: memory of one worker.
+        frame_bytes: of one clip in the frame cache of end-to-end training.
+        training: of ``training_plan``, timed in one thread; one run a core, and the longest run is the least.
+        gpu_features_s, gpu_training: seconds a clip, and ``training_plan``, on one GPU, which trains one run after
+            another; None leaves the work to the cores everywhere.
     """
-    rows = []
+    algorithm, rows = FLOW_OF_REAL_CLIPS["flow_algorithm"], []
     for name, cost in costs.items():
         clips = sum(published_videos(name).values())
-        for machine in machines:
-            on_gpu = bool(machine.gpus) and gpu_features_s is not None
-            features_s = gpu_features_s if on_gpu else sum(cost.features_s.values())
-            one_gpu = bool(machine.gpus) and gpu_training is not None
+        for machine, (cores, gpus) in MACHINES.items():
+            on_gpu = bool(gpus) and gpu_features_s is not None
+            features_s = gpu_features_s / gpus if on_gpu else sum(cost.features_s.values()) / cores
             hours = {
-                "decode_h": clips * cost.decode_s / machine.cores / 3600,
-                "flow_h": clips * cost.flow_s[algorithm] / machine.cores / 3600,
-                "features_h": clips * float(features_s or 0) / (machine.gpus if on_gpu else machine.cores) / 3600,
-                "training_h": wall_hours(gpu_training, cores=1)
-                if one_gpu
-                else wall_hours(training, cores=machine.cores),
+                "decode_h": clips * cost.decode_s / cores / HOUR,
+                "flow_h": clips * cost.flow_s[algorithm] / cores / HOUR,
+                "features_h": clips * features_s / HOUR,
+                "training_h": max(training["hours"].sum() / cores, training["run_s"].max() / HOUR),
             }
+            if on_gpu:
+                hours["training_h"] = gpu_training["hours"].sum()
             rows.append({
-                "dataset": name, "machine": machine.name, "cores": machine.cores, "gpus": machine.gpus, "clips": clips,
-                **hours, "total_h": sum(hours.values()), "features_gb": clips * cost.feature_bytes / GIGABYTE,
-                "frame_cache_gb": cache_bytes(clips, frames) / GIGABYTE,
-                "memory_gb": machine.cores * worker_bytes / GIGABYTE,
+                "dataset": name, "machine": machine, "cores": cores, "gpus": gpus, "clips": clips, **hours,
+                "total_h": sum(hours.values()), "features_gb": clips * cost.feature_bytes / GIGABYTE,
+                "frame_cache_gb": clips * frame_bytes / GIGABYTE, "memory_gb": cores * worker_bytes / GIGABYTE,
             })  # fmt: skip
     return pd.DataFrame(rows)
 
 
-def plan_table(frame: pd.DataFrame, *, algorithm: str, backbone: str, gpu_measured: bool) -> Table:
-    """``plan`` as a table to read."""
-    gpus = "GPU" if gpu_measured else "GPU, not counted on"
-    shown = pd.DataFrame({
-        "data set": frame["dataset"], "machine": [
-            f"{row.machine} ({row.cores} cores" + (f", {row.gpus} {gpus})" if row.gpus else ")")
-            for row in frame.itertuples()
-        ],
-        "clips": frame["clips"].map("{:,}".format),
-        **{f"{stage} (h)": frame[f"{stage}_h"].map(_hours) for stage in STAGES},
-        "all (h)": frame["total_h"].map(_hours), "features (GB)": frame["features_gb"].map("{:.1f}".format),
-        "frame cache (GB)": frame["frame_cache_gb"].map("{:.1f}".format),
-        "memory of all workers (GB)": frame["memory_gb"].map("{:.0f}".format),
-    })  # fmt: skip
-    memory = f"{WORKER_BYTES / GIGABYTE:.0f} GB of a GPU's memory a worker"
-    where = f"on all GPUs of a machine, {memory}" if gpu_measured else "on the cores everywhere: no GPU was measured"
-    trained = "on one GPU, one run after another" if gpu_measured else "on the cores, one run a core (--device cpu)"
-    caption = (
-        f"Planned, not run: clips × measured seconds a clip / cores. Flow: {algorithm}; backbone: {backbone}, {where}. "
-        f"Wall time, one stage after another; one worker a core. Training: that of Table 1, {trained}; the frame cache "
-        "(flow in 8 bits) is for end-to-end training, whose own time is not in the table. Memory hardly depends on the "
-        "size of the clips: frames shrink as they are decoded."
-    )
-    return Table(frame, shown, caption)
-
-
-def _hours(hours: float) -> str:
-    if hours >= 1:
-        return f"{hours:.1f}"
-    return f"{hours:.2f}" if hours >= 0.01 else "< 0.01"
-
-
-def storage_table(frames: Mapping[str, Stored]) -> Table:
-    """Size of the stored flow of each benchmark, by storage.
-
-    Args:
-        frames: as of ``plan``.
-    """
-    flow = {"flow": frames["flow"]}
-    data = pd.DataFrame({"dataset": list(BENCHMARKS)})
-    data["clips"] = [sum(published_videos(name).values()) for name in BENCHMARKS]
-    shown = data.rename(columns={"dataset": "data set"})
-    for name in STORAGES:
-        data[f"{name}_gb"] = data["clips"] * cache_bytes(1, flow, flow_type=name) / GIGABYTE
-        shown[f"{name} (GB)"] = data[f"{name}_gb"].map("{:.1f}".format)
-    size = f"{frames['flow'].n_instants} fields of {frames['flow'].side} px a clip"
-    return Table(data, shown, f"Flow of all clips in the frame cache, in each form that it can be stored in: {size}.")
-
-
-def planning_page(tables: Mapping[str, Table], *, machine: str) -> str:
-    """The planning page in Markdown.
-
-    Args:
-        tables: heading -> table: measured costs, plan, training, storages, throughput.
-        machine: what the costs were measured on.
-    """
+def page(
+    machine: Mapping[str, Any], backbone: str, costs: Mapping[str, ClipCosts], planned: pd.DataFrame,
+    training: pd.DataFrame, rates: pd.DataFrame,
+) -> str:  # fmt: skip
+    """The planning page in Markdown."""
+    clips = pd.DataFrame({
+        name: {
+            "clip": f"{BENCHMARKS[name].frames} frames, {BENCHMARKS[name].width} × {BENCHMARKS[name].height}",
+            "decode_ms": 1e3 * cost.decode_s, **{f"flow_{key}_ms": 1e3 * value for key, value in cost.flow_s.items()},
+            **{f"features_{key}_ms": 1e3 * value for key, value in cost.features_s.items()},
+            "features_kb": cost.feature_bytes / 1e3,
+        } for name, cost in costs.items()
+    }).T.rename_axis("dataset").reset_index()  # fmt: skip
+    where = f"on {machine['gpu']}" if machine["gpu"] else "on the cores everywhere: no GPU was measured"
     intro = (
-        f"Costs per clip were measured on {machine}; the rest is arithmetic: hours = clips × seconds a clip / (3600 × "
-        "cores or GPUs); disk = clips × bytes a clip; memory = cores × that of a worker; "
-        "training = (steps × seconds a step + episodes × seconds an episode) × runs / cores. "
-        "The timed clips are coded in MPEG-4 part 2, as UCF101 and HMDB51 are; H.264 and VP9, the codecs of Kinetics "
-        "and Something-Something, are not timed."
+        f"Costs per clip were measured on {machine['device_name']}, {machine['cores']} cores, GPU: "
+        f"{machine['gpu'] or 'none'}, torch {machine['packages']['torch']}, load average {machine['load_average']}, in "
+        f"one thread with the backbone {backbone}; the rest is arithmetic, planned and not run: hours = clips × "
+        "seconds a clip / (3600 × cores or GPUs); disk = clips × bytes a clip; memory = cores × that of a worker; "
+        "training = (steps × seconds a step + episodes × seconds an episode) × runs / cores. The timed clips are coded "
+        "in MPEG-4 part 2, as UCF101 and HMDB51 are; H.264 and VP9, the codecs of Kinetics and Something-Something, "
+        "are not timed."
+    )
+    about_plan = (
+        f"Flow: {FLOW_OF_REAL_CLIPS['flow_algorithm']}; backbone and training {where}. Wall time, one stage after "
+        "another; one worker and one run a core. The frame cache (flow in 8 bits) is for end-to-end training, whose "
+        "own time is not in the table."
+    )
+    about_training = (
+        f"Table 1 of one data set in the profile paper; a step has {PAPER.episodes_per_step} episodes; the episodes "
+        f"are those of validation and test. All methods together: {training['hours'].sum():.0f} h of one core."
+    )
+    about_rates = (
+        "Clips read a second by feature extraction, both streams; shares of the time in one thread. Real clips are as "
+        f"long and large as those of {MODEL_CLIPS}."
     )
     parts = ["# Planning: what the real benchmarks cost", intro]
-    for heading, table in tables.items():
-        shown = table.shown if table.shown is not None else table.data
-        parts += [f"## {heading}", shown.to_markdown(index=False, disable_numparse=True), table.caption]
+    for heading, table, caption in (
+        ("Costs of one clip", clips, "Clips of the typical length."),
+        ("Plan", planned, about_plan),
+        ("Training Table 1, in one thread", training, about_training),
+        ("Throughput", rates, about_rates),
+    ):
+        parts += [f"## {heading}", _markdown(table), caption]
     return "\n\n".join(parts) + "\n"
+
+
+def _markdown(frame: pd.DataFrame) -> str:
+    words = {"clips_per_s": "clips/s", "promised_per_s": "one thread × cores"}
+    shown = frame.rename(columns=lambda name: words.get(name, name.replace("_", " ")))
+    return shown.to_markdown(index=False, floatfmt=".3g", intfmt=",")

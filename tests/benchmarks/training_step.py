@@ -53,7 +53,6 @@ def compare(*, quick: bool) -> list[Comparison]:
             found.append(
                 Comparison(
                     name=f"training step of {name}, 5-way {n_shot}-shot",
-                    sizes={"episodes": len(episodes), "D": 96, "P": n_patches, "T": 8},
                     check=verify("gradient over its largest entry", whole / scale, single / scale, atol=1e-4),
                     unit="episode",
                     note="Forward and backward pass; the loop accumulates gradients.",

@@ -54,7 +54,6 @@ def compare(*, quick: bool) -> list[Comparison]:
             found.append(
                 Comparison(
                     name=f"a change in the what-if panel: {name}",
-                    sizes={"frames": len(kept.frames), "px": kept.frames.shape[1], "n_way": CELL.n_way},
                     check=verify("fused posterior", *posteriors, atol=1e-6),
                     unit="change",
                     limit=GOAL_S,
