@@ -1,8 +1,7 @@
-"""Errors that a person can act on.
+"""Errors that a person can act on: one sentence that says what is wrong, which value, where, and what to do.
 
-Every error of the study says in one sentence what is wrong, which value, where, and what to do.  Each class derives
-from ``AmfirError``, so that the command line can print the sentence without a traceback, and from the built-in
-exception that a caller would expect.
+Each class derives from ``AmfirError``, so that the command line can print the sentence without a traceback, and from
+the built-in exception that a caller would expect.
 """
 
 from __future__ import annotations
@@ -87,17 +86,13 @@ MOST_LISTED = 20  # names in a sentence
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str], *, error: type[AmfirError] = UnknownName) -> AmfirError:
-    """Build the error for a name that does not exist, suggesting the nearest one that does.
-
-    Of many names only those that resemble it are listed.
+    """The error for a name that does not exist, with the nearest one that does; of many only those that resemble it.
 
     Args:
         kind: what the name stands for, in the singular: "method", "data set".
         name: what the user wrote.
         known: every name that would have been accepted.
         error: the class to build.
-    Returns:
-        The exception, ready to be raised.
     """
     known = sorted(known)
     nearest = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)

@@ -100,7 +100,7 @@ class Table:
         heads = rows if isinstance(rows, Mapping) else {column: HEADS.get(column, column) for column in rows}
         cells, beside = {"": cells} if isinstance(cells, str) else cells, beside or {}
         frame = data if only is None else data[only]
-        by_column = table.units_of(frame)
+        by_column = {column: UNITS[table.unit(column)] for column in frame}
         names = {head: None for head in heads.values()}  # in order; the first column of a template decides the side
         numbers = {head for column, head in heads.items() if _is_number(data[column])}
         shown: dict[Any, dict[str, str]] = {}
@@ -132,10 +132,6 @@ class Table:
             raise BadParameter(f'"{unit}" of the column "{column}" is no unit. Take one of {", ".join(UNITS)}.')
         return unit
 
-    def units_of(self, frame: pd.DataFrame) -> dict[str, Unit]:
-        """Column -> unit."""
-        return {column: UNITS[self.unit(column)] for column in frame}
-
     def declaration(self) -> dict[str, str]:
         """Unit, or "key", of every column of ``data``: what the record keeps for ``check``.
 
@@ -157,9 +153,7 @@ class Table:
         """What is shown, and per column whether it stands "left" or "right"."""
         if self.shown is None:
             data = flat(self.data)
-            by_column = self.units_of(data)
-            text = {column: [text_of(value, by_column[column]) for value in data[column]] for column in data}
-            return pd.DataFrame(text), ["right" if _is_number(data[column]) else "left" for column in data]
+            return Table.of(data, {column: column for column in data}, {}, keys=self.keys, units=self.units).readable()
         shown = flat(self.shown)
         numeric = {column for column in shown if _is_number(shown[column]) or column in self.numbers}
         numeric |= {column for column in shown if not self.numbers and _holds_numbers(shown[column])}
@@ -190,7 +184,7 @@ def _first(template: str) -> str:
 def write_table(table: Table | pd.DataFrame, stem: Path) -> list[Path]:
     """Write ``stem.csv`` with full precision, ``stem.md`` and ``stem.tex`` (booktabs) as they are to be read.
 
-    An index that is more than row numbers becomes the first columns.
+    An index with a name becomes the first columns.
 
     Returns:
         The three paths.
@@ -216,8 +210,8 @@ def write_table(table: Table | pd.DataFrame, stem: Path) -> list[Path]:
 
 
 def flat(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with one level of column names, and its index as columns unless that is row numbers."""
-    if not isinstance(frame.index, pd.RangeIndex):
+    """The frame with one level of column names, and its index as columns where that has a name."""
+    if frame.index.names != [None]:
         frame = frame.reset_index()
     if isinstance(frame.columns, pd.MultiIndex):
         frame = frame.set_axis([" ".join(str(part) for part in column if str(part)) for column in frame], axis=1)

@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from amfir_lib.errors import AmfirError, BadParameter, WorkerFailed
-from amfir_lib.workers import LOCAL, available_cores, chosen, worker_was_lost, workers
+from amfir_lib.workers import LOCAL, chosen, worker_was_lost, workers
 
 LOG_EVERY_SECONDS, NOTEBOOK_EVERY_SECONDS = 30.0, 0.5
 MAX_ITEM_NAME = 200
@@ -37,32 +37,9 @@ MEMORY_REMEDY = (
 warnings.filterwarnings("ignore", message="A worker stopped while some jobs", category=UserWarning)
 
 
-def map_parallel(
-    function: Callable[[Any], Any],
-    items: Sequence[Any],
-    *,
-    n_jobs: int,
-    description: str,
-    unit: str = "clip",
-    units_of: Callable[[Any], int] | None = None,
-) -> list[Any]:
-    """Apply ``function`` to every item, in ``n_jobs`` processes, with a progress bar.
-
-    Args:
-        function: picklable (joblib's loky and cloudpickle); must not depend on the order of the calls.
-        items: what to apply it to.  An attribute ``item_name`` is used in error messages, else the item's text.
-        n_jobs: number of processes; 1 works in this process; -1 means all cores.
-        description: what is done, for the progress bar and for errors.
-        unit: what the bar counts, in the singular.
-        units_of: how many units one item counts for; 1 by default.
-    Returns:
-        The results in the order of the items, the same for every ``n_jobs``.
-    Raises:
-        AmfirError: the error of the first failing item (in item order) as it was raised, with the item in a note.
-        WorkerFailed: any other exception of the first failing item, named; or a worker process was killed.
-        BadParameter: ``n_jobs`` is 0 or below -1.
-    """
-    return list(iterate_parallel(function, items, n_jobs=n_jobs, description=description, unit=unit, units_of=units_of))
+def map_parallel(function: Callable[[Any], Any], items: Sequence[Any], **options: Any) -> list[Any]:
+    """The results of :func:`iterate_parallel`, once all are there."""
+    return list(iterate_parallel(function, items, **options))
 
 
 def iterate_parallel(
@@ -72,15 +49,27 @@ def iterate_parallel(
     n_jobs: int,
     description: str,
     unit: str = "clip",
-    units_of: Callable[[Any], int] | None = None,
+    units_of: Callable[[Any], int] = lambda item: 1,
 ) -> Iterator[Any]:
-    """Like :func:`map_parallel`, but yields each result as soon as it and all results before it are there."""
-    if n_jobs == -1:
-        n_jobs = available_cores()
+    """Apply ``function`` to every item, in ``n_jobs`` processes, with a progress bar.
+
+    Args:
+        function: picklable (joblib's loky and cloudpickle); must not depend on the order of the calls.
+        items: what to apply it to.  An attribute ``item_name`` is used in error messages, else the item's text.
+        n_jobs: number of processes; 1 works in this process.
+        description: what is done, for the progress bar and for errors.
+        unit, units_of: what the bar counts, in the singular, and how many of it an item is.
+    Yields:
+        The results in the order of the items, the same for every ``n_jobs``, each as soon as all before it are there.
+    Raises:
+        AmfirError: the error of the first failing item (in item order) as it was raised, with the item in a note.
+        WorkerFailed: any other exception of the first failing item, named; or a worker process was killed.
+        BadParameter: ``n_jobs`` is below 1.
+    """
     if n_jobs < 1:
-        raise BadParameter(f"n_jobs is {n_jobs}; give a number of processes from 1 up, or -1 for all cores.")
+        raise BadParameter(f"n_jobs is {n_jobs}; give a number of processes from 1 up.")
     items = list(items)
-    sizes = [1 if units_of is None else units_of(item) for item in items]
+    sizes = [units_of(item) for item in items]
     n_jobs = min(n_jobs, len(items))
     guarded = partial(_guarded, function)
     here = chosen()[0] == LOCAL
@@ -107,35 +96,25 @@ def iterate_parallel(
                 f"{MEMORY_REMEDY.format(fewer=remedy)}"
             ) from error
         finally:
-            close = getattr(results, "close", None)  # a generator of joblib: cancels what is still waiting
-            if close is not None:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", UserWarning)  # "tasks have been cancelled": that is the purpose
-                    close()
+            if hasattr(results, "close"):  # a generator of joblib: cancels what is still waiting
+                with warnings.catch_warnings(action="ignore", category=UserWarning):  # which is what it warns of
+                    results.close()
 
 
 @contextmanager
 def single_thread() -> Iterator[None]:
     """Let OpenCV, PyTorch and the linear algebra libraries use one thread inside the block, and restore them after."""
     torch = sys.modules.get("torch")  # never imported only to be limited: workers that decode do not need it
-    opencv_threads = cv2.getNumThreads()
-    torch_threads = torch.get_num_threads() if torch is not None else 1
-    cv2.setNumThreads(1)
-    if torch is not None:
-        torch.set_num_threads(1)
+    setters = [(cv2.setNumThreads, cv2.getNumThreads())]
+    setters += [(torch.set_num_threads, torch.get_num_threads())] if torch is not None else []
+    for set_threads, _ in setters:
+        set_threads(1)
     try:
         with threadpool_limits(limits=1):
             yield
     finally:
-        cv2.setNumThreads(opencv_threads)
-        if torch is not None:
-            torch.set_num_threads(torch_threads)
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out: that of the machine (Python, NumPy, PyTorch, OpenCV) or that of a GPU."""
-    message = str(error).lower()
-    return isinstance(error, MemoryError) or any(text in message for text in OUT_OF_MEMORY)
+        for set_threads, before in setters:
+            set_threads(before)
 
 
 def _guarded(function: Callable[[Any], Any], item: Any) -> Any:
@@ -155,7 +134,8 @@ class _Failure:
         self.name = name if len(name) <= MAX_ITEM_NAME else name[: MAX_ITEM_NAME - 1] + "…"
         self.text = "".join(traceback.format_exception(error))
         self.summary = f"{type(error).__name__}: {error}"
-        self.out_of_memory = is_out_of_memory(error)
+        # of the machine (Python, NumPy, PyTorch, OpenCV), or of a GPU
+        self.out_of_memory = isinstance(error, MemoryError) or any(text in str(error).lower() for text in OUT_OF_MEMORY)
         self.error: Exception | None = None
         with suppress(Exception):  # an exception class whose arguments do not survive pickling
             self.error = pickle.loads(pickle.dumps(error))
@@ -165,10 +145,9 @@ class _Failure:
         if isinstance(self.error, AmfirError):
             error: Exception = self.error
         else:
-            summary = self.summary
-            if self.out_of_memory:
-                summary = f"{summary.rstrip('.')}. {MEMORY_REMEDY.format(fewer=remedy)}"
-            error = WorkerFailed(f"{description} stopped at {self.name}: {summary}")
+            memory = f". {MEMORY_REMEDY.format(fewer=remedy)}" if self.out_of_memory else ""
+            summary = self.summary.rstrip(".") if memory else self.summary
+            error = WorkerFailed(f"{description} stopped at {self.name}: {summary}{memory}")
             error.__cause__ = self.error
         error.add_note(f"item: {self.name}\nin the worker:\n{self.text}")
         return error
@@ -178,14 +157,13 @@ def progress_bar(total: int, *, description: str, unit: str = "clip") -> tqdm:
     """A bar with the time left: redrawn in a terminal; one line that is replaced in a notebook, whose executed copy
     keeps the last one; in a log file a line every 30 s, and nothing for work that is shorter."""
     shell = sys.modules.get("IPython")
-    if hasattr(shell.get_ipython() if shell is not None else None, "kernel"):
-        where = {"file": _NotebookLine(), "mininterval": NOTEBOOK_EVERY_SECONDS}
-    elif sys.stderr is not None and sys.stderr.isatty():
+    in_notebook = hasattr(shell.get_ipython() if shell is not None else None, "kernel")
+    if not in_notebook and sys.stderr is not None and sys.stderr.isatty():
         return tqdm(total=total, desc=description, unit=unit, dynamic_ncols=True)
-    else:
-        where = {"file": _LogLines(), "mininterval": LOG_EVERY_SECONDS}
-    every = where["mininterval"]
-    return tqdm(total=total, desc=description, unit=unit, ncols=0, miniters=1, delay=every, **where)
+    every, file = (NOTEBOOK_EVERY_SECONDS, _NotebookLine()) if in_notebook else (LOG_EVERY_SECONDS, _LogLines())
+    return tqdm(
+        total=total, desc=description, unit=unit, ncols=0, miniters=1, mininterval=every, delay=every, file=file
+    )
 
 
 class _LogLines(io.StringIO):

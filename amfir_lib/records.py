@@ -19,14 +19,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from amfir_lib import __version__, paths
 from amfir_lib.errors import unknown_name
 from amfir_lib.exports import Table, write_drawn, write_figure, write_table
-from amfir_lib.storage import digest_of_file, read_json, write_json
+from amfir_lib.storage import digest_of_file, plain, read_json, write_json
 from amfir_lib.workers import available_cores, resolve_device
 
 # A change elsewhere (prose, tests, results) does not change what a notebook computes.
@@ -64,25 +63,24 @@ class NotebookRun:
             figures: name -> figure; written to figures/NAME.png, and .pdf unless it is mostly pictures.
             tables: name -> table; written to tables/NAME.csv, .md and .tex.
             numbers: what the text quotes; anything that JSON can hold, NumPy scalars and arrays included.
-            notes: what must stand under every table and figure, see ``tables.notes_of``; put after each caption
-                that does not have it.
-            drawn: name of a figure -> the numbers that it draws, where no table holds them; written to
-                figures/NAME.csv.
+            notes: what must stand under every table and figure; put after each caption that does not have it.
+            drawn: name of a figure -> the numbers that it draws, where no table has them: figures/NAME.csv.
         Raises:
             UnknownName: ``drawn`` names no figure.
         """
         for name in drawn or {}:
             if name not in (figures or {}):
                 raise unknown_name("figure", name, figures or {})
-        tables = {name: _with_caption(table, notes) for name, table in (tables or {}).items()}
-        written: list[Path] = []
-        for name, figure in (figures or {}).items():
+        figures, drawn, written = figures or {}, drawn or {}, []
+        tables = {name: table if isinstance(table, Table) else Table(table) for name, table in (tables or {}).items()}
+        tables = {name: replace(table, caption=_ended(table.caption, notes)) for name, table in tables.items()}
+        for name, figure in figures.items():
             written += write_figure(figure, self.output_dir / "figures" / name)
-        written += [write_drawn(frame, self.output_dir / "figures" / name) for name, frame in (drawn or {}).items()]
+        written += [write_drawn(frame, self.output_dir / "figures" / name) for name, frame in drawn.items()]
         for name, table in tables.items():
             written += write_table(table, self.output_dir / "tables" / name)
         exports = {path.relative_to(self.output_dir).as_posix(): digest_of_file(path) for path in written}
-        captions = {f"figures/{name}": _ended(figure.get_label(), notes) for name, figure in (figures or {}).items()}
+        captions = {f"figures/{name}": _ended(figure.get_label(), notes) for name, figure in figures.items()}
         record = self.describe() | {"numbers": plain(numbers or {}), "exports": exports, "status": "done"}
         record["tables"] = {name: table.declaration() for name, table in tables.items()}
         record["captions"] = {name: caption for name, caption in captions.items() if caption}
@@ -117,12 +115,6 @@ def _ended(caption: str, notes: str) -> str:
     return caption if notes in caption else f"{caption} {notes}".lstrip()
 
 
-def _with_caption(table: Table | pd.DataFrame, notes: str) -> Table:
-    """The table with the notes at the end of its caption, once."""
-    table = table if isinstance(table, Table) else Table(table)
-    return replace(table, caption=_ended(table.caption, notes))
-
-
 def start(notebook: str, config: Any) -> NotebookRun:
     """Begin the account of a notebook; call it once, after the parameters.
 
@@ -141,11 +133,7 @@ def start(notebook: str, config: Any) -> NotebookRun:
 
 
 def environment_record(device: str = "cpu") -> dict[str, Any]:
-    """The machine and the packages: Python, system, cores, memory, device, versions.
-
-    Args:
-        device: as asked for; recorded as what it turned out to be.
-    """
+    """The machine and the packages: Python, system, cores, versions, and what the device turned out to be."""
     resolved = resolve_device(device)
     return {
         "python": platform.python_version(),
@@ -158,13 +146,7 @@ def environment_record(device: str = "cpu") -> dict[str, Any]:
 
 
 def code_version(repository: Path = paths.REPOSITORY) -> dict[str, Any]:
-    """The version of the code: package version, git commit, and whether code differs from that commit.
-
-    Args:
-        repository: folder of the study.
-    Returns:
-        ``version``; ``commit`` and ``dirty``, which are None where there is no git or no commit.
-    """
+    """Version of the package, ``commit``, and whether code is ``dirty``: differs from it; None where git has none."""
     commit = _git(repository, "rev-parse", "HEAD")
     changed = _git(repository, "status", "--porcelain", "--", *CODE_PATHS) if commit else None
     return {"version": __version__, "commit": commit, "dirty": bool(changed) if changed is not None else None}
@@ -174,21 +156,6 @@ def peak_memory() -> int:
     """Largest resident memory of this process so far, in bytes (of its largest ended worker, if that had more)."""
     unit = 1 if sys.platform == "darwin" else 1024
     return unit * max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-
-
-def plain(value: Any) -> Any:
-    """Turn NumPy scalars and arrays, tuples and paths into what JSON can hold; NaN and infinity become None."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray):
-        return plain(value.tolist())
-    if isinstance(value, list | tuple | set):
-        return [plain(item) for item in value]
-    if isinstance(value, np.generic):
-        return plain(value.item())
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
 
 
 def _device_name(device: str) -> str:

@@ -7,11 +7,12 @@ import errno
 import hashlib
 import inspect
 import json
+import math
 import os
 import shutil
 import tempfile
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -22,7 +23,6 @@ import numpy as np
 
 from amfir_lib.errors import DiskFull
 
-MEGABYTE = 1e6
 NO_ROOM = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
@@ -31,12 +31,8 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` that replaces it only if the block ends without an error.
 
     A kill or a full disk in the middle leaves the old file (or none); nothing half-written is ever read as whole.
-    The temporary path keeps the suffix of ``path``, because encoders choose their format by it.
+    The temporary path keeps the suffix of ``path``, because encoders choose their format by it; the folder is created.
 
-    Args:
-        path: the file to write; its folder is created.
-    Yields:
-        The temporary path to write to.
     Raises:
         DiskFull: the block found no space left on the device; names the file.
     """
@@ -55,17 +51,10 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
 
 
 def check_free_space(path: Path | str, n_bytes: int) -> None:
-    """Refuse to start work whose result will not fit.
-
-    Args:
-        path: the file or folder that will be written; need not exist.
-        n_bytes: its size.
-    Raises:
-        DiskFull: names the path, the need and what is free.
-    """
+    """Refuse (DiskFull) to start work whose result, a file or folder that need not exist yet, will not fit."""
     free = _free_bytes(Path(path).absolute())
     if free < n_bytes:
-        raise DiskFull(_no_room(path, n_bytes, free))
+        raise _no_room(path, n_bytes, free)
 
 
 @contextmanager
@@ -78,13 +67,13 @@ def full_disk_explained(path: Path | str, n_bytes: int | None = None) -> Iterato
         # libraries that are no Python say so in words only
         if not (no_room or isinstance(error, DiskFull) or "No space left on device" in str(error)):
             raise
-        raise DiskFull(_no_room(path, n_bytes)) from error
+        raise _no_room(path, n_bytes) from error
 
 
-def _no_room(path: Path | str, n_bytes: int | None, free: int | None = None) -> str:
-    need = "" if n_bytes is None else f": it needs about {n_bytes / MEGABYTE:.1f} MB"
-    room = "" if free is None else f", {free / MEGABYTE:.1f} MB are free"
-    return (
+def _no_room(path: Path | str, n_bytes: int | None, free: int | None = None) -> DiskFull:
+    need = "" if n_bytes is None else f": it needs about {n_bytes / 1e6:.1f} MB"
+    room = "" if free is None else f", {free / 1e6:.1f} MB are free"
+    return DiskFull(
         f"No room on the disk for {path}{need}{room}. Free space there, or choose another folder with --cache-dir or "
         "--results-dir; what is finished is kept."
     )
@@ -97,8 +86,21 @@ def _free_bytes(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
+def plain(value: Any) -> Any:
+    """What JSON can hold instead of NumPy scalars and arrays, tuples and paths; NaN and infinity become None."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, list | tuple | set):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
+
+
 def _plain(value: Any) -> Any:
-    """What JSON holds instead of a path or a number of NumPy; refuses the rest, whose text may change or be cut."""
+    """The same where digits decide about a key: a path or a number, and nothing whose text may change or be cut."""
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, np.generic):
@@ -113,7 +115,6 @@ def write_json(path: Path | str, value: Any) -> None:
 
 
 def read_json(path: Path | str) -> Any:
-    """Read a JSON file."""
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 

@@ -13,8 +13,9 @@ as many as its memory holds.
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing import current_process
@@ -41,10 +42,9 @@ def available_cores() -> int:
     return max(1, len(affinity(0)) if affinity is not None else os.cpu_count() or 1)
 
 
-def chosen(environ: Mapping[str, str] | None = None) -> tuple[str, str]:
+def chosen() -> tuple[str, str]:
     """Backend and address of the scheduler; ("loky", "") unless the environment says otherwise."""
-    environ = os.environ if environ is None else environ
-    return environ.get("AMFIR_BACKEND") or LOCAL, environ.get("AMFIR_SCHEDULER", "")
+    return os.environ.get("AMFIR_BACKEND") or LOCAL, os.environ.get("AMFIR_SCHEDULER", "")
 
 
 def check_backend(backend: str, scheduler: str) -> None:
@@ -72,11 +72,7 @@ def check_backend(backend: str, scheduler: str) -> None:
 
 @contextmanager
 def workers(n_jobs: int) -> Iterator[Apply]:
-    """A ``map`` that yields results in order: on ``n_jobs`` processes here, or on all workers of the chosen cluster.
-
-    Raises:
-        BackendUnavailable: see ``check_backend``.
-    """
+    """A ``map`` that yields results in order: on ``n_jobs`` processes here, or on all workers of the chosen cluster."""
     backend, scheduler = chosen()
     if backend == LOCAL:
         from joblib import Parallel, delayed, parallel_config
@@ -122,22 +118,17 @@ def _connected(backend: str, scheduler: str) -> Iterator[Apply]:
 
 
 def _apply_by_ray(ray: ModuleType, function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
-    remote = ray.remote(num_cpus=1, max_retries=0)(_called)
+    remote = ray.remote(num_cpus=1, max_retries=0)(lambda function, item: function(item))
     shared = ray.put(function)
     for result in [remote.remote(shared, item) for item in items]:
         yield ray.get(result)
 
 
-def _called(function: Callable[[Any], Any], item: Any) -> Any:
-    return function(item)
-
-
 def check_device(device: str) -> str:
     """Return ``device`` if it is well formed; whether it exists is for ``resolve_device`` to say."""
-    kind, _, number = device.partition(":")
-    if device in ("auto", "cpu", "cuda") or (kind == "cuda" and number.isdigit()):
-        return device
-    raise BadParameter(f'The device is "{device}", but must be auto, cpu, cuda or cuda:N.')
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+        raise BadParameter(f'The device is "{device}", but must be auto, cpu, cuda or cuda:N.')
+    return device
 
 
 def resolve_device(device: str) -> str:
@@ -162,22 +153,13 @@ def resolve_device(device: str) -> str:
 
 
 def device_of_workers(device: str) -> str:
-    """Where the backbones of feature extraction run: on all GPUs of the machine in turn, unless one was named.
-
-    Args:
-        device: as asked for: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-    Raises:
-        BadParameter: see ``resolve_device``.
-    """
+    """Where the backbones of feature extraction run: on all GPUs of the machine in turn, unless one was named."""
     resolved = resolve_device(device)
     return SHARED if device in ("auto", "cuda") and resolved != "cpu" else resolved
 
 
 def take_gpu(backbones: Iterable[Any]) -> None:
-    """Let this worker use its own GPU, where the backbones leave the choice to it.
-
-    The workers of a cluster are no processes of joblib; each uses the first GPU that it sees.
-    """
+    """Let this worker use its own GPU, where the backbones leave the choice to it; on a cluster the first it sees."""
     if SHARED in _devices_of(backbones):
         import torch
 
@@ -190,19 +172,17 @@ def worker_number() -> int:
     return int(number) if name.startswith("Loky") and number.isdigit() else 0
 
 
-def workers_that_fit(n_jobs: int, backbones: Iterable[Any], *, environ: Mapping[str, str] | None = None) -> int:
+def workers_that_fit(n_jobs: int, backbones: Iterable[Any]) -> int:
     """Worker processes for these backbones: no more than the memory of their GPUs holds, unless ``--jobs`` was given.
 
     Args:
         n_jobs: as many as there would be on the CPU.
         backbones: with a ``device`` where they can use a GPU.
-        environ: environment variables, where the command line leaves ``--jobs``; default: those of the process.
     Returns:
         The number; says on stdout where it is a smaller one.
     """
     gpus = sorted(device for device in _devices_of(backbones) if device.startswith("cuda"))
-    environ = os.environ if environ is None else environ
-    if not gpus or environ.get("AMFIR_JOBS"):
+    if not gpus or os.environ.get("AMFIR_JOBS"):
         return n_jobs
     import torch
 

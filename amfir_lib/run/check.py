@@ -23,13 +23,12 @@ import pandas as pd
 
 from amfir_lib import paths
 from amfir_lib.errors import BadParameter, DataNotFound
-from amfir_lib.records import plain
 from amfir_lib.run import ledger, runner
 from amfir_lib.run.clean import folder_lock, tag_cache
 from amfir_lib.run.compare import EQUAL, MOVED, STATUSES, WARNING, WITHIN, Difference, compare_folders
 from amfir_lib.run.notebooks import find_notebooks, select_notebooks
 from amfir_lib.run.plan import Request, plan
-from amfir_lib.storage import atomic_write, write_json
+from amfir_lib.storage import atomic_write, plain, write_json
 from amfir_lib.units import POINT, UNITS
 
 FOLDER, COLD_CACHE = "check", "cold-cache"
