@@ -229,8 +229,8 @@ def test_a_late_fusion_and_its_parts_resolve_the_options_that_they_share_alike(n
 
 def test_a_pair_of_different_methods_is_one_line_of_the_registry(monkeypatch):
     spec = MethodSpec(
-        "TRX and ProtoNet", LateFusion, late_fusion_options(TrxOptions, METHODS["protonet_f"].options), "both", "k", "o",
-        parts=("trx", "protonet_f"),
+        "TRX and ProtoNet", LateFusion, late_fusion_options(TrxOptions, METHODS["protonet_f"].options), "both",
+        "k", "o", parts=("trx", "protonet_f"),
     )  # fmt: skip
     monkeypatch.setitem(METHODS, "mixed", spec)
     method = small("mixed", metric="cosine")
