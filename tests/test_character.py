@@ -20,14 +20,11 @@ from amfir_lib.analysis.character import (
     middle_frame,
     query_accuracy,
 )
-from amfir_lib.analysis.studies import examples
 from amfir_lib.data import overview
 from amfir_lib.data.features import FeatureStore
 from amfir_lib.data.synthetic.probes import reversed_copy
 from amfir_lib.data.video import read_frames
-from amfir_lib.errors import BadParameter
 from amfir_lib.methods import build_method
-from amfir_lib.study.evaluation import QueryResults
 from amfir_lib.study.feature_table import FeatureTable
 from amfir_lib.study.runs import Material, TestCell
 from tests.toy_clips import toy_dataset
@@ -194,31 +191,6 @@ def test_derived_features_have_digests_that_follow_from_their_sources():
     changed = Material(material.dataset, material.stores | {"rgb": other})
     assert middle_frame(changed).identity != middle_frame(material).identity
     assert early_fusion(changed).identity != early_fusion(material).identity
-
-
-def some_results() -> QueryResults:
-    right = {"rgb": [[1, 1], [1, 0]], "flow": [[1, 1], [1, 1]], "fused": [[1, 1], [1, 1]]}
-    scores = {m: np.zeros((2, 2), np.float32) for m in ("rgb", "flow")}
-    parts = dict.fromkeys(QueryResults.__dataclass_fields__, scores)
-    return QueryResults(**parts | {"correct": {s: np.array(v, bool) for s, v in right.items()}})
-
-
-def test_the_tour_takes_the_first_query_on_which_exactly_one_modality_is_right():
-    episodes = TestCell(n_way=2, n_shot=1, n_query=1, n_episodes=2, split="val").episodes(
-        toy_probes(own_damage=0).table
-    )
-    example = examples.choose_example(some_results(), episodes)
-    assert (example.episode, example.query, example.true_class) == (1, 1, 1)
-    assert example.query_row == episodes.query[1, 1, 0]
-    assert examples.choose_example(some_results(), episodes, episode=0, query=1).query == 1
-
-
-def test_a_query_that_does_not_exist_is_refused_with_the_range():
-    episodes = TestCell(n_way=2, n_shot=1, n_query=1, n_episodes=2, split="val").episodes(
-        toy_probes(own_damage=0).table
-    )
-    with pytest.raises(BadParameter, match="query is 2, but must be -1 or from 0 to 1"):
-        examples.choose_example(some_results(), episodes, query=2)
 
 
 def test_flow_statistics_find_the_speed_of_a_moving_texture(tmp_path):

@@ -25,7 +25,6 @@ from amfir_lib.data.streams import streams
 from amfir_lib.errors import BadParameter, UnknownName
 from amfir_lib.explore import clips
 from amfir_lib.explore.scene import in_plane_of_prototypes
-from amfir_lib.explore.what_if import spoil
 from amfir_lib.explore.widgets import EpisodeExplorer, WhatIfPanel
 from amfir_lib.study.evaluation import evaluate
 from amfir_lib.study.runs import Material, Run, TestCell, run_all
@@ -99,6 +98,17 @@ def test_weights_are_those_of_the_fusion_and_equal_without_one(session, results)
     assert single.answers.weight == {} and (single.answers.dominant == "").all()
 
 
+def test_the_tour_takes_the_first_query_on_which_exactly_one_modality_is_right(session, results):
+    found = evaluate(session.method, session.table, session.episodes)
+    right = {"rgb": np.ones((4, 6), bool), "flow": np.ones((4, 6), bool)}
+    right["flow"][2, 3] = False
+    found = replace(found, correct=found.correct | right)
+    assert explore.choose_query(found, session.episodes) == (2, 3)
+    assert explore.choose_query(found, session.episodes, episode=0, query=1) == (0, 1)
+    with pytest.raises(BadParameter, match="query is 6, but must be -1 or from 0 to 5"):
+        explore.choose_query(found, session.episodes, query=6)
+
+
 def test_filters_keep_what_they_say(session):
     table = explore.query_table(session)
     assert len(table) == 4 * 6
@@ -164,14 +174,14 @@ def test_an_unchanged_clip_gives_the_answer_of_the_feature_store(session, what_i
 @pytest.mark.parametrize("knob", ["darkness", "blur", "shake", "drop"])
 def test_each_knob_changes_the_clip_more_the_further_it_is_turned(what_if, knob):
     original = what_if.frames.astype(float)
-    away = [np.abs(spoil(what_if.frames, explore.Knobs(**{knob: level})) - original).mean() for level in (0, 0.4, 1)]
+    away = [np.abs(explore.Knobs(**{knob: level}).spoil(what_if.frames) - original).mean() for level in (0, 0.4, 1)]
     assert away[0] == 0 < away[1] < away[2]
 
 
 def test_dropped_frames_repeat_the_one_before_and_the_first_is_kept():
     frames = np.arange(6, dtype=np.uint8)[:, None, None, None] * np.ones((1, 16, 16, 3), np.uint8)
-    assert (spoil(frames, explore.Knobs(drop=1.0)) == 0).all()
-    kept = spoil(frames, explore.Knobs(drop=0.5))[:, 0, 0, 0]
+    assert (explore.Knobs(drop=1.0).spoil(frames) == 0).all()
+    kept = explore.Knobs(drop=0.5).spoil(frames)[:, 0, 0, 0]
     assert all(b in (a, i + 1) for i, (a, b) in enumerate(zip(kept, kept[1:], strict=False)))
 
 

@@ -1,20 +1,29 @@
 """Look at any query of any test episode, and at what would become of it if its clip were worse.
 
-``session`` holds what a trained method says about each query of some episodes, ``queries`` sorts and filters them,
-``clips`` shows clips as film strips and as playing pictures, ``pages`` puts one query on one page, ``what_if`` spoils a
-query clip and asks again, ``scene`` picks an episode for Figure 1, ``shelf`` opens other data sets and methods.  All of
-it runs headless; ``widgets`` only connects it to menus and sliders of JupyterLab.
+``session`` holds what a trained method says about each query of some episodes, sorts and filters them and opens other
+data sets and methods, ``clips`` shows clips as film strips and as playing pictures, ``pages`` puts one query on one
+page, ``what_if`` spoils a query clip and asks again, ``scene`` picks an episode for Figure 1.  All of it runs headless;
+``widgets`` only connects it to menus and sliders of JupyterLab.
 """
 
+from amfir_lib.explore.clips import SIZE, degradation_label, examples_of_kinds, grid_of_clips, look_at
 from amfir_lib.explore.pages import query_page, what_if_page
-from amfir_lib.explore.queries import FILTERS, SORTS, query_table, select_queries
 from amfir_lib.explore.scene import architecture_scene
-from amfir_lib.explore.session import Session, open_session
-from amfir_lib.explore.shelf import Shelf
+from amfir_lib.explore.session import (
+    FILTERS,
+    SORTS,
+    Session,
+    Shelf,
+    choose_query,
+    open_session,
+    query_table,
+    select_queries,
+)
 from amfir_lib.explore.what_if import Knobs, WhatIf, knob_table
 from amfir_lib.explore.widgets import episode_explorer, what_if_panel
 
 __all__ = [
-    "FILTERS", "SORTS", "Knobs", "Session", "Shelf", "WhatIf", "architecture_scene", "episode_explorer", "knob_table",
+    "FILTERS", "SIZE", "SORTS", "Knobs", "Session", "Shelf", "WhatIf", "architecture_scene", "choose_query",
+    "degradation_label", "episode_explorer", "examples_of_kinds", "grid_of_clips", "knob_table", "look_at",
     "open_session", "query_page", "query_table", "select_queries", "what_if_page", "what_if_panel",
 ]  # fmt: skip

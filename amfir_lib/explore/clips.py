@@ -1,4 +1,4 @@
-"""A clip as a web page shows it: film strips, and pictures that play at the clip's own frame rate."""
+"""Clips as they are looked at: a few instants, film strips, and pictures that play at the clip's own frame rate."""
 
 from __future__ import annotations
 
@@ -12,18 +12,65 @@ import numpy as np
 
 from amfir_lib.data.flow import dense_flow, flow_to_colour
 from amfir_lib.data.manifest import Dataset
-from amfir_lib.data.streams import centre_square
+from amfir_lib.data.streams import centre_square, resize_square, streams
 from amfir_lib.data.video import read_frames
 from amfir_lib.figures.clips import colour_wheel, saturation_of, strip
 
-SIZE = 112  # px; flow is computed and shown at this size
-QUALITY = 70  # of WebP
-LOSSLESS = 101  # OpenCV's sign for WebP without loss
+SIZE = 112  # px, for looking at; the backbones see squares of their own size
+QUALITY, LOSSLESS = 70, 101  # of WebP; the second is OpenCV's sign for no loss
 ARROW_EVERY = 14  # px between arrows
 ARROW_COLOUR = (192, 0, 0)
 DEFAULT_FPS = 12.0  # of a container that does not say
-STRIP_FRAMES = 8
 MAX_PLAYED = 64  # frames of a playing picture; longer clips are thinned, and play as long
+
+
+def look_at(dataset: Dataset, row: int, *, n_segments: int = 8) -> dict[str, np.ndarray]:
+    """One clip at ``SIZE``: "rgb", T frames, and "flow" around them in px per frame of that size."""
+    n_frames = int(dataset.manifest["n_frames"].iloc[row])
+    sizes = {"rgb": SIZE, "flow": SIZE}
+    return streams(dataset.clip_path(row), sizes, n_segments=n_segments, flow_size=SIZE, n_frames=n_frames)
+
+
+def degradation_label(dataset: Dataset, row: int) -> str:
+    """How a rendered clip is degraded, in words; empty for undegraded clips and for data sets that do not know."""
+    kind = str(dataset.manifest["kind"].iloc[row]) if "kind" in dataset.manifest else "none"
+    return "" if kind == "none" else kind.replace("_", " ")
+
+
+def grid_of_clips(
+    dataset: Dataset, split: str, *, n_classes: int, n_takes: int
+) -> tuple[dict[str, list[np.ndarray]], list[list[str]]]:
+    """A few takes of a few classes, evenly spread over the classes of a split.
+
+    The first undegraded takes of a class, and last one that is degraded, where there is one.
+
+    Returns:
+        class -> takes, each uint8 (T, S, S, 3); and for each class what is written above its takes: how they are
+        degraded.
+    """
+    classes, clips, marks = dataset.classes(split), {}, []
+    for place in np.linspace(0, len(classes) - 1, min(n_classes, len(classes))).round().astype(int):
+        rows = np.flatnonzero(dataset.manifest["label"] == classes[place]).tolist()
+        degraded = [row for row in rows if degradation_label(dataset, row)]
+        undegraded = [row for row in rows if row not in degraded]
+        last = degraded[: max(1, n_takes - len(undegraded))]
+        rows = (undegraded[: n_takes - len(last)] + last)[:n_takes]
+        clips[classes[place]] = [look_at(dataset, row)["rgb"] for row in rows]
+        marks.append([degradation_label(dataset, row) for row in rows])
+    return clips, marks
+
+
+def examples_of_kinds(dataset: Dataset, split: str) -> dict[str, int]:
+    """Kind of degradation -> row of the first clip of that kind in a split, undegraded clips first.
+
+    For data sets that do not know: class -> row of its first clip, for four classes.
+    """
+    part = dataset.manifest.iloc[dataset.rows(split)]
+    if "kind" not in part:
+        return {str(label): int(clips.index[0]) for label, clips in list(part.groupby("label"))[:4]}
+    kinds = sorted(set(part["kind"]), key=lambda kind: (kind != "none", kind))
+    names = {kind: "undegraded" if kind == "none" else kind.replace("_", " ") for kind in kinds}
+    return {names[kind]: int(part.index[part["kind"] == kind][0]) for kind in kinds}
 
 
 @dataclass(frozen=True)
@@ -32,7 +79,7 @@ class Footage:
 
     Attributes:
         frames: uint8 (F, S, S, 3).
-        flow: float32 (F, S, S, 2), px per frame; of the last frame that of the one before.
+        flow: float32 (F, S, S, 2), px per frame at native rate; of the last frame that of the one before.
         fps: frames per second.
     """
 
@@ -43,39 +90,30 @@ class Footage:
 
 def footage_of(dataset: Dataset, row: int) -> Footage:
     """Decode a clip of a data set; the last ones asked for are kept in memory."""
-    fps = float(dataset.manifest["fps"].iloc[row]) or DEFAULT_FPS
-    return _read(dataset.clip_path(row), fps)
+    return _read(dataset.clip_path(row), float(dataset.manifest["fps"].iloc[row]) or DEFAULT_FPS)
 
 
 @lru_cache(maxsize=64)
 def _read(path: Path, fps: float) -> Footage:
     frames = centre_square(read_frames(path))
+    chosen = np.arange(len(frames))
     if len(frames) > MAX_PLAYED:
         chosen = np.linspace(0, len(frames) - 2, MAX_PLAYED).round().astype(int)
         fps *= MAX_PLAYED / len(frames)
-    else:
-        chosen = np.arange(len(frames))
-    return footage_of_frames(frames, fps, chosen)
-
-
-def footage_of_frames(frames: np.ndarray, fps: float, chosen: np.ndarray | None = None) -> Footage:
-    """Footage of square frames (F, H, H, 3); ``chosen`` are the frames to keep, flow is at native rate all the same."""
-    chosen = np.arange(len(frames)) if chosen is None else chosen
-    small = {i: _shrink(frames[i]) for i in {*chosen, *np.minimum(chosen + 1, len(frames) - 1), len(frames) - 2}}
     starts = np.minimum(chosen, len(frames) - 2)
-    flow = np.stack([dense_flow(small[int(i)], small[int(i) + 1]) for i in starts])
-    return Footage(np.stack([small[int(i)] for i in chosen]), flow, fps)
+    small = {i: resize_square(frames[i], SIZE) for i in {*chosen.tolist(), *starts.tolist(), *(starts + 1).tolist()}}
+    flow = np.stack([dense_flow(small[i], small[i + 1]) for i in starts.tolist()])
+    return Footage(np.stack([small[i] for i in chosen.tolist()]), flow, fps)
 
 
 def colours(flow: np.ndarray, *, limit: float | None = None, size: int = SIZE) -> np.ndarray:
     """Flow (F, S, S, 2) on the colour wheel, uint8 (F, size, size, 3); ``limit`` px are fully saturated."""
-    shown = np.stack([_shrink(field, size) for field in flow])
+    shown = np.stack([resize_square(field, size) for field in flow])
     return flow_to_colour(shown, max_displacement=limit or saturation_of(flow))
 
 
-def arrows(footage: Footage, *, limit: float | None = None) -> np.ndarray:
+def arrows(footage: Footage, *, limit: float) -> np.ndarray:
     """Flow as arrows over faint frames, uint8 (F, S, S, 3); a vector of ``limit`` px spans two arrows' distance."""
-    limit = limit or saturation_of(footage.flow)
     places = np.arange(ARROW_EVERY // 2, footage.frames.shape[1], ARROW_EVERY)
     pictures = []
     for frame, field in zip(footage.frames, footage.flow, strict=True):
@@ -100,31 +138,26 @@ def playing(frames: np.ndarray, *, fps: float, size: int = SIZE) -> str:
         size: side of the picture, px.
     """
     animation = cv2.Animation()
-    animation.frames = [cv2.cvtColor(_shrink(frame, size), cv2.COLOR_RGB2BGR) for frame in frames]
+    animation.frames = [cv2.cvtColor(resize_square(frame, size), cv2.COLOR_RGB2BGR) for frame in frames]
     animation.durations = np.full(len(frames), round(1000 / fps), np.int32)
     animation.loop_count = 0  # for ever
-    _, encoded = cv2.imencodeanimation(".webp", animation, [cv2.IMWRITE_WEBP_QUALITY, QUALITY])
-    return _address(encoded)
+    return _address(cv2.imencodeanimation(".webp", animation, [cv2.IMWRITE_WEBP_QUALITY, QUALITY])[1])
 
 
 def wheel(limit: float, *, size: int = 64) -> str:
     """The colour wheel as a ``data:`` address; ``limit`` px per frame at the rim."""
-    image = cv2.cvtColor(colour_wheel(limit, size=size), cv2.COLOR_RGB2BGR)
-    return _address(cv2.imencode(".webp", image, [cv2.IMWRITE_WEBP_QUALITY, LOSSLESS])[1])
+    return _still(colour_wheel(limit, size=size), LOSSLESS)
 
 
-def film(frames: np.ndarray, *, n_frames: int = STRIP_FRAMES, size: int = 56) -> str:
+def film(frames: np.ndarray, *, n_frames: int = 8, size: int = 56) -> str:
     """Frames side by side, evenly spread over the clip, as a ``data:`` address."""
     chosen = np.linspace(0, len(frames) - 1, min(n_frames, len(frames))).round().astype(int)
-    image = strip(np.stack([_shrink(frames[i], size) for i in chosen]))
-    _, encoded = cv2.imencode(".webp", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_WEBP_QUALITY, QUALITY])
-    return _address(encoded)
+    return _still(strip(np.stack([resize_square(frames[i], size) for i in chosen])), QUALITY)
 
 
-def _shrink(frame: np.ndarray, size: int = SIZE) -> np.ndarray:
-    if frame.shape[0] == size:
-        return frame
-    return cv2.resize(frame, (size, size), interpolation=cv2.INTER_AREA if frame.shape[0] > size else cv2.INTER_LINEAR)
+def _still(image: np.ndarray, quality: int) -> str:
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    return _address(cv2.imencode(".webp", bgr, [cv2.IMWRITE_WEBP_QUALITY, quality])[1])
 
 
 def _address(encoded: np.ndarray) -> str:

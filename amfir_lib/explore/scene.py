@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from amfir_lib.analysis.studies.examples import look_at
 from amfir_lib.data.flow import flow_to_colour
 from amfir_lib.errors import BadParameter
-from amfir_lib.explore.session import Session
+from amfir_lib.explore.clips import look_at
+from amfir_lib.explore.session import NEITHER, Session
 from amfir_lib.figures.architecture import Scene
 from amfir_lib.figures.clips import saturation_of
 from amfir_lib.study.evaluation import FUSED
 
 N_CLASSES = 3
+BOTH_DOMINATE = "each modality dominates at least one"
 
 
 def architecture_scene(session: Session, backbones: Mapping[str, Any]) -> Scene:
@@ -31,75 +32,60 @@ def architecture_scene(session: Session, backbones: Mapping[str, Any]) -> Scene:
     Raises:
         BadParameter: another number of ways, or a method without two heads.
     """
-    names = list(session.answers.free_energy)
-    if session.episodes.n_way != N_CLASSES or len(names) != 2 or not hasattr(session.method, "heads"):
+    answers, method = session.answers, session.method
+    modalities = list(answers.free_energy)
+    if session.episodes.n_way != N_CLASSES or len(modalities) != 2 or not hasattr(method, "heads"):
         raise BadParameter(
             f"Figure 1 needs {N_CLASSES}-way episodes and a method with two heads, but these are "
             f"{session.episodes.n_way}-way episodes of {session.result.run.method}. Open a session for it."
         )
-    episode, queries, rule = _choose(session)
-    answers = session.answers
+    right = answers.posterior[FUSED].argmax(-1) == session.episodes.target
+    episode, queries, rule = _choose(session, right)
     at = (episode, queries)
     supports = session.episodes.support[episode]  # (N, K)
     rows = np.concatenate([supports.ravel(), session.episodes.query[episode].ravel()[queries]])
     looked = [look_at(session.dataset, int(row)) for row in rows]
     limit = float(np.median([saturation_of(clip["flow"]) for clip in looked]))  # a shaken clip bleaches no other
-    moving = [int(np.hypot(*np.moveaxis(clip["flow"], -1, 0)).mean((1, 2)).argmax()) for clip in looked]
-    appearance, motion = names
-    pairs = list(zip(looked, moving, strict=True))  # each clip at the instant at which it moves most
-    pictures = {
-        appearance: np.stack([clip["rgb"][t] for clip, t in pairs]),
-        motion: np.stack([flow_to_colour(clip["flow"][t], max_displacement=limit) for clip, t in pairs]),
-    }
-    points = {m: in_plane_of_prototypes(vectors, supports.shape) for m, vectors in _vectors(session, rows).items()}
-    n_supports = supports.size
+    shown = []  # each clip at the instant at which it moves most
+    for clip in looked:
+        t = int(np.hypot(*np.moveaxis(clip["flow"], -1, 0)).mean((1, 2)).argmax())
+        shown.append((clip["rgb"][t], flow_to_colour(clip["flow"][t], max_displacement=limit)))
+    pictures = dict(zip(modalities, map(np.stack, zip(*shown, strict=True)), strict=True))
+    with torch.inference_mode():
+        embedded = method.embed({m: session.table.features[m][rows] for m in method.modalities})
+    vectors = {m: x.flatten(1).numpy().astype(np.float64) for m, x in embedded.items()}
+    points = {m: in_plane_of_prototypes(values, supports.shape) for m, values in vectors.items()}
+    n = supports.size
     return Scene(
         class_names=tuple(session.class_names(episode)),
-        supports={m: own[:n_supports].reshape(*supports.shape, *own.shape[1:]) for m, own in pictures.items()},
-        queries={m: own[n_supports:] for m, own in pictures.items()},
-        support_points={m: own[:n_supports].reshape(*supports.shape, 2) for m, own in points.items()},
-        query_points={m: own[n_supports:] for m, own in points.items()},
-        posteriors={stream: answers.posterior[stream][at] for stream in (*names, FUSED)},
-        free_energy={m: answers.free_energy[m][at] for m in names},
+        supports={m: images[:n].reshape(*supports.shape, *images.shape[1:]) for m, images in pictures.items()},
+        queries={m: images[n:] for m, images in pictures.items()},
+        support_points={m: places[:n].reshape(*supports.shape, 2) for m, places in points.items()},
+        query_points={m: places[n:] for m, places in points.items()},
+        posteriors={stream: answers.posterior[stream][at] for stream in (*modalities, FUSED)},
+        free_energy={m: answers.free_energy[m][at] for m in modalities},
         dominant=answers.dominant[at],
-        weight={m: answers.weight[m][at] for m in names},
-        backbone={m: type(backbones[m]).__name__ for m in names},
-        head=type(session.method.heads[appearance]).__name__,
+        weight={m: answers.weight[m][at] for m in modalities},
+        backbone={m: type(backbones[m]).__name__ for m in modalities},
+        head=type(method.heads[modalities[0]]).__name__,
         rule=rule,
         n_episodes=len(session.episodes),
-        accuracy=float(_right(session).mean()),
+        accuracy=float(right.mean()),
     )
 
 
-def _choose(session: Session) -> tuple[int, np.ndarray, str]:
+def _choose(session: Session, right: np.ndarray) -> tuple[int, np.ndarray, str]:
     """Episode, (N,) queries, one of each class, and the rule that they are the first to fit (empty: the very first)."""
-    n_query = session.episodes.n_query
-    classes = np.arange(N_CLASSES) * n_query
-    right, dominant = _right(session), session.answers.dominant
-    rules = {
-        "each modality dominates at least one and just one is decided wrongly": 1,
-        "each modality dominates at least one": None,
-    }
-    for rule, n_wrong in rules.items():
+    n_query, dominant = session.episodes.n_query, session.answers.dominant
+    first = np.arange(N_CLASSES) * n_query
+    for rule, n_wrong in ((f"{BOTH_DOMINATE} and just one is decided wrongly", {1}), (BOTH_DOMINATE, {0, 1, 2, 3})):
         for episode in range(len(session.episodes)):
             for places in itertools.product(range(n_query), repeat=N_CLASSES):
-                queries = classes + places
-                both = len(set(dominant[episode, queries]) - {""}) == 2
-                if both and n_wrong in (None, int((~right[episode, queries]).sum())):
+                queries = first + places
+                both = len(set(dominant[episode, queries]) - {NEITHER}) == 2
+                if both and int((~right[episode, queries]).sum()) in n_wrong:
                     return episode, queries, rule
-    return 0, classes, ""
-
-
-def _right(session: Session) -> np.ndarray:
-    """(E, M) whether the fused decision is right."""
-    return session.answers.posterior[FUSED].argmax(-1) == session.episodes.target
-
-
-@torch.inference_mode()
-def _vectors(session: Session, rows: np.ndarray) -> dict[str, np.ndarray]:
-    """Video vectors of clips, (n, d) of each modality."""
-    clips = {m: session.table.features[m][rows] for m in session.method.modalities}
-    return {m: values.flatten(1).numpy().astype(np.float64) for m, values in session.method.embed(clips).items()}
+    return 0, first, ""
 
 
 def in_plane_of_prototypes(vectors: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

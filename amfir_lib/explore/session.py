@@ -1,26 +1,49 @@
-"""A trained method, some test episodes, and all that the method says about their queries."""
+"""A trained method, some test episodes, all that it says about their queries, and where to find other ones."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
 from amfir_lib.data.manifest import Dataset
-from amfir_lib.errors import BadParameter
+from amfir_lib.errors import BadParameter, unknown_name
+from amfir_lib.explore.clips import degradation_label
 from amfir_lib.fusion import certainty, fusion_weights
-from amfir_lib.methods import Method, uses_patches
+from amfir_lib.methods import METHODS, Method, uses_patches
 from amfir_lib.methods.amfir import Amfir
 from amfir_lib.methods.base import EpisodeOutput
+from amfir_lib.study.config import SYNTHETIC_BENCHMARKS, Config
 from amfir_lib.study.episodes import Episodes
-from amfir_lib.study.evaluation import FUSED, embed_clips
+from amfir_lib.study.evaluation import FUSED, QueryResults, episode_outputs
 from amfir_lib.study.feature_table import FeatureTable
-from amfir_lib.study.runs import RunResult, TestCell
+from amfir_lib.study.materials import prepare, test_cells, training_of
+from amfir_lib.study.runs import Material, RunResult, Series, TestCell, run_all
+from amfir_lib.workers import resolve_device
 
 NEITHER = ""  # the dominant modality of a query where none is
+N_EPISODES = 40  # looked at by default
+AT_ONCE = 1e6  # MB: all episodes of a session together
+ALL = "all queries"
+FILTERS: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
+    ALL: lambda table: table["episode"] >= 0,
+    "wrong ones": lambda table: ~table["right"],
+    "right ones": lambda table: table["right"],
+    "the modalities disagree": lambda table: table["modalities_disagree"],
+    "exactly one modality is right": lambda table: table["one_right"],
+    "free energy and certainty choose differently": lambda table: table["scores_disagree"],
+    "degraded clips": lambda table: table["degraded"] != "",
+}
+SORTS = {
+    "by episode": ("episode", True),
+    "least probable true class first": ("p_true", True),
+    "most probable true class first": ("p_true", False),
+    "largest difference of free energy first": ("gap", False),
+}
 
 
 @dataclass(frozen=True)
@@ -31,8 +54,10 @@ class Answers:
         posterior: stream -> (E, M, N) probabilities; the modalities first, ``fused`` last.
         free_energy: modality -> (E, M), the method's own score, lower means more reliable; empty without modalities.
         certainty: modality -> (E, M), max_k p(k) (Eq. 5).
-        weight: modality -> (E, M) fusion weights (Eq. 8); empty where the method does not weigh modalities.
-        dominant: (E, M) name of the modality that dominates (Eq. 3), or ``NEITHER``.
+        weight: modality -> (E, M) fusion weights (Eq. 8), equal where a method joins modalities without weighing; empty
+            for a method with one stream.
+        dominant: (E, M) name of the modality that dominates (Eq. 3), by the lower score for methods without groups, or
+            ``NEITHER``.
     """
 
     posterior: dict[str, np.ndarray]
@@ -41,11 +66,40 @@ class Answers:
     weight: dict[str, np.ndarray]
     dominant: np.ndarray
 
+    @classmethod
+    @torch.inference_mode()
+    def from_output(cls, method: Method, output: EpisodeOutput) -> Answers:
+        """Keep everything of an output that can be looked at."""
+        energies, modalities = method.free_energies(output), output.modality_log_posteriors
+        weight, dominant = {}, np.full(output.log_posterior.shape[:2], NEITHER, dtype=object)
+        if len(modalities) > 1:
+            how = {"weight": "equal"}
+            if isinstance(method, Amfir):
+                how = {"weight": method.options.ami_weight, "power": method.options.ami_power}
+            weight = fusion_weights(modalities, energies=energies, **how)
+        if len(energies) == 2:
+            first, second = energies.values()
+            groups = method.groups(output) if isinstance(method, Amfir) else None
+            wins = (groups.first, groups.second) if groups else (first < second, second < first)
+            for name, members in zip(energies, wins, strict=True):
+                dominant[members.cpu().numpy()] = name
+        return cls(
+            posterior=_arrays({m: values.exp() for m, values in {**modalities, FUSED: output.log_posterior}.items()}),
+            free_energy=_arrays(energies),
+            certainty=_arrays({m: certainty(values) for m, values in modalities.items()}),
+            weight=_arrays(weight),
+            dominant=dominant,
+        )
+
     def of(self, episode: int, query: int) -> Answers:
         """The same for one query: (N,) posteriors and scalars."""
         at = (episode, query)
         parts = (self.posterior, self.free_energy, self.certainty, self.weight)
         return Answers(*({name: values[at] for name, values in part.items()} for part in parts), self.dominant[at])
+
+
+def _arrays(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    return {name: values.float().cpu().numpy() for name, values in tensors.items()}
 
 
 @dataclass(frozen=True)
@@ -76,23 +130,23 @@ class Session:
         return [self.table.class_names[c] for c in self.episodes.classes[episode]]
 
     def query_row(self, episode: int, query: int) -> int:
-        """Manifest row of a query clip."""
-        self.check(episode, query)
-        return int(self.episodes.query[episode].ravel()[query])
-
-    def check(self, episode: int, query: int) -> None:
-        """Refuse a query that is not there.
+        """Manifest row of a query clip.
 
         Raises:
-            BadParameter: says how many there are.
+            BadParameter: there is no such query; says how many there are.
         """
-        n_episodes, n_queries = self.episodes.target.shape
-        for name, value, count in (("episode", episode, n_episodes), ("query", query, n_queries)):
-            if not 0 <= value < count:
-                raise BadParameter(f"{name} is {value}, but must be from 0 to {count - 1}. Correct it.")
+        _check(self.episodes, episode, query, least=0)
+        return int(self.episodes.query[episode].ravel()[query])
 
 
-def open_session(result: RunResult, cell: TestCell, *, n_episodes: int = 40) -> Session:
+def _check(episodes: Episodes, episode: int, query: int, *, least: int) -> None:
+    for name, value, count in zip(("episode", "query"), (episode, query), episodes.target.shape, strict=True):
+        if not least <= value < count:
+            either = "-1 or " if least < 0 else ""
+            raise BadParameter(f"{name} is {value}, but must be {either}from 0 to {count - 1}. Correct it.")
+
+
+def open_session(result: RunResult, cell: TestCell, *, n_episodes: int = N_EPISODES) -> Session:
     """Ask a trained method about the first episodes of a list.
 
     Args:
@@ -100,68 +154,138 @@ def open_session(result: RunResult, cell: TestCell, *, n_episodes: int = 40) -> 
         cell: which episodes; the first of them are those of every table.
         n_episodes: how many to look at; fewer where the list is shorter.
     """
-    run = result.run
-    table = material_as_read(run).table(patches=uses_patches(run.method))
+    table = result.run.read.table(patches=uses_patches(result.run.method))
     episodes = replace(cell, n_episodes=min(n_episodes, cell.n_episodes)).episodes(table)
     method = result.method()
-    rows = np.unique(np.concatenate([episodes.support.ravel(), episodes.query.ravel()]))
-    embeddings = embed_clips(method, table, rows)
-    support, query = (
-        {name: values[torch.from_numpy(np.searchsorted(rows, wanted))] for name, values in embeddings.items()}
-        for wanted in (episodes.support, episodes.query.reshape(len(episodes), -1))
-    )
-    return Session(result, method, table, episodes, answers_of(method, support, query))
+    ((output, _),) = episode_outputs(method, table, episodes, batch_mb=AT_ONCE, evidence=True)
+    return Session(result, method, table, episodes, Answers.from_output(method, output))
 
 
-def material_as_read(run):
-    """The material whose features the run's method reads."""
-    return getattr(run, "read", run.material)
-
-
-@torch.inference_mode()
-def answers_of(method: Method, support: Mapping[str, Tensor], query: Mapping[str, Tensor]) -> Answers:
-    """Compare queries with supports and keep everything that can be looked at.
+def choose_query(results: QueryResults, episodes: Episodes, *, episode: int = -1, query: int = -1) -> tuple[int, int]:
+    """The wanted query, or the first on which exactly one modality is right.
 
     Args:
-        method: in evaluation mode.
-        support: embeddings (E, N, K, ...).
-        query: embeddings (E, M, ...).
+        results: of a method with two modalities on ``episodes``.
+        episodes: the test episodes.
+        episode: number in the list; -1 looks through the list.
+        query: position in the episode; -1 takes the first on which exactly one modality is right (the first of all
+            where there is none).
+    Returns:
+        Number of the episode, and position among its M queries.
+    Raises:
+        BadParameter: there is no such episode or query.
     """
-    output = method.compare(dict(support), dict(query))
-    energies = method.free_energies(output)
-    posteriors = {**output.modality_log_posteriors, FUSED: output.log_posterior}
-    return Answers(
-        posterior=_arrays({stream: values.exp() for stream, values in posteriors.items()}),
-        free_energy=_arrays(energies),
-        certainty=_arrays({m: certainty(values) for m, values in output.modality_log_posteriors.items()}),
-        weight=_arrays(_weights(method, output, energies)),
-        dominant=_dominant(method, output, energies),
-    )
+    _check(episodes, episode, query, least=-1)
+    first, second = list(results.free_energy)
+    split = results.correct[first] != results.correct[second]  # (E, M)
+    if episode < 0:
+        episode = int(np.argmax(split.any(1) if query < 0 else split[:, query]))
+    return episode, int(np.argmax(split[episode])) if query < 0 else query
 
 
-def _weights(method: Method, output: EpisodeOutput, energies: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Fusion weights, which the output does not carry; equal ones where a method joins modalities without weighing."""
-    if len(output.modality_log_posteriors) < 2:
-        return {}
-    if isinstance(method, Amfir):
-        how = {"weight": method.options.ami_weight, "power": method.options.ami_power}
-        return fusion_weights(output.modality_log_posteriors, energies=energies, **how)
-    return fusion_weights(output.modality_log_posteriors, weight="equal")
+def query_table(session: Session) -> pd.DataFrame:
+    """One row per query.
+
+    Returns:
+        ``episode, query, true_class, answer, right, p_true`` (of the fused decision), ``degraded`` (kind, empty for an
+        undegraded clip), ``modalities_disagree`` (their answers differ), ``one_right`` (exactly one modality is),
+        ``scores_disagree`` (lower free energy and higher certainty name different modalities), ``gap`` (absolute
+        difference of free energies, NaN without two), ``dominant``.
+    """
+    answers, episodes = session.answers, session.episodes
+    target = episodes.target
+    choice = {stream: p.argmax(-1) for stream, p in answers.posterior.items()}
+    right = {stream: chosen == target for stream, chosen in choice.items()}
+    parts = [stream for stream in choice if stream != FUSED]
+    disagree, one_right, scores_disagree = np.zeros((3, *target.shape), bool)
+    gap = np.full(target.shape, np.nan)
+    if len(parts) > 1:
+        disagree = np.any([choice[m] != choice[parts[0]] for m in parts], axis=0)
+        one_right = np.sum([right[m] for m in parts], axis=0) == 1
+    if len(answers.free_energy) == 2:
+        (a, energy), (b, other) = answers.free_energy.items()
+        scores_disagree = (energy < other) != (answers.certainty[a] > answers.certainty[b])
+        gap = np.abs(energy - other)
+    names = np.array([session.class_names(e) for e in range(len(target))])  # (E, N)
+    episode, query = np.indices(target.shape)
+    columns = {
+        "episode": episode,
+        "query": query,
+        "true_class": names[episode, target],
+        "answer": names[episode, choice[FUSED]],
+        "right": right[FUSED],
+        "p_true": np.take_along_axis(answers.posterior[FUSED], target[..., None], -1),
+        "degraded": np.array([degradation_label(session.dataset, row) for row in episodes.query.ravel()]),
+        "modalities_disagree": disagree,
+        "one_right": one_right,
+        "scores_disagree": scores_disagree,
+        "gap": gap,
+        "dominant": answers.dominant,
+    }
+    return pd.DataFrame({name: values.ravel() for name, values in columns.items()})
 
 
-def _dominant(method: Method, output: EpisodeOutput, energies: Mapping[str, Tensor]) -> np.ndarray:
-    """The modality whose group each query is in (Eq. 3); by the lower score for methods without groups."""
-    names = np.array([NEITHER, *energies])
-    if len(energies) != 2:
-        return np.full(output.log_posterior.shape[:2], NEITHER, dtype=object)
-    if isinstance(method, Amfir):
-        groups = method.groups(output)
-        first, second = groups.first, groups.second
-    else:
-        one, other = energies.values()
-        first, second = one < other, other < one
-    return names[(first.int() + 2 * second.int()).cpu().numpy()].astype(object)
+def select_queries(table: pd.DataFrame, *, show: str = ALL, sort: str = "by episode") -> pd.DataFrame:
+    """Filter and sort the rows of ``query_table``; equal rows keep their order.
+
+    Args:
+        table: of ``query_table``.
+        show: a name of ``FILTERS``.
+        sort: a name of ``SORTS``.
+    Raises:
+        UnknownName: no such filter or order; the nearest one is suggested.
+    """
+    for kind, name, known in (("filter", show, FILTERS), ("order", sort, SORTS)):
+        if name not in known:
+            raise unknown_name(kind, name, known)
+    column, ascending = SORTS[sort]
+    chosen = table[FILTERS[show](table)]
+    return chosen.sort_values(column, ascending=ascending, kind="stable", na_position="last").reset_index(drop=True)
 
 
-def _arrays(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
-    return {name: values.float().cpu().numpy() for name, values in tensors.items()}
+@dataclass
+class Shelf:
+    """What the explorer can choose from: sessions by name, from the cache where it holds them.
+
+    Attributes:
+        config: of the notebook.
+        backbone: as ``materials.open_backbones``.
+        materials: data set -> its features, of those that are open.
+    """
+
+    config: Config
+    backbone: str = "auto"
+    materials: dict[str, Material] = field(default_factory=dict)
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """Names to choose from: what is open, and with a synthetic one all synthetic benchmarks."""
+        rendered = any(material.dataset.synthetic for material in self.materials.values())
+        return tuple(dict.fromkeys((*self.materials, *(SYNTHETIC_BENCHMARKS if rendered else ()))))
+
+    @property
+    def methods(self) -> Mapping[str, str]:
+        """Title -> name."""
+        return {spec.title: name for name, spec in METHODS.items()}
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Training seeds: each has a checkpoint of its own."""
+        return self.config.seeds
+
+    def open(
+        self, *, dataset: str, method: str, seed: int, n_way: int, n_shot: int, n_episodes: int = N_EPISODES
+    ) -> Session:
+        """A session with the first test episodes of this kind.
+
+        What the cache lacks is computed: clips, features and the training with this seed.
+        """
+        config = self.config
+        if dataset not in self.materials:
+            self.materials[dataset] = prepare(config, dataset, backbone=self.backbone)
+        material = self.materials[dataset]
+        runs = Series(method, method).runs(material, training_of(config, material), (seed,))
+        device = resolve_device(config.device)
+        (result,) = run_all(runs, [], cache_dir=config.cache_dir, n_jobs=config.jobs, device=device)
+        cell = replace(test_cells(config, material)[0], n_way=n_way, n_shot=n_shot)
+        return open_session(result, cell, n_episodes=n_episodes)

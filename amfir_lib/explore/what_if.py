@@ -14,17 +14,17 @@ import numpy as np
 import pandas as pd
 import torch
 
-from amfir_lib.analysis.tables import rounded
 from amfir_lib.data.spoiling import spoil_clip
 from amfir_lib.data.streams import centre_square, streams
 from amfir_lib.data.video import read_frames
-from amfir_lib.explore.session import Answers, Session, answers_of, material_as_read
+from amfir_lib.explore.session import Answers, Session
 from amfir_lib.exports import Table
-from amfir_lib.figures.style import looks
+from amfir_lib.figures.style import in_words
 from amfir_lib.methods import uses_patches
 from amfir_lib.study.evaluation import FUSED
 
 CHANCE_SEED = 7  # of shake and of which frames are dropped, so that a slider changes the strength and nothing else
+SYMBOLS = {"free_energy": "F", "certainty": "c", "weight": "α"}
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,15 @@ class Knobs:
     shake: float = 0.0
     drop: float = 0.0
 
+    def __str__(self) -> str:
+        changed = [f"{name} {value:.2f}" for name, value in asdict(self).items() if value]
+        return ", ".join(changed) or "the clip as it is"
 
-def spoil(frames: np.ndarray, knobs: Knobs) -> np.ndarray:
-    """Square frames uint8 (F, S, S, 3), changed in the order of the knobs; a knob at 0 changes nothing."""
-    for kind, severity in asdict(knobs).items():
-        frames = spoil_clip(frames, kind, severity, np.random.default_rng(CHANCE_SEED))
-    return frames
+    def spoil(self, frames: np.ndarray) -> np.ndarray:
+        """Square frames uint8 (F, S, S, 3), changed in the order of the knobs; a knob at 0 changes nothing."""
+        for kind, severity in asdict(self).items():
+            frames = spoil_clip(frames, kind, severity, np.random.default_rng(CHANCE_SEED))
+        return frames
 
 
 class WhatIf:
@@ -66,13 +69,18 @@ class WhatIf:
         row = session.query_row(episode, query)
         self.session, self.episode, self.query = session, episode, query
         self.backbones = {m: backbones[m] for m in session.method.modalities}
-        self.fps = float(session.dataset.manifest["fps"].iloc[row])
         self.frames = centre_square(read_frames(session.dataset.clip_path(row)))
-        material = material_as_read(session.result.run)
-        self._whitening = material.whitening() if getattr(material, "whiten", False) else None
-        self._flow = next(s.metadata["flow"] for s in material.stores.values() if s.metadata["flow"])
-        self._n_segments = next(iter(material.stores.values())).metadata["n_segments"]
-        self._patches = uses_patches(session.result.run.method)
+        run = session.result.run
+        self._patches = uses_patches(run.method)
+        self._whitening = run.read.whitening() if run.read.whiten else None
+        stores = [store.metadata for store in run.read.stores.values()]
+        flow = next(store["flow"] for store in stores if store["flow"])
+        sizes = {"rgb": self.frames.shape[1], "flow": flow["size"]}
+        sizes |= {backbone.modality: backbone.input_size for backbone in self.backbones.values()}
+        self._read = {
+            "sizes": sizes, "n_segments": stores[0]["n_segments"], "flow_size": flow["size"],
+            "flow_algorithm": flow["algorithm"], "flow_bound": flow["bound"], "flow_average": flow["average"],
+        }  # fmt: skip
         rows = session.episodes.support[episode]
         with torch.inference_mode():
             clips = {m: session.table.features[m][rows.ravel()] for m in self.backbones}
@@ -81,14 +89,8 @@ class WhatIf:
 
     def inputs(self, knobs: Knobs) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """All changed frames, and what the backbones see of them; each square at the size of its backbone."""
-        frames, how = spoil(self.frames, knobs), self._flow
-        sizes = {"rgb": frames.shape[1], "flow": how["size"]}
-        sizes |= {backbone.modality: backbone.input_size for backbone in self.backbones.values()}
-        seen = streams(
-            frames, sizes, n_segments=self._n_segments, flow_size=how["size"], flow_algorithm=how["algorithm"],
-            flow_bound=how["bound"], flow_average=how["average"],
-        )  # fmt: skip
-        return frames, seen
+        frames = knobs.spoil(self.frames)
+        return frames, streams(frames, **self._read)
 
     @torch.inference_mode()
     def answer(self, inputs: Mapping[str, np.ndarray]) -> Answers:
@@ -101,8 +103,9 @@ class WhatIf:
             features = {m: x.float().mean(2, keepdim=True) for m, x in features.items()}
         if self._whitening is not None:
             features = self._whitening(features)
-        embedded = self.session.method.embed(features)
-        return answers_of(self.session.method, self._support, {n: x[None] for n, x in embedded.items()}).of(0, 0)
+        method = self.session.method
+        query = {name: x[None] for name, x in method.embed(features).items()}
+        return Answers.from_output(method, method.compare(dict(self._support), query)).of(0, 0)
 
 
 def knob_table(what_if: WhatIf, *, levels: tuple[float, ...] = (0.5, 1.0)) -> Table:
@@ -114,38 +117,26 @@ def knob_table(what_if: WhatIf, *, levels: tuple[float, ...] = (0.5, 1.0)) -> Ta
     """
     session, names = what_if.session, what_if.session.class_names(what_if.episode)
     target = int(session.episodes.target[what_if.episode, what_if.query])
-    asked = [("as it is", 0.0, Knobs())]
-    asked += [(knob.name, level, Knobs(**{knob.name: level})) for knob in fields(Knobs) for level in levels]
-    rows = []
-    for change, level, knobs in asked:
+    changes = [("as it is", 0.0, Knobs())]
+    changes += [(knob.name, level, Knobs(**{knob.name: level})) for knob in fields(Knobs) for level in levels]
+    rows, heads = [], {}
+    for change, level, knobs in changes:
         answer = what_if.answer(what_if.inputs(knobs)[1])
-        said = int(answer.posterior[FUSED].argmax())
-        row = {"change": change, "level": level, "answer": names[said], "right": said == target}
-        row |= {f"p_true_{stream}": float(p[target]) for stream, p in answer.posterior.items()}
-        for name in ("free_energy", "certainty", "weight"):
-            row |= {f"{name}_{m}": float(value) for m, value in getattr(answer, name).items()}
+        choice = int(answer.posterior[FUSED].argmax())
+        row = {"change": change, "level": level, "answer": names[choice], "right": choice == target}
+        for stream, posterior in answer.posterior.items():
+            row[f"p_true_{stream}"] = float(posterior[target])
+            heads[f"p_true_{stream}"] = f"p(true) {in_words(stream)}"
+        for name, symbol in SYMBOLS.items():
+            for modality, value in getattr(answer, name).items():
+                row[f"{name}_{modality}"] = float(value)
+                heads[f"{name}_{modality}"] = f"{symbol} {in_words(modality)}"
         rows.append(row)
-    frame = pd.DataFrame(rows)
-    shown = rounded(frame).replace({True: "yes", False: "no"}).rename(columns=_title)
+    cells = {head: f"{{{column}}}" for column, head in ({"answer": "answer", "right": "right"} | heads).items()}
     caption = (
         f"{session.dataset.caption}; one query, one change at a time; level: 0 is the clip as it is, 1 the worst. "
         "p(true): probability of the true class; F: free energy in nats, lower is more reliable; c: certainty, the "
         "largest probability; α: weight in the fused answer (Eq. 8)."
     )
-    units = {column: "query" for column in frame.columns.difference(["change", "level", "answer", "right"])}
-    return Table(frame, shown, caption, units=units)
-
-
-def _title(key: str) -> str:
-    """``free_energy_rgb`` -> ``F RGB``."""
-    for prefix, short in (("p_true_", "p(true)"), ("free_energy_", "F"), ("certainty_", "c"), ("weight_", "α")):
-        if key.startswith(prefix):
-            stream = key.removeprefix(prefix)
-            return f"{short} {looks([stream])[stream].label}"
-    return key
-
-
-def knobs_in_words(knobs: Knobs) -> str:
-    """``darkness 0.50, shake 0.20``; ``the clip as it is`` where nothing is changed."""
-    changed = [f"{name} {value:.2f}" for name, value in asdict(knobs).items() if value]
-    return ", ".join(changed) or "the clip as it is"
+    units = dict.fromkeys(heads, "query")
+    return Table.of(pd.DataFrame(rows), ["change", "level"], cells, caption=caption, units=units)

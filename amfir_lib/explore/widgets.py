@@ -9,15 +9,13 @@ from IPython.display import display
 
 from amfir_lib.errors import AmfirError
 from amfir_lib.explore.pages import query_page, what_if_page
-from amfir_lib.explore.queries import ALL, FILTERS, SORTS, query_table, select_queries
-from amfir_lib.explore.session import Session
-from amfir_lib.explore.shelf import Shelf
+from amfir_lib.explore.session import ALL, FILTERS, SORTS, Session, Shelf, query_table, select_queries
 from amfir_lib.explore.what_if import Knobs, WhatIf
 
 KNOB_TITLES = {"darkness": "darkness", "blur": "blur", "shake": "camera shake", "drop": "dropped frames"}
 EVERY_EPISODE = -1
-NARROW = ipywidgets.Layout(width="36px")
-WIDE = ipywidgets.Layout(width="440px")
+LOADING = "Loading. What the cache lacks is computed now, which can take minutes."
+NARROW, WIDE, SLIDER = (ipywidgets.Layout(width=width) for width in ("36px", "440px", "75%"))
 
 
 class EpisodeExplorer:
@@ -34,41 +32,38 @@ class EpisodeExplorer:
     """
 
     def __init__(self, session: Session, shelf: Shelf, *, episode: int = 0, query: int = 0) -> None:
-        self._shelf, self._wanted = shelf, (episode, query)
-        name, method = session.dataset.name, session.result.run.method
-        self.dataset = ipywidgets.Dropdown(options=list(shelf.datasets), value=name, description="data set")
-        self.method = ipywidgets.Dropdown(options=dict(shelf.methods), value=method, description="method")
-        seeds = dict.fromkeys((session.result.run.seed, *shelf.seeds))
-        self.seed = ipywidgets.Dropdown(options=list(seeds), description="seed", tooltip="Of the training")
+        self._shelf, self.episode, self.query = shelf, episode, query
+        run, menu, button = session.result.run, ipywidgets.Dropdown, ipywidgets.Button
+        seeds = list(dict.fromkeys((run.seed, *shelf.seeds)))
+        self.dataset = menu(options=list(shelf.datasets), value=session.dataset.name, description="data set")
+        self.method = menu(options=dict(shelf.methods), value=run.method, description="method")
+        self.seed = menu(options=seeds, description="seed", tooltip="Of the training")
         self.n_way = ipywidgets.BoundedIntText(session.episodes.n_way, min=2, max=20, description="way")
         self.n_shot = ipywidgets.BoundedIntText(session.episodes.n_shot, min=1, max=10, description="shot")
-        self.load = ipywidgets.Button(description="Load", tooltip="Finds it in the cache, or computes it (minutes)")
-        self.message = ipywidgets.HTML()
-        self.show = ipywidgets.Dropdown(options=list(FILTERS), value=ALL, description="show", layout=WIDE)
-        self.sort = ipywidgets.Dropdown(options=list(SORTS), description="sort", layout=WIDE)
-        self.only = ipywidgets.Dropdown(description="episode")
+        self.load = button(description="Load", tooltip="Finds it in the cache, or computes it (minutes)")
+        self.show = menu(options=list(FILTERS), value=ALL, description="show", layout=WIDE)
+        self.sort = menu(options=list(SORTS), description="sort", layout=WIDE)
+        self.only = menu(description="episode")
         self.choose = ipywidgets.SelectionSlider(
-            options=[0], description="query", continuous_update=False, layout=ipywidgets.Layout(width="75%")
+            options=[0], description="query", continuous_update=False, layout=SLIDER
         )
-        self.back = ipywidgets.Button(icon="chevron-left", tooltip="The query before", layout=NARROW)
-        self.forward = ipywidgets.Button(icon="chevron-right", tooltip="The next query", layout=NARROW)
-        self.page = ipywidgets.HTML()
-        self._log = ipywidgets.Output()
+        self.back = button(icon="chevron-left", tooltip="The query before", layout=NARROW)
+        self.forward = button(icon="chevron-right", tooltip="The next query", layout=NARROW)
+        self.message, self.page, self._log = ipywidgets.HTML(), ipywidgets.HTML(), ipywidgets.Output()
         self.load.on_click(self._reload)
         self.back.on_click(lambda _: self._step(-1))
         self.forward.on_click(lambda _: self._step(+1))
-        for menu in (self.show, self.sort, self.only):
-            menu.observe(self._filter, "value")
+        for widget in (self.show, self.sort, self.only):
+            widget.observe(self._filter, "value")
         self.choose.observe(self._draw, "value")
         rows = [
-            ipywidgets.HBox([self.dataset, self.method, self.seed]),
-            ipywidgets.HBox([self.n_way, self.n_shot, self.load]),
-            ipywidgets.HBox([self.show, self.sort]),
-            ipywidgets.HBox([self.only, self.message]),
-            ipywidgets.HBox([self.choose, self.back, self.forward]),
-            self.page, self._log,
-        ]  # fmt: skip
-        self.widget = ipywidgets.VBox(rows)
+            [self.dataset, self.method, self.seed],
+            [self.n_way, self.n_shot, self.load],
+            [self.show, self.sort],
+            [self.only, self.message],
+            [self.choose, self.back, self.forward],
+        ]
+        self.widget = ipywidgets.VBox([*map(ipywidgets.HBox, rows), self.page, self._log])
         self._take(session)
 
     def _take(self, session: Session) -> None:
@@ -80,7 +75,7 @@ class EpisodeExplorer:
         self._filter()
 
     def _reload(self, _: Any = None) -> None:
-        self.message.value = "Loading. What the cache lacks is computed now, which can take minutes."
+        self.message.value = LOADING
         self._log.clear_output()
         wanted = {name: getattr(self, name).value for name in ("dataset", "method", "seed", "n_way", "n_shot")}
         try:
@@ -97,14 +92,18 @@ class EpisodeExplorer:
         if self.only.value != EVERY_EPISODE:
             chosen = chosen[chosen["episode"] == self.only.value]
         self.message.value = f"{len(chosen)} of {len(self.table)} queries of {len(self.session.episodes)} episodes"
+        options = [
+            (
+                f"{n}: episode {row.episode}, query {row.query}, {'right' if row.right else 'wrong'}",
+                (row.episode, row.query),
+            )
+            for n, row in enumerate(chosen.itertuples(), start=1)
+        ] or [("no such query", ())]
+        pairs = [pair for _, pair in options]
+        shown = (self.episode, self.query)
         self.choose.unobserve(self._draw, "value")
-        pairs = list(zip(chosen["episode"], chosen["query"], strict=True)) or [()]
-        marks = ["right" if right else "wrong" for right in chosen["right"]] or ["no such query"]
-        names = [f"{number + 1}: episode {p[0]}, query {p[1]}, {mark}" if p else mark
-                 for number, (p, mark) in enumerate(zip(pairs, marks, strict=True))]  # fmt: skip
-        first = pairs.index(self._wanted) if self._wanted in pairs else 0
-        self.choose.options = list(zip(names, pairs, strict=True))
-        self.choose.value = pairs[first]
+        self.choose.options = options
+        self.choose.value = shown if shown in pairs else pairs[0]
         self.choose.observe(self._draw, "value")
         self._draw()
 
@@ -116,7 +115,6 @@ class EpisodeExplorer:
             self.page.value = "<p>No query is left by this filter.</p>"
             return
         self.episode, self.query = map(int, self.choose.value)
-        self._wanted = (self.episode, self.query)
         self.page.value = query_page(self.session, episode=self.episode, query=self.query)
 
 
@@ -133,11 +131,11 @@ class WhatIfPanel:
 
     def __init__(self, what_if: WhatIf) -> None:
         self.what_if = what_if
+        look = {"style": {"description_width": "110px"}, "layout": WIDE}
         self.sliders = {
-            name: ipywidgets.FloatSlider(0, min=0, max=1, step=0.05, description=title,
-                                         style={"description_width": "110px"}, layout=WIDE)
+            name: ipywidgets.FloatSlider(0, min=0, max=1, step=0.05, description=title, **look)
             for name, title in KNOB_TITLES.items()
-        }  # fmt: skip
+        }
         self.reset = ipywidgets.Button(description="As it is")
         self.page = ipywidgets.HTML()
         for slider in self.sliders.values():

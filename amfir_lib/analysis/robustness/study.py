@@ -12,7 +12,6 @@ from amfir_lib.analysis.robustness.outcomes import SINGLES
 from amfir_lib.analysis.robustness.scarcity import CLASSES, CLIPS, SWEPT
 from amfir_lib.analysis.robustness.tables import OWN
 from amfir_lib.analysis.studies.copies import degradation_free, original
-from amfir_lib.analysis.studies.examples import SHOWN_SIZE
 from amfir_lib.analysis.studies.sweeps import method_series
 from amfir_lib.analysis.tables.bases import COPIES
 from amfir_lib.analysis.tables.setting import folds_of, spread
@@ -25,6 +24,7 @@ from amfir_lib.study.config import SYNTHETIC_BENCHMARKS, Config
 from amfir_lib.study.materials import prepare_all, test_cells, training_of
 from amfir_lib.study.runs import Material, RunResult, Series, TestCell, run_all
 
+SHOWN_SIZE = 112  # px, of spoilt clips to be looked at
 NEEDED = (OWN, "protonet_lf", *SINGLES)  # what the claims compare
 MOST_QUERIES = 4  # per class: a few clips a class must fill both sides of an episode
 
