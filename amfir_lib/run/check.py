@@ -37,12 +37,7 @@ SHOWN_SETTINGS = 12
 
 
 def check(
-    request: Request,
-    *,
-    cold: bool = False,
-    exact: bool = False,
-    as_it_is: bool = False,
-    stream: TextIO | None = None,
+    request: Request, *, cold: bool = False, exact: bool = False, as_it_is: bool = False, stream: TextIO | None = None
 ) -> int:
     """Regenerate and compare.
 
@@ -123,14 +118,15 @@ def _archive(folder: Path) -> tuple[str, bytes] | None:
     """Commit and tar archive of a folder of the repository at the last commit; None where git does not have it."""
     if not folder.is_relative_to(paths.REPOSITORY):
         return None
-    git = ["git", "-C", str(paths.REPOSITORY)]
     name = folder.relative_to(paths.REPOSITORY).as_posix()
     try:
-        content = subprocess.run([*git, "archive", "--format=tar", "HEAD", "--", name], capture_output=True)
-        commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
-    except OSError:
+        content, commit = (
+            subprocess.run(["git", "-C", str(paths.REPOSITORY), *command], capture_output=True, check=True).stdout
+            for command in (["archive", "--format=tar", "HEAD", "--", name], ["rev-parse", "--short", "HEAD"])
+        )
+    except (OSError, subprocess.CalledProcessError):
         return None
-    return (commit.stdout.strip(), content.stdout) if content.returncode == commit.returncode == 0 else None
+    return commit.decode().strip(), content
 
 
 def _notebooks(request: Request, committed: Path, source: str, stream: TextIO) -> list[str]:
@@ -157,8 +153,8 @@ def lines(found: Difference, *, how: str) -> Iterator[str]:
         if len(found.settings) > SHOWN_SETTINGS:
             yield f"    and {len(found.settings) - SHOWN_SETTINGS} more, see check.json"
     yield ""
-    width = max(map(len, found.tables), default=0)
-    for table in found.tables:
+    width = max(map(len, found.lacking), default=0)
+    for table in found.lacking:
         counts = {status: n for status in STATUSES if (n := found.count(status, table))}
         moved = MOVED in counts or found.lacking[table]
         judged = "MOVED" if moved else "same" if counts.keys() <= {EQUAL} else "ok"
@@ -183,7 +179,7 @@ def lines(found: Difference, *, how: str) -> Iterator[str]:
 
 def conclusion(found: Difference) -> str:
     """One sentence: passed or not, and on what."""
-    text = f"{len(found.tables)} tables, {len(found.cells)} cells: {found.count(EQUAL)} equal, {found.count(WITHIN)} "
+    text = f"{len(found.lacking)} tables, {len(found.cells)} cells: {found.count(EQUAL)} equal, {found.count(WITHIN)} "
     text += "within tolerance"
     text += f", {found.count(WARNING)} verdicts changed within tolerance" if found.count(WARNING) else ""
     failures = {
@@ -209,7 +205,7 @@ def write(found: Difference, folder: Path, *, how: str) -> None:
             "lacking": found.lacking[table],
             "moved": _worst(found, table).to_dict("records"),
         }
-        for table in found.tables
+        for table in found.lacking
     ]
     summary = {"passed": found.passed, "conclusion": conclusion(found), "how": how, "tables": tables}
     summary |= {"missing": found.missing, "extra": found.extra, "settings": found.settings}

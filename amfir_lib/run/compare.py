@@ -16,7 +16,7 @@ from amfir_lib.units import COLUMNS, UNITS
 EQUAL, WITHIN, WARNING, MOVED, SKIPPED = STATUSES = ("equal", "within tolerance", "warning", "moved", "not compared")
 REVERSED = ({"better", "worse"}, {"holds", "does not hold"})
 CELL = ("table", "row", "column", "committed", "regenerated", "status", "rule", "difference", "tolerance")
-SUFFIXES = {"tables": (".csv",), "figures": (".png", ".pdf", ".svg")}
+EXPORTS = ("tables/*.csv", "figures/*.png", "figures/*.pdf")
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,9 @@ class Difference:
     """Everything in which two studies differ.
 
     Attributes:
-        tables: names of the tables that both have.
         cells: one row per cell that both have, with the columns ``CELL``; ``row`` is named by its keys, ``rule`` is
             the unit, ``difference`` (regenerated - committed) and ``tolerance`` are of numbers.
-        lacking: table -> a sentence for each row or column that one version lacks.
+        lacking: table that both have -> a sentence for each row or column that one version lacks.
         missing: exports (tables and figures) of the committed study that were not made.
         extra: exports that the committed study lacks.
         n_figures: figures that both have; their pictures are not compared.
@@ -64,7 +63,6 @@ class Difference:
         spread: of the training seeds of the committed study.
     """
 
-    tables: tuple[str, ...]
     cells: pd.DataFrame
     lacking: Mapping[str, Sequence[str]]
     missing: tuple[str, ...] = ()
@@ -111,7 +109,6 @@ def compare_folders(
         found, lacking[stem] = compare_tables(stem, old, new, declared.get(stem), spread=spread, exact=exact)
         cells += found
     return Difference(
-        tables=tuple(lacking),
         cells=pd.DataFrame(cells, columns=list(CELL)),
         lacking=lacking,
         missing=tuple(sorted(before - after)),
@@ -203,15 +200,8 @@ def _excuse_verdicts(row: list[dict[str, Any]]) -> None:
 
 def _exports(folder: Path, records: Mapping[str, Mapping[str, Any]] | None) -> set[str]:
     """Tables (CSV) and figures below a folder, as ``tables/accuracy.csv``; those of these records, if any are given."""
-    if records is None:
-        names = {path.relative_to(folder).as_posix() for path in folder.glob("*/*")}
-    else:
-        names = {name for record in records.values() for name in record.get("exports", {})}
-    return {
-        name
-        for name in names
-        if Path(name).suffix in SUFFIXES.get(Path(name).parts[0], ()) and (folder / name).exists()
-    }
+    names = {path.relative_to(folder).as_posix() for pattern in EXPORTS for path in folder.glob(pattern)}
+    return names if records is None else names & {name for r in records.values() for name in r.get("exports", {})}
 
 
 def _records(folder: Path, notebooks: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -226,17 +216,12 @@ def _settings(before: Mapping[str, Mapping[str, Any]], after: Mapping[str, Mappi
         if name not in after:
             yield f"{name} left no record"
             continue
-        for kind, where in (
-            ("parameters", name),
-            ("options", name),
-            ("profile", name),
-            ("environment", ""),
-            ("code", ""),
-        ):
+        for kind in ("parameters", "options", "profile", "environment", "code"):
+            where = "" if kind in ("environment", "code") else f"{name}: "
             old, new = (dict(_leaves(record[name].get(kind, {}))) for record in (before, after))
             for key in sorted(old.keys() | new.keys()):
                 if old.get(key) != new.get(key):
-                    yield f"{where}{': ' if where else ''}{key} was {old.get(key)}, now {new.get(key)}"
+                    yield f"{where}{key} was {old.get(key)}, now {new.get(key)}"
 
 
 def _leaves(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
