@@ -15,7 +15,7 @@ from amfir_lib.analysis.studies.components import CONTROL, distillation_strategi
 from amfir_lib.errors import BadParameter, ShapeError
 from amfir_lib.exports import write_figure
 from amfir_lib.figures.architecture import CLASS_COLOURS, moved_apart
-from amfir_lib.figures.clips import saturation_of, strip
+from amfir_lib.figures.clips import saturation_of, some_of, strip
 from amfir_lib.figures.lines import ticks_to_last
 from amfir_lib.figures.style import LOOKS, ONE_COLUMN, SPARE, TWO_COLUMNS, looks, spread
 from amfir_lib.methods import METHODS
@@ -337,7 +337,7 @@ def test_series_and_data_sets_of_the_study_have_looks_that_nothing_else_has():
 
 
 def test_an_unknown_series_keeps_its_name_and_takes_a_colour_that_nothing_has():
-    known = looks(["amfir", "no_distillation", "something else"])
+    known = looks(["amfir", "no distillation", "something else"])
     assert known["something else"].label == "something else"
     assert not {look.colour for look in SPARE} & {look.colour for look in LOOKS.values()}
 
@@ -382,10 +382,23 @@ def test_an_arrow_beside_the_flow_says_what_its_length_means():
 
 def test_a_strip_holds_the_chosen_frames_side_by_side():
     frames = np.arange(4, dtype=np.uint8)[:, None, None, None] * np.ones((4, 2, 3, 3), np.uint8)
-    image = strip(frames, every=2, gap=1)
+    image = strip(some_of(frames, 2), gap=1)
     assert image.shape == (2, 7, 3)
-    assert image[0, [0, 3, 4], 0].tolist() == [1, 255, 3]
+    assert image[0, [0, 3, 4], 0].tolist() == [0, 255, 3]
     assert saturation_of(np.zeros((2, 8, 8, 2))) == 1.0  # never below one pixel
+
+
+def test_clips_stand_in_rows_and_columns_with_words_above_them():
+    frames = clip(np.random.default_rng(0))["rgb"]
+    marked = figures.clip_grid({"walk": [frames, frames], "run": [frames, None]}, marks=[["", "shake"], ["", ""]])
+    assert len(marked.axes) == 3 and {"walk", "run", "shake"} <= set(texts(marked))
+    views = {"as it is": [(frames, np.zeros((4, 16, 16, 2))), None], "blur": [(frames, np.ones((4, 16, 16, 2)))] * 2}
+    spoilt = figures.spoilt_clips(views, levels=["severity 0.5", "severity 1"])
+    assert len(spoilt.axes) == 3 and {"as it is", "blur", "severity 1"} <= set(texts(spoilt))
+    with pytest.raises(ShapeError, match="a head a column"):
+        figures.spoilt_clips(views, levels=["severity 1"])
+    with pytest.raises(ShapeError, match="0 clips"):
+        figures.clip_grid({})
 
 
 def test_the_tour_marks_the_true_class_and_refuses_missing_supports():

@@ -37,7 +37,8 @@ class Look:
 
     Attributes:
         label: its name.
-        colour: safe for colour-blind readers in the sets that occur together.
+        colour: safe for colour-blind readers in the sets that occur together: Okabe and Ito's first; appearance is
+            warm, motion is blue, what joins both is black, green or purple.
         marker: of matplotlib; differs where colours are close.
         line: style of the line.
     """
@@ -48,63 +49,16 @@ class Look:
     line: str = "-"
 
 
-# Okabe and Ito's colours first; appearance is warm, motion is blue, what joins both is black, green or purple.
-LOOKS: dict[str, Look] = {
-    "": Look("", "#000000", "o"),
-    **{name: Look(spec.title, spec.colour, spec.marker, spec.line) for name, spec in METHODS.items()},
-    "rgb": Look("RGB", "#D55E00", "o"),
-    "depth": Look("depth", "#D55E00", "o"),
-    "flow": Look("flow", "#0072B2", "s"),
-    "fused": Look("fused", "#000000", "D"),
-    "total": Look("mean of both", "#000000", "D"),
-    "no_distillation": Look("no distillation", "#56B4E9", "v", "--"),
-    "certainty_groups": Look("certainty groups", "#E69F00", "^", "-."),
-    "bidirectional": Look("bidirectional", "#009E73", "D"),
-    "t_rgb": Look("T-RGB", "#D55E00", "o"),
-    "t_depth": Look("T-depth", "#D55E00", "o"),
-    "t_flow": Look("T-Flow", "#0072B2", "s"),
-    "matchingnet": Look("MatchingNet", "#999933", "<"),
-    "cmn": Look("CMN", "#DDCC77", ">"),
-    "otam": Look("OTAM", "#56B4E9", "p"),
-    "trx": Look("TRX", "#332288", "h"),
-    "trx_f": Look("TRX-F", "#4477AA", "h", "--"),
-    "trx_lf": Look("TRX-LF", "#AA4499", "h", "-."),
-    "strm": Look("STRM", "#CC6677", "o"),
-    "strm_f": Look("STRM-F", "#6699CC", "s"),
-    "strm_lf": Look("STRM-LF", "#7B4EA3", "v"),
-    "strm_ec": Look("STRM-EC", "#44AA99", "P"),
-    "hyrsm": Look("HyRSM", "#661100", "*"),
-    "both_teach_all": Look("both teach all", "#EE3377", "p"),
-    "fixed_5": Look("1/τ = 5, fixed", "#AA3377", "P", "-."),
-    "fixed_20": Look("1/τ = 20, fixed", "#663333", "v", "--"),
-    "both teach all": Look("both teach all", "#EE3377", "p"),
-    "1/τ = 5, fixed": Look("1/τ = 5, fixed", "#AA3377", "P", "-."),
-    "1/τ = 20, fixed": Look("1/τ = 20, fixed", "#663333", "v", "--"),
-    "synth-kinetics": Look("synth-kinetics", "#BB5566", "<"),
-    "synth-ssv2": Look("synth-ssv2", "#004488", ">", "--"),
-    "synth-hmdb51": Look("synth-hmdb51", "#997700", "d", "-."),
-    "synth-ucf101": Look("synth-ucf101", "#117733", "*", ":"),
-    "better": Look("better", "#004488", "o"),
-    "worse": Look("worse", "#BB5566", "o"),
-    "undecided": Look("no difference shown", SOFT, "o"),
-    "as_learnt": Look("as learnt", SOFT, "o"),
-    "z_scored": Look("z-scored", "#997700", "v"),
-    "calibrated": Look("calibrated", "#004488", "P"),
-    "weight": Look("mean fusion weight", "#000000", "P"),
-    "group_share": Look("share of queries in its group", "#707070", "X", "--"),
-    "right_share": Look("it is the right one (where one is)", "#000000", "*", ":"),
-    "next_best": Look("next best", "#000000", "o", "--"),
-    "all": Look("all queries", "#000000", "o"),
-    "undegraded": Look("undegraded queries", "#5A5A5A", "s"),
-    "copies": Look("degradation-free copies", "#A0A0A0", "D"),
-    "chance": Look("chance", GREY, ""),
-}
+# Of streams, series, data sets and verdicts from the file, of methods from their registry.
+_ROWS = pd.read_csv(Path(__file__).with_name("looks.csv"), keep_default_na=False).to_dict("records")
+LOOKS = {row.pop("name"): Look(**row) for row in _ROWS}
+LOOKS |= {name: Look(spec.title, spec.colour, spec.marker, spec.line) for name, spec in METHODS.items()}
 # For names that have no look of their own, in the order in which they come; their colours are nobody else's.
 SPARE = [
     Look("", colour, marker, line)
-    for colour, marker, line in (
-        ("#225555", "h", "-"), ("#6A3D9A", "v", "--"), ("#B15928", "d", "-."), ("#4D4D4D", "p", ":"),
-        ("#EE99AA", "<", "-"), ("#003344", "X", "--"), ("#88CCEE", ">", "-."), ("#665500", "*", ":"),
+    for colour, marker, line in zip(
+        "#225555 #6A3D9A #B15928 #4D4D4D #EE99AA #003344 #88CCEE #665500".split(), "hvdp<X>*", ("-", "--", "-.", ":") * 2,
+        strict=True,
     )
 ]  # fmt: skip
 
