@@ -10,7 +10,7 @@ import pytest
 import torch
 from toy_tables import QUICK, new_method, toy_table
 
-from amfir_lib.analysis.open_choices.calibration import fit_temperature, recalibrated, validation_cells
+from amfir_lib.analysis.calibration import fit_temperature, recalibrated, validation_cells
 from amfir_lib.errors import BadParameter
 from amfir_lib.readings import Evidence, joint, joint_decision, joint_posterior, tempered
 from amfir_lib.study.evaluation import episode_outputs

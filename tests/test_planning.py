@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from benchmarks.planning import plan, training_plan
 
-from amfir_lib.analysis.stage_costs import ClipCosts
 from amfir_lib.methods import METHODS
+from tests.benchmarks.stage_costs import ClipCosts
 
 COSTS = {"hmdb51": ClipCosts(0.036, {"farneback": 0.072}, {"rgb": 0.1, "flow": 0.26}, 50_000)}
 TRAINING = training_plan({"protonet": (0.02, 0.001), "protonet_f": (0.03, 0.002)})

@@ -15,13 +15,20 @@ import torch
 from toy_clips import ToyBackbone, eight_classes, moving_frames
 from toy_tables import QUICK, toy_material
 
-from amfir_lib.analysis.robustness import scarcity
-from amfir_lib.analysis.robustness.conditions import CLEAN, Condition, missing_conditions, spoilt_conditions
-from amfir_lib.analysis.robustness.counting import multiply_adds, peak_bytes
-from amfir_lib.analysis.robustness.outcomes import ask_methods
-from amfir_lib.analysis.robustness.spoilt_clips import chosen_clips, spoil_clips
+from amfir_lib.analysis import scarcity
+from amfir_lib.analysis.costs import multiply_adds, peak_bytes
+from amfir_lib.analysis.robustness import ask
+from amfir_lib.analysis.spoilt import (
+    CLEAN,
+    Condition,
+    chosen_clips,
+    missing_conditions,
+    spoil_clips,
+    spoilt_conditions,
+    spoilt_views,
+)
 from amfir_lib.data.features import extract_stores
-from amfir_lib.data.spoiling import SPOILINGS, spoil_clip, spoiling_rng
+from amfir_lib.data.spoiling import MOTION, SENSOR, SPOILINGS, Spoiling, spoil_clip, spoiling_rng
 from amfir_lib.data.streams import centre_square, streams
 from amfir_lib.data.video import read_frames, write_video
 from amfir_lib.errors import BadParameter, TooFewVideos, UnknownName
@@ -32,6 +39,7 @@ from amfir_lib.study.training import Training
 
 CELL = TestCell(n_way=3, n_shot=2, n_query=2, n_episodes=8)
 BRIEF = Training(n_way=2, shots=(1,), n_query=1, steps=2, episodes_per_step=1, validate_every=2, n_val_episodes=4)
+KINDS = {SENSOR: ["blur"], MOTION: ["drop"]}
 HOW = {"n_segments": 8, "flow_size": 48, "flow_algorithm": "dis", "flow_bound": 20.0}
 
 
@@ -61,7 +69,7 @@ def results(material, cache):
 @pytest.fixture(scope="module")
 def clips(material, backbones, cache):
     rows = chosen_clips(material, clips_per_class=5, n_needed=4)
-    return spoil_clips(material, backbones, rows, spoilt_conditions(["blur", "drop"], [0.5, 1.0]), cache_dir=cache)
+    return spoil_clips(material, backbones, rows, spoilt_conditions(KINDS, [0.5, 1.0]), cache_dir=cache)
 
 
 def frames_of(seed: int = 0) -> np.ndarray:
@@ -89,10 +97,12 @@ def test_unknown_kinds_and_impossible_severities_are_refused():
     with pytest.raises(UnknownName, match="darkness"):
         spoil_clip(frames_of(), "darknes", 0.5, np.random.default_rng(0))
     with pytest.raises(BadParameter, match="between 0 and 1"):
-        spoilt_conditions(["blur"], [1.5])
+        spoilt_conditions({SENSOR: ["blur"]}, [1.5])
     with pytest.raises(BadParameter, match="each once"):
-        spoilt_conditions(["blur"], [0.0])
-    assert [c.severity for c in spoilt_conditions(["reversal"], [0.3, 1.0])] == [1.0]
+        spoilt_conditions({SENSOR: ["blur"]}, [0.0])
+    with pytest.raises(UnknownName, match="kind of motion ambiguity"):
+        spoilt_conditions({MOTION: ["blur"]}, [0.5])
+    assert [c.severity for c in spoilt_conditions({MOTION: ["reversal"]}, [0.3, 1.0])] == [1.0]
 
 
 @pytest.mark.parametrize("average", [1, 3])
@@ -122,7 +132,7 @@ def test_spoilt_features_are_those_of_the_spoilt_frames(material, backbones, cli
 
 
 def test_spoilt_clips_are_computed_once_and_a_lost_file_again(material, backbones, clips, cache):
-    wanted = spoilt_conditions(["blur", "drop"], [0.5, 1.0])
+    wanted = spoilt_conditions(KINDS, [0.5, 1.0])
     files = sorted(clips.folder.glob("*/shard-*.npz"))
     assert len(files) == len(wanted)
     before = {path: path.stat().st_mtime_ns for path in files}
@@ -137,27 +147,27 @@ def test_too_few_clips_a_class_are_refused(material):
         chosen_clips(material, clips_per_class=3, n_needed=4)
 
 
-def test_sound_queries_are_answered_as_in_the_evaluation(material, results, clips, cache):
-    (found,) = ask_methods(results, clips, [Condition("blur", 1.0)], [CELL], cache_dir=cache)
+def test_sound_queries_are_answered_as_in_the_evaluation(material, results, clips):
+    (found,) = ask(results, clips, [Condition("blur", 1.0)], [CELL])
     table = material.table()
     episodes = CELL.episodes(table)  # all test clips are chosen, so that these are the same episodes
     for result in results:
         expected = evaluate(result.method(), table, episodes)
-        np.testing.assert_allclose(found.of(result.run.method), expected.accuracy, rtol=1e-6)
-    weight, group = (found.of("amfir", CLEAN, name) for name in ("weight", "group"))
+        np.testing.assert_allclose(found.of(result.run.method, CLEAN), expected.accuracy, rtol=1e-6)
+    weight, group = (found.of("amfir", CLEAN, quantity=name) for name in ("weight", "group"))
     c = evaluate(results[0].method(), table, episodes).certainty
     np.testing.assert_allclose(weight, (c["rgb"] / (c["rgb"] + c["flow"])).mean(1), rtol=1e-5)
     assert ((group >= 0) & (group <= 1)).all()
 
 
-def test_without_a_modality_everywhere_the_other_one_decides(material, results, clips, cache):
+def test_without_a_modality_everywhere_the_other_one_decides(material, results, clips):
     gone = missing_conditions(material.dataset.modalities)
-    (found,) = ask_methods(results, clips, gone, [CELL], cache_dir=cache)
+    (found,) = ask(results, clips, gone, [CELL])
     for missing, left, alone in (("rgb", "flow", "protonet_f"), ("flow", "rgb", "protonet")):
         everywhere = Condition(f"without {missing}", 1.0, "all")
-        np.testing.assert_array_equal(found.of("amfir", everywhere), found.of("amfir", CLEAN, left))
-        np.testing.assert_array_equal(found.of("protonet_lf", everywhere), found.of(alone))
-        np.testing.assert_array_equal(found.of(alone, everywhere), found.of(alone))
+        np.testing.assert_array_equal(found.of("amfir", everywhere), found.of("amfir", CLEAN, quantity=left))
+        np.testing.assert_array_equal(found.of("protonet_lf", everywhere), found.of(alone, CLEAN))
+        np.testing.assert_array_equal(found.of(alone, everywhere), found.of(alone, CLEAN))
 
 
 def test_less_base_data_is_a_part_of_more_and_changes_nothing_else(tmp_path):
@@ -169,7 +179,7 @@ def test_less_base_data_is_a_part_of_more_and_changes_nothing_else(tmp_path):
         np.testing.assert_array_equal(few.layout().rows(split), whole.layout().rows(split))
     clips = scarcity.reduce_base(whole, scarcity.Amount(scarcity.CLIPS, 2)).layout()
     assert np.unique(clips.labels[clips.rows("train")], return_counts=True)[1].tolist() == [2] * 6
-    assert scarcity.reduce_base(whole, scarcity.EVERYTHING) is whole
+    assert scarcity.reduce_base(whole, scarcity.Amount()) is whole
     assert few.identity != fewer.identity != whole.identity
 
 
@@ -191,7 +201,7 @@ def test_training_episodes_shrink_with_the_clips_of_a_class():
 def test_runs_on_less_are_tested_on_the_same_episodes(tmp_path):
     whole = toy_material(tmp_path)
     amounts = scarcity.amounts_of(whole, base_classes=[4, 99], base_clips=[4], n_way=3)
-    assert amounts == [scarcity.EVERYTHING, scarcity.Amount(scarcity.CLASSES, 4), scarcity.Amount(scarcity.CLIPS, 4)]
+    assert amounts == [scarcity.Amount(), scarcity.Amount(scarcity.CLASSES, 4), scarcity.Amount(scarcity.CLIPS, 4)]
     series = [SimpleNamespace(method="protonet", runs=lambda m, t, s: [Run(m, "protonet", training=t, seed=0)])]
     cell = TestCell(n_way=3, n_shot=1, n_query=2, n_episodes=20)
     (found,) = scarcity.train_on_less(whole, series, QUICK, [cell], amounts, seeds=[0], cache_dir=tmp_path / "cache")
@@ -218,3 +228,17 @@ def test_the_peak_counts_what_lives_at_the_same_time():
         return view * 2
 
     assert peak_bytes(call) == 2 * 4000
+
+
+def test_a_further_way_to_spoil_a_clip_is_one_entry(monkeypatch, material, backbones, results, tmp_path):
+    """It is a condition with a figure of its clips, and it is answered: bright light costs what grey frames cost."""
+    glare = Spoiling(SENSOR, "all is white", lambda frames, severity, rng: np.full_like(frames, 255))
+    monkeypatch.setitem(SPOILINGS, "glare", glare)
+    (condition,) = spoilt_conditions({SENSOR: ["glare"]}, [1.0])
+    rows = chosen_clips(material, clips_per_class=5, n_needed=4)
+    clips = spoil_clips(material, backbones, rows, [condition], cache_dir=tmp_path)
+    (found,) = ask(results, clips, [condition], [CELL])
+    assert condition in found.conditions and condition.columns["family"] == SENSOR
+    np.testing.assert_allclose(found.of("protonet", condition), 1 / 3, atol=1e-6)  # all queries look alike
+    frames, flow = spoilt_views(material.dataset, int(rows[0]), [1.0])["glare"][0]
+    assert (frames == 255).all() and (flow == 0).all()

@@ -13,7 +13,7 @@ the interval by 40 % and covers no more often.)
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -146,6 +146,11 @@ class Answers:
         """The basis on which all queries count."""
         return COPIES if self.dataset.endswith(COPY) else ALL
 
+    def only(self, series: Sequence[str], conditions: Sequence[Hashable]) -> Answers:
+        """The same place with these series and conditions alone."""
+        kept = {key: answers for key, answers in self.given.items() if key[0] in series and key[1] in conditions}
+        return replace(self, given=kept)
+
     def samples(self, values: np.ndarray, weights: np.ndarray | None = None) -> list[Sample]:
         """Values (E,), and what each is the mean of, as one sample for each fold."""
         ends = np.cumsum([len(fold.episodes) for fold in self.folds])[:-1]
@@ -160,6 +165,21 @@ class Answers:
     def interval(self, values: np.ndarray, weights: np.ndarray | None = None) -> Interval:
         """The mean with its class-jackknife interval."""
         return jackknife([[sample] for sample in self.samples(values, weights)])
+
+
+def join_folds(answers: Iterable[Answers]) -> list[Answers]:
+    """The class folds of each place, one after another; their answers are known per episode, or are single numbers."""
+    by_place: dict[tuple[str, TestCell], list[Answers]] = {}
+    for fold in answers:
+        by_place.setdefault((fold.dataset, fold.cell), []).append(fold)
+    joined = []
+    for parts in by_place.values():
+        given = {}
+        for key in parts[0].given:
+            seeds = zip(*(part.given[key] for part in parts), strict=True)
+            given[key] = [{name: np.concatenate([one[name] for one in seed]) for name in seed[0]} for seed in seeds]
+        joined.append(replace(parts[0], folds=tuple(fold for part in parts for fold in part.folds), given=given))
+    return joined
 
 
 def original(name: str) -> str:

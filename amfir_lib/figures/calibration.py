@@ -10,7 +10,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from amfir_lib.analysis.robustness.confusion import Confusion
+from amfir_lib.analysis.confusion import Confusion
 from amfir_lib.errors import ShapeError
 from amfir_lib.figures.style import GREY, TWO_COLUMNS, Look, PrintFigure, checked, legend, looks, styled
 

@@ -25,7 +25,7 @@ class AmfirOptions(HeadOptions):
         score: reading of the free energy that forms the groups (Eq. 1).
         standardise_score: z-score of the free energy over the queries of an episode.
         score_temperature_first, score_temperature_second: by which the posterior of the first (second) modality is
-            softened before it is scored, so that both can be calibrated alike (``open_choices/calibration.py``).
+            softened before it is scored, so that both can be calibrated alike (``analysis/calibration.py``).
         margin: by how much a modality must win to dominate a query.
         eq3_literal: the sign of Eq. 3 as printed.
         kd_lambda: weight of both distillation terms, the paper's lambda.

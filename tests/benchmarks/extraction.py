@@ -19,7 +19,6 @@ import numpy as np
 import pandas as pd
 import torch
 
-from amfir_lib.analysis.stage_costs import ClipCosts, measure_features, measure_stages
 from amfir_lib.backbones.opening import input_size_of, names_of_streams, open_backbone
 from amfir_lib.data.benchmarks import BENCHMARKS
 from amfir_lib.data.catalogue import load_dataset
@@ -36,6 +35,7 @@ from amfir_lib.study.feature_table import MAX_WIDTH, FeatureTable
 from amfir_lib.study.materials import FLOW_OF_REAL_CLIPS, FLOW_OF_RENDERED_CLIPS
 from amfir_lib.study.training import Training, train
 from amfir_lib.workers import available_cores
+from tests.benchmarks.stage_costs import ClipCosts, measure_features, measure_stages
 
 from .data import FPS, new_method, random_table, untrained_compact, write_probe_clip
 from .measure import machine_facts

@@ -11,12 +11,12 @@ from typing import Any
 
 import pandas as pd
 
-from amfir_lib.analysis.stage_costs import ClipCosts
 from amfir_lib.data.benchmarks import BENCHMARKS, published_videos
 from amfir_lib.methods import METHODS, tuned_training
 from amfir_lib.study.config import PROFILES
 from amfir_lib.study.materials import FLOW_OF_REAL_CLIPS
 from amfir_lib.study.training import Training
+from tests.benchmarks.stage_costs import ClipCosts
 
 MODEL_CLIPS = "ucf101"  # whose typical clip stands for real ones
 MACHINES = {"laptop": (2, 0), "one GPU": (16, 1), "8-GPU node": (128, 8), "cluster": (1024, 0)}  # cores, GPUs

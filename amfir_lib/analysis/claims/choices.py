@@ -6,24 +6,23 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
+from amfir_lib.analysis.answers import ALL, UNDEGRADED, Answers
 from amfir_lib.analysis.claims.claim import UNDECIDED, Claim, points, setting_of, settle, verdict_of
-from amfir_lib.analysis.open_choices.choice_scores import CALIBRATED, CERTAINTY, FREE_ENERGY, LEARNT, ScoredCell
-from amfir_lib.analysis.open_choices.picks import RIGHT, UNHURT
-from amfir_lib.analysis.open_choices.score_comparison import above_chance, hit_difference
-from amfir_lib.analysis.tables import ALL, UNDEGRADED
+from amfir_lib.analysis.reliability import RIGHT, UNHURT
+from amfir_lib.analysis.scores import CALIBRATED, CERTAINTY, CHANCE, FREE_ENERGY, LEARNT, hit_rate
 from amfir_lib.study.statistics import Interval
 
 SOURCE = "Sec. 3.3, Eq. 3"
 
 
-def score_claims(cells: Sequence[ScoredCell], *, notebook: str) -> list[Claim]:
+def score_claims(cells: Sequence[Answers], *, notebook: str) -> list[Claim]:
     """The modality of lower free energy is the reliable one, and free energy finds it at least as often as certainty.
 
     Both are asked for the modality that is right and for the one that is not degraded, and once more with calibrated
     posteriors.
 
     Args:
-        cells: from ``choice_scores.score_cells`` on test classes, with both bases.
+        cells: from ``scores.score_answers`` on test classes, with both bases.
         notebook: that measures them.
     """
     learnt, calibrated = (FREE_ENERGY, LEARNT), (FREE_ENERGY, CALIBRATED)
@@ -34,20 +33,20 @@ def score_claims(cells: Sequence[ScoredCell], *, notebook: str) -> list[Claim]:
             f"lower_free_energy_is_{what}",
             f"The modality of lower free energy is the one {words} more often than chance (50 %)",
             what,
-            lambda what, basis: above_chance(cells, learnt, what=what, basis=basis),
+            lambda what, basis: hit_rate(cells, learnt, CHANCE, aim=what, basis=basis),
         ))  # fmt: skip
     for what, words in aims.items():
         statements.append((
             f"free_energy_picks_{what}_as_certainty",
             f"Free energy picks the modality {words} at least as often as certainty",
             what,
-            lambda what, basis: hit_difference(cells, learnt, (CERTAINTY, LEARNT), what=what, basis=basis),
+            lambda what, basis: hit_rate(cells, learnt, (CERTAINTY, LEARNT), aim=what, basis=basis),
         ))  # fmt: skip
     statements.append((
         "calibrated_free_energy_picks_right_as_certainty",
         "The same for the modality that is right, both calibrated on validation classes",
         RIGHT,
-        lambda what, basis: hit_difference(cells, calibrated, (CERTAINTY, CALIBRATED), what=what, basis=basis),
+        lambda what, basis: hit_rate(cells, calibrated, (CERTAINTY, CALIBRATED), aim=what, basis=basis),
     ))  # fmt: skip
     found = []
     for key, claim, what, measure in statements:
@@ -57,8 +56,8 @@ def score_claims(cells: Sequence[ScoredCell], *, notebook: str) -> list[Claim]:
     return found
 
 
-def _claim(key: str, claim: str, interval: Interval, basis: str, cells: Sequence[ScoredCell], notebook: str) -> Claim:
-    where = pd.DataFrame({"dataset": c.dataset, "n_way": c.cell.n_way, "n_shot": c.cell.n_shot} for c in cells)
+def _claim(key: str, claim: str, interval: Interval, basis: str, cells: Sequence[Answers], notebook: str) -> Claim:
+    where = pd.DataFrame([place.where for place in cells])
     value = points(interval.mean, interval.half_width)
     verdict = verdict_of(interval.mean, interval.half_width)
     if interval.half_width != interval.half_width:

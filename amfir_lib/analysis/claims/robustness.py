@@ -10,26 +10,23 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from amfir_lib.analysis.claims.claim import COPIES, FAILS, HOLDS, Claim, claim_from_difference, setting_of, verdict_of
+from amfir_lib.analysis.answers import ALL, COPIES, COPY, Answers, estimate, original
+from amfir_lib.analysis.claims.claim import FAILS, HOLDS, Claim, claim_from_difference, setting_of, verdict_of
 from amfir_lib.analysis.claims.joint import joint_verdict, listed
-from amfir_lib.analysis.robustness.conditions import Condition
-from amfir_lib.analysis.robustness.estimates import Estimate, estimate
-from amfir_lib.analysis.robustness.outcomes import WEIGHT, Outcomes
-from amfir_lib.analysis.robustness.scarcity import SWEPT, Amount
-from amfir_lib.analysis.robustness.tables import OWN, saved, start_of
-from amfir_lib.analysis.robustness.weighing import counted_moves, healthy_side, moved
-from amfir_lib.analysis.studies.copies import SUFFIX, original
-from amfir_lib.analysis.tables import ALL, percent
-from amfir_lib.data.spoiling import MOTION, SENSOR, SPOILINGS
+from amfir_lib.analysis.robustness import LATE, OWN, lost, saved
+from amfir_lib.analysis.scarcity import Amount
+from amfir_lib.analysis.spoilt import CLEAN, Condition
+from amfir_lib.analysis.tables import percent
+from amfir_lib.data.spoiling import MOTION, SENSOR
 from amfir_lib.methods import METHODS
+from amfir_lib.study.statistics import Interval
 
-LATE = "protonet_lf"
 EFFICIENT = 1.02  # at most so many times the multiply-adds of the late fusion counts as "no more"
 SOURCE = "Sec. 5"
 KEYS = {SENSOR: "sensor_noise", MOTION: "motion_ambiguity"}
 
 
-def spoilt_claims(outcomes: Sequence[Outcomes], *, best_single: Mapping[str, str], notebook: str) -> list[Claim]:
+def spoilt_claims(outcomes: Sequence[Answers], *, best_single: Mapping[str, str], notebook: str) -> list[Claim]:
     """Robust to sensor noise, and to motion ambiguity, at the largest severity.
 
     *Loses less*: the equal late fusion of two networks loses more accuracy than AMFIR.  *Stays ahead*: AMFIR is still
@@ -50,10 +47,11 @@ def spoilt_claims(outcomes: Sequence[Outcomes], *, best_single: Mapping[str, str
     return found
 
 
-def scarcity_claims(outcomes: Sequence[Outcomes], *, best_single: Mapping[str, str], notebook: str) -> list[Claim]:
+def scarcity_claims(outcomes: Sequence[Answers], *, best_single: Mapping[str, str], notebook: str) -> list[Claim]:
     """The same two statements for the smallest number of base classes and of clips; arguments as ``spoilt_claims``."""
     amounts = [c for c in outcomes[0].conditions if isinstance(c, Amount)]
-    least = [min(own, key=lambda a: a.n) for swept in SWEPT if (own := [a for a in amounts if a.swept == swept])]
+    by_kind = {amount.swept: [a for a in amounts if a.swept == amount.swept] for amount in amounts if amount.swept}
+    least = [min(own, key=lambda a: a.n) for own in by_kind.values()]
     if not least:
         return []
     told = " or ".join(f"{amount.n} {amount.swept}" for amount in least)
@@ -62,22 +60,19 @@ def scarcity_claims(outcomes: Sequence[Outcomes], *, best_single: Mapping[str, s
 
 
 def _pair(
-    key: str, what: str, outcomes: Sequence[Outcomes], conditions: Sequence[Hashable],
+    key: str, what: str, outcomes: Sequence[Answers], conditions: Sequence[Hashable],
     best_single: Mapping[str, str], about: Mapping[str, str],
 ) -> list[Claim]:  # fmt: skip
-    def mean_over(statistic: Callable[[Outcomes, Hashable], np.ndarray]) -> Estimate:
+    def mean_over(statistic: Callable[[Answers, Hashable], np.ndarray]) -> Interval:
         return estimate(outcomes, lambda one: np.mean([statistic(one, c) for c in conditions], axis=0))
 
     def loss(method: str) -> str:
-        own = mean_over(lambda one, c: one.of(method, start_of(c)) - one.of(method, c))
+        own = mean_over(lambda one, c: lost(one, method, c))
         return f"{_title(method)} loses {percent(own.mean, own.half_width)}"
 
-    less = mean_over(lambda one, c: saved(one, OWN, LATE, c, start_of(c)))
+    less = mean_over(lambda one, c: saved(one, LATE, c))
     ahead = mean_over(lambda one, c: one.of(OWN, c) - one.of(best_single[original(one.dataset)], c))
-    by_condition = {
-        _named(c): estimate(outcomes, lambda one, c=c: saved(one, OWN, LATE, c, start_of(c))).interval
-        for c in conditions
-    }
+    by_condition = {_named(c): estimate(outcomes, lambda one, c=c: saved(one, LATE, c)) for c in conditions}
     singles = ", ".join(f"{_title(m)} on {d}" for d, m in best_single.items())
     return [
         _claim(f"{key}_loses_less", f"AMFIR is {what}: it loses less accuracy than equal late fusion ({_title(LATE)})",
@@ -87,27 +82,40 @@ def _pair(
     ]  # fmt: skip
 
 
-def weight_claim(outcomes: Sequence[Outcomes], *, notebook: str) -> list[Claim]:
+def weight_claim(outcomes: Sequence[Answers], weights: pd.DataFrame, *, notebook: str) -> list[Claim]:
     """Fusion weight moves to the modality that is less disturbed, where one is; at the largest severity of each kind.
 
     Conditions count per data set: a kind may hurt one modality here and the other there.
+
+    Args:
+        outcomes: the cells, spoilt.
+        weights: from ``robustness.weights_frame``.
+        notebook: that measures them.
     """
-    values: dict[int, list[np.ndarray]] = {}
-    told = []
-    for dataset in dict.fromkeys(one.dataset for one in outcomes):
-        part = [one for one in outcomes if one.dataset == dataset]
-        for condition in [c for family in KEYS for c in _worst(outcomes, family)]:
-            side = healthy_side(part, condition, *part[0].singles)
-            if side:
-                change = estimate(part, lambda one, c=condition, s=side: moved(one, OWN, c, WEIGHT, s))
-                told.append(change.columns("weight_gain"))
-                for one in part:
-                    values.setdefault(id(one), []).append(moved(one, OWN, condition, WEIGHT, side))
-    asked = [one for one in outcomes if id(one) in values]
-    if not asked:
+    worst = weights["severity"] == weights.groupby("kind")["severity"].transform("max")
+    changes = weights[worst & (weights["n_shot"] == weights["n_shot"].min()) & (weights["spared_verdict"] != "")]
+    if changes.empty:
         return []
-    found = estimate(asked, lambda one: np.mean(values[id(one)], axis=0))
-    detail = counted_moves(pd.DataFrame(told))
+    side = np.where(changes["spared_verdict"] == changes["first"], 1, -1)
+    sides = dict(zip(zip(changes["dataset"], changes["kind"], changes["severity"], strict=True), side, strict=True))
+
+    def moved(place: Answers) -> np.ndarray:
+        values = []
+        for condition in place.conditions:
+            side = sides.get((original(place.dataset), condition.kind, condition.severity))
+            if side:
+                after, before = (place.of(OWN, c, quantity="weight") for c in (condition, CLEAN))
+                values.append(side * (after - before))
+        return np.mean(values, axis=0)
+
+    asked = [place for place in outcomes if original(place.dataset) in set(changes["dataset"])]
+    found = estimate(asked, moved)
+    gain, half = changes["weight_gain"], changes["weight_gain_half_width"]
+    counts = []
+    for word, sign in (("grows", 1), ("shrinks", -1)):
+        n, n_beyond = (sign * gain > 0).sum(), (sign * gain > half).sum()
+        counts.append(f"{word} in {n} of {len(gain)} cases (beyond its interval in {n_beyond})")
+    detail = f"the weight of the less disturbed modality {' and '.join(counts)}"
     about = {"notebook": notebook, "setting": f"{_setting(outcomes)}; largest severity"}
     claim = "Adaptive fusion gives more weight to the modality that a disturbance spares"
     value = f"{percent(found.mean, found.half_width, signed=True)} points of weight; {detail}"
@@ -116,7 +124,7 @@ def weight_claim(outcomes: Sequence[Outcomes], *, notebook: str) -> list[Claim]:
                   **about)]  # fmt: skip
 
 
-def efficiency_claims(costs: pd.DataFrame, outcomes: Sequence[Outcomes], *, notebook: str) -> list[Claim]:
+def efficiency_claims(costs: pd.DataFrame, outcomes: Sequence[Answers], *, notebook: str) -> list[Claim]:
     """Efficient: no dearer than late fusion and cheaper than early fusion with STRM; and worth what it costs.
 
     *Cost*: multiply-adds of a query without its backbone, a count that has no interval.  *Worth it*: more accurate than
@@ -139,8 +147,11 @@ def efficiency_claims(costs: pd.DataFrame, outcomes: Sequence[Outcomes], *, note
             Claim("efficiency_cost", f"{claim}early fusion", f"Sec. 1, {SOURCE[5:]}", about["setting"],
                   _basis(outcomes), value, HOLDS if holds else FAILS, notebook)
         )  # fmt: skip
-    rivals = [m for m in outcomes[0].methods if m != OWN and m in adds.index and adds[m] <= EFFICIENT * adds[OWN]]
-    leads = {_title(m): estimate(outcomes, lambda one, m=m: one.of(OWN) - one.of(m)).interval for m in rivals}
+    rivals = [m for m in outcomes[0].series if m != OWN and m in adds.index and adds[m] <= EFFICIENT * adds[OWN]]
+    leads = {
+        _title(m): estimate(outcomes, lambda one, m=m: one.of(OWN, Condition()) - one.of(m, Condition()))
+        for m in rivals
+    }
     if leads:
         found.append(
             Claim("efficiency_worth", "AMFIR is computationally efficient: it is more accurate than every compared "
@@ -150,19 +161,19 @@ def efficiency_claims(costs: pd.DataFrame, outcomes: Sequence[Outcomes], *, note
     return found
 
 
-def _worst(outcomes: Sequence[Outcomes], family: str) -> list[Condition]:
+def _worst(outcomes: Sequence[Answers], family: str) -> list[Condition]:
     """Each kind of a family at its largest severity."""
-    own = [c for c in outcomes[0].conditions if c.kind in SPOILINGS and SPOILINGS[c.kind].family == family]
+    own = [c for c in outcomes[0].conditions if c.family == family]
     return [max((c for c in own if c.kind == kind), key=lambda c: c.severity) for kind in
             dict.fromkeys(c.kind for c in own)]  # fmt: skip
 
 
 def _claim(
-    key: str, claim: str, found: Estimate, detail: str, outcomes: Sequence[Outcomes], about: Mapping[str, str]
+    key: str, claim: str, found: Interval, detail: str, outcomes: Sequence[Answers], about: Mapping[str, str]
 ) -> Claim:
     return claim_from_difference(
-        key, claim=claim, source=SOURCE, interval=found.interval, mean=found.mean, basis=_basis(outcomes),
-        detail=detail, **about,
+        key, claim=claim, source=SOURCE, interval=found if found.defined else None, mean=found.mean,
+        basis=_basis(outcomes), detail=detail, **about,
     )  # fmt: skip
 
 
@@ -174,11 +185,10 @@ def _named(condition: Hashable) -> str:
     return f"{condition.n} {condition.swept}" if isinstance(condition, Amount) else condition.kind
 
 
-def _basis(outcomes: Sequence[Outcomes]) -> str:
+def _basis(outcomes: Sequence[Answers]) -> str:
     """Degradation-free copies where all data sets are copies."""
-    return COPIES if all(one.dataset.endswith(SUFFIX) for one in outcomes) else ALL
+    return COPIES if all(one.dataset.endswith(COPY) for one in outcomes) else ALL
 
 
-def _setting(outcomes: Sequence[Outcomes]) -> str:
-    cells = [{"dataset": original(o.dataset), "n_way": o.cell.n_way, "n_shot": o.cell.n_shot} for o in outcomes]
-    return setting_of(pd.DataFrame(cells))
+def _setting(outcomes: Sequence[Answers]) -> str:
+    return setting_of(pd.DataFrame([place.where for place in outcomes]))

@@ -1,35 +1,19 @@
 """What a score picks, and how scores compare.  Exact, but for 1e-12 where sums are ordered differently."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
+from amfir_lib.analysis.answers import ALL, UNDEGRADED, Answers, Fold
 from amfir_lib.analysis.claims.choices import score_claims
 from amfir_lib.analysis.claims.claim import FAILS, HOLDS, UNDECIDED
-from amfir_lib.analysis.open_choices.choice_scores import (
-    CALIBRATIONS,
-    CERTAINTY,
-    FREE_ENERGY,
-    LEARNT,
-    SCORED,
-    ScoredCell,
-)
-from amfir_lib.analysis.open_choices.picks import RIGHT, UNHURT, Picks, picks, pooled_picks
-from amfir_lib.analysis.open_choices.score_comparison import (
-    above_chance,
-    best_column,
-    hit_difference,
-    hit_rate,
-    scores_frame,
-    shown_scores,
-)
-from amfir_lib.analysis.tables import ALL, UNDEGRADED
+from amfir_lib.analysis.reliability import RIGHT, UNHURT, Picks, picks, pooled_picks
+from amfir_lib.analysis.scores import CALIBRATIONS, CERTAINTY, CHANCE, FREE_ENERGY, LEARNT, SCORED, hit_rate
+from amfir_lib.study.episodes import Episodes
 from amfir_lib.study.runs import TestCell
 from amfir_lib.study.statistics import auroc
 
 E, M = 60, 8
-CELL = TestCell(n_way=3, n_shot=1, n_query=2, n_episodes=E)
+CELL = TestCell(n_way=3, n_shot=1, n_query=2, n_episodes=400)
 
 
 @pytest.fixture
@@ -87,62 +71,48 @@ def test_seeds_are_counted_together():
     parts = [Picks(np.array([1, 0]), np.array([1.0, 0]), 0.6), Picks(np.array([3, 2]), np.array([0.0, 1]), 0.8)]
     both = pooled_picks(parts)
     assert both.rate == pytest.approx(2 / 6) and both.auroc == pytest.approx(0.7)
-    assert both.by_episode.tolist() == [0.25, 0.5]
 
 
-def cells_of(rates, *, n_classes=10, counted=None):
-    """Cells of two data sets in which the free energy and certainty, and all other scores, hit at given rates."""
-    found = []
+def places_of(rates, *, n_classes=10) -> list[Answers]:
+    """Two data sets in which scores hit at given rates, half of the time unless given."""
+    places = []
     for number, dataset in enumerate(("one", "two")):
         rng = np.random.default_rng(number)
         classes = np.stack([rng.permutation(n_classes)[:3] for _ in range(400)])
-        own = {}
-        for score in SCORED:
-            for calibration in CALIBRATIONS:
-                rate = rates.get((score, calibration), rates.get(score, 0.5))
-                hit = np.random.default_rng([number, 7]).random((400, 6)) < rate  # common noise: paired
-                own[score, calibration] = Picks(np.full(400, 6), hit.sum(1).astype(float), rate)
-        cell = replace(CELL, n_episodes=400)
-        found.append(ScoredCell(dataset, 0, cell, classes, {(RIGHT, ALL): own, (RIGHT, UNDEGRADED): own}))
-    return found
+        episodes = Episodes(np.zeros((400, 3, 1), int), np.zeros((400, 3, 2), int), classes)
+        given = {}
+        for column in ((score, calibration) for score in SCORED for calibration in CALIBRATIONS):
+            rate = rates.get(column, rates.get(column[0], 0.5))
+            hit = np.random.default_rng([number, 7]).random((400, 6)) < rate  # common noise: paired
+            counts = {"counted": np.full(400, 6), "hit": hit.sum(1).astype(float), "auroc": np.array([rate])}
+            given[column] = [{(RIGHT, basis, name): x for basis in (ALL, UNDEGRADED) for name, x in counts.items()}]
+        places.append(Answers(dataset, CELL, (Fold(episodes),), given))
+    return places
 
 
 def test_a_paired_difference_is_the_difference_of_the_rates():
-    cells = cells_of({FREE_ENERGY: 0.7, CERTAINTY: 0.6})
+    places = places_of({FREE_ENERGY: 0.7, CERTAINTY: 0.6})
     one, other = (FREE_ENERGY, LEARNT), (CERTAINTY, LEARNT)
-    gap = hit_difference(cells, one, other)
-    assert gap.mean == pytest.approx(hit_rate(cells, one).mean - hit_rate(cells, other).mean, abs=1e-12)
-    assert gap.half_width < hit_rate(cells, one).half_width
-    assert above_chance(cells, one).mean == pytest.approx(hit_rate(cells, one).mean - 0.5, abs=1e-12)
-    assert hit_rate(cells, one, what=UNHURT) is None
+    gap, rate = hit_rate(places, one, other), hit_rate(places, one)
+    assert gap.mean == pytest.approx(rate.mean - hit_rate(places, other).mean, abs=1e-12)
+    assert gap.half_width < rate.half_width
+    assert hit_rate(places, one, CHANCE).mean == pytest.approx(rate.mean - 0.5, abs=1e-12)
+    assert hit_rate(places, one, aim=UNHURT) is None  # the data do not say what is degraded
 
 
 def test_too_few_classes_give_a_mean_without_an_interval():
-    found = hit_rate(cells_of({FREE_ENERGY: 0.7}, n_classes=4), (FREE_ENERGY, LEARNT))
-    assert found.mean == pytest.approx(0.7, abs=0.05) and np.isnan(found.half_width)
-
-
-def test_the_best_score_is_the_one_with_most_hits():
-    columns = [(score, calibration) for score in SCORED for calibration in CALIBRATIONS]
-    assert best_column(cells_of({("joint", "calibrated"): 0.8}), columns) == ("joint", "calibrated")
+    rate = hit_rate(places_of({FREE_ENERGY: 0.7}, n_classes=4), (FREE_ENERGY, LEARNT))
+    assert rate.mean == pytest.approx(0.7, abs=0.05) and np.isnan(rate.half_width)
 
 
 def test_claims_follow_the_rates():
-    def verdicts(cells):
-        return {claim.key: claim.verdict for claim in score_claims(cells, notebook="09_open_choices")}
+    def verdicts(rates):
+        return {claim.key: claim.verdict for claim in score_claims(places_of(rates), notebook="09_open_choices")}
 
-    behind = verdicts(cells_of({FREE_ENERGY: 0.6, CERTAINTY: 0.7, (FREE_ENERGY, "calibrated"): 0.7}))
-    assert behind["lower_free_energy_is_right"] == HOLDS
-    assert behind["free_energy_picks_right_as_certainty"] == FAILS
-    assert behind["calibrated_free_energy_picks_right_as_certainty"] == UNDECIDED
-    ahead = verdicts(cells_of({FREE_ENERGY: 0.8, CERTAINTY: 0.7}))
-    assert ahead["free_energy_picks_right_as_certainty"] == HOLDS
-    assert not any("undegraded" in key for key in ahead)  # the data do not say what is degraded
-
-
-def test_the_shown_table_has_a_row_for_every_score_and_calibration():
-    cells = cells_of({FREE_ENERGY: 0.7})
-    table = shown_scores(scores_frame(cells, cells), caption="c")
-    assert len(table.shown) == len(SCORED) * len(CALIBRATIONS)
-    own = table.data.set_index(["split", "score", "calibration"]).loc[("test", CERTAINTY, LEARNT)]
-    assert own["gain"] == 0 and own["gain_half_width"] == 0
+    behind = verdicts({FREE_ENERGY: 0.6, CERTAINTY: 0.7, (FREE_ENERGY, "calibrated"): 0.7})
+    assert behind == {
+        "lower_free_energy_is_right": HOLDS,
+        "free_energy_picks_right_as_certainty": FAILS,
+        "calibrated_free_energy_picks_right_as_certainty": UNDECIDED,
+    }
+    assert verdicts({FREE_ENERGY: 0.8, CERTAINTY: 0.7})["free_energy_picks_right_as_certainty"] == HOLDS

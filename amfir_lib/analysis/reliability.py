@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from amfir_lib.analysis.tables import ALL, UNDEGRADED
+from amfir_lib.analysis.answers import ALL, UNDEGRADED
 from amfir_lib.study.evaluation import QueryResults
 from amfir_lib.study.statistics import auroc
 

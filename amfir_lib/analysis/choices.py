@@ -1,7 +1,7 @@
 """What the paper leaves open, as a list of single changes to the study's AMFIR: one line a choice.
 
-A line names a key, a title, the decision of ``amfir_lib.analysis.decisions`` that it questions, and what is changed.
-Add one, and the choice stands in the tables and the forest plot of ``09_open_choices``.
+A line names a key, a title, the decision of ``decisions.csv`` that it questions, and what is changed.  Add one, and the
+choice stands in the tables and the forest plot of ``09_open_choices``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from amfir_lib.analysis.decisions import DECISIONS, Decision
-from amfir_lib.analysis.open_choices.retest import TEST_OPTIONS
 from amfir_lib.errors import BadParameter, unknown_name
 from amfir_lib.methods import resolve_options
 
@@ -19,6 +18,8 @@ METHOD = "amfir"
 DEFAULT = "default"
 MATCHED = "matched"  # training shots as in each test
 GROUPS, TEST = "groups", "test"  # where calibrated temperatures act
+TEST_OPTIONS = {"ami_weight", "ami_power", "ami_distances"}  # of AMFIR: they enter neither loss nor gradient
+DATA = ("flow_algorithm", "flow_backbone", "whiten")
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Choice:
             or ``whiten``.
         calibrated: temperatures that are fitted on validation classes act on the "groups" of training, or at "test".
     Raises:
-        UnknownParameter, BadParameter: an option or value that AMFIR does not have.
+        UnknownName, UnknownParameter, BadParameter: an option, a value or a kind of data that there is not.
     """
 
     key: str
@@ -50,21 +51,49 @@ class Choice:
         resolve_options(METHOD, self.options)
         if self.calibrated not in ("", GROUPS, TEST):
             raise unknown_name("place of calibrated temperatures", self.calibrated, (GROUPS, TEST))
+        for name in set(self.data) - set(DATA):
+            raise unknown_name("change of the data", name, DATA)
         if not (self.options or self.training or self.data or self.calibrated):
             raise BadParameter(f'the choice "{self.key}" changes nothing. Name an option, a setting or the data.')
 
     @property
     def trains(self) -> bool:
         """Whether it needs a training of its own."""
-        at_test = self.calibrated == TEST or (set(self.options) <= set(TEST_OPTIONS) and not self.calibrated)
+        at_test = self.calibrated == TEST or (self.options.keys() <= TEST_OPTIONS and not self.calibrated)
         return bool(self.training or self.data) or not at_test
 
     @property
     def decisions(self) -> tuple[Decision, ...]:
         """The rows of the table of decisions that it questions."""
-        own = [one for one in DECISIONS if one.id == self.decision]
         named = {*self.options} | ({"score_temperature_first"} if self.calibrated else set())
-        return tuple(one for one in own if one.option in named or (not one.option and not named))
+        rows = [decision for decision in DECISIONS if decision.id == self.decision]
+        return tuple(row for row in rows if row.option in named or (not row.option and not named))
+
+    @property
+    def section(self) -> str:
+        """The heading that it stands under; "further" for a choice that is not in the list."""
+        return next((name for name, choices in SECTIONS.items() if self in choices), "further")
+
+    def change(self, data: Mapping[str, tuple[Any, Any]] | None = None) -> dict[str, str]:
+        """What is changed, in words: default "score = centred", alternative "score = entropy".
+
+        Args:
+            data: name -> (default, alternative) of the data, as they turned out.
+        """
+        usual = resolve_options(METHOD, {})
+        pairs = {name: (getattr(usual, name, "study"), value) for name, value in self.options.items()}
+        pairs |= {name: ("tuned" if name == "lr" else "mixed", value) for name, value in self.training.items()}
+        pairs |= data if data is not None else {name: ("–", value) for name, value in self.data.items()}
+        if self.calibrated:
+            pairs[f"temperatures ({self.calibrated})"] = "learnt", "fitted on validation classes"
+        sides = enumerate(("default", "alternative"))
+        return {name: ", ".join(f"{key} = {_text(pair[i])}" for key, pair in pairs.items()) for i, name in sides}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, tuple):
+        return " or ".join(value)
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 # fmt: off
@@ -132,48 +161,14 @@ SECTIONS: dict[str, tuple[Choice, ...]] = {
 CHOICES = tuple(choice for section in SECTIONS.values() for choice in section)
 
 
-def section_of(choice: Choice) -> str:
-    """The heading that it stands under; "further" for a choice that is not in the list."""
-    return next((name for name, own in SECTIONS.items() if choice in own), "further")
-
-
 def chosen(keys: Sequence[str] = ()) -> tuple[Choice, ...]:
     """The choices with these keys, in the order of the list; all for none.
 
     Raises:
         UnknownName: no such choice; the nearest is named.
     """
-    known = [one.key for one in CHOICES]
+    known = [choice.key for choice in CHOICES]
     for key in keys:
         if key not in known:
             raise unknown_name("choice", key, known)
-    return tuple(one for one in CHOICES if not keys or one.key in keys)
-
-
-def change_of(choice: Choice, resolved: Mapping[str, tuple[Any, Any]] | None = None) -> tuple[str, str]:
-    """What is changed, in words: (default, alternative), such as ("score = centred", "score = entropy").
-
-    Args:
-        choice: of the list.
-        resolved: name -> (default, alternative) of the data, as they turned out; see ``choice_data``.
-    """
-    usual = resolve_options(METHOD, {})
-    pairs = {name: (getattr(usual, name, "study"), value) for name, value in choice.options.items()}
-    pairs |= {name: ("tuned" if name == "lr" else "mixed", value) for name, value in choice.training.items()}
-    pairs |= resolved if resolved is not None else {name: ("–", value) for name, value in choice.data.items()}
-    if choice.calibrated:
-        pairs[f"temperatures ({choice.calibrated})"] = "learnt", "fitted on validation classes"
-    texts = [[f"{name} = {_text(value)}" for name, value in zip(pairs, side, strict=True)] for side in _sides(pairs)]
-    return ", ".join(texts[0]), ", ".join(texts[1])
-
-
-def _sides(pairs: Mapping[str, tuple[Any, Any]]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    return tuple(before for before, _ in pairs.values()), tuple(after for _, after in pairs.values())
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, tuple):
-        return " or ".join(value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return tuple(choice for choice in CHOICES if not keys or choice.key in keys)

@@ -6,13 +6,14 @@ from base classes, gets less as well.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from amfir_lib.analysis.robustness.outcomes import Outcomes
+from amfir_lib.analysis.answers import Answers, Fold
 from amfir_lib.errors import BadParameter
 from amfir_lib.storage import digest_of
 from amfir_lib.study.evaluation import FUSED
@@ -20,9 +21,7 @@ from amfir_lib.study.feature_table import FeatureTable
 from amfir_lib.study.runs import Material, Series, TestCell, run_all
 from amfir_lib.study.training import Training
 
-UNUSED = "unused"  # the split of clips that are left out
 CLASSES, CLIPS = "base classes", "clips per class"
-SWEPT = (CLASSES, CLIPS)
 
 
 @dataclass(frozen=True)
@@ -37,11 +36,13 @@ class Amount:
     swept: str = ""
     n: int = 0
 
+    @property
+    def columns(self) -> dict[str, object]:
+        """Of a table, that say which amount a row is about."""
+        return {"swept": self.swept, "n_left": self.n}
 
-EVERYTHING = Amount()
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Reduced(Material):
     """A data set without some of its base clips; nothing is copied.
 
@@ -66,7 +67,7 @@ class Reduced(Material):
 
     def _without(self, table: FeatureTable) -> FeatureTable:
         splits = table.splits.astype(object)
-        splits[list(self.left_out)] = UNUSED
+        splits[list(self.left_out)] = "unused"
         return replace(table, splits=splits.astype(str))
 
 
@@ -80,16 +81,13 @@ def reduce_base(material: Material, amount: Amount) -> Material:
         The data set itself where all is kept.
     """
     layout = material.layout()
-    rows, labels = layout.rows("train"), layout.labels
+    rows = layout.rows("train")
+    labels = pd.Series(layout.labels[rows])
+    kept = np.ones(len(rows), bool)
     if amount.swept == CLASSES:
-        kept = np.isin(labels[rows], layout.base_classes[: amount.n])
+        kept = labels.isin(layout.base_classes[: amount.n]).to_numpy()
     elif amount.swept == CLIPS:
-        place = np.concatenate([np.arange((labels[rows] == c).sum()) for c in layout.base_classes])
-        order = np.argsort(labels[rows], kind="stable")
-        kept = np.empty(len(rows), bool)
-        kept[order] = place < amount.n
-    else:
-        return material
+        kept = (labels.groupby(labels).cumcount() < amount.n).to_numpy()
     left_out = tuple(int(row) for row in rows[~kept])
     return Reduced(material.dataset, material.stores, material.whiten, left_out) if left_out else material
 
@@ -107,6 +105,13 @@ def reduced_training(settings: Training, amount: Amount) -> Training:
     return replace(settings, shots=shots, n_query=min(settings.n_query, most))
 
 
+def whole_of(material: Material) -> dict[str, int]:
+    """How many base classes there are, and clips in the largest of them."""
+    layout = material.layout()
+    counts = np.unique(layout.labels[layout.rows("train")], return_counts=True)[1]
+    return {CLASSES: len(counts), CLIPS: int(counts.max())}
+
+
 def amounts_of(
     material: Material, *, base_classes: Sequence[int], base_clips: Sequence[int], n_way: int
 ) -> list[Amount]:
@@ -115,27 +120,22 @@ def amounts_of(
     Raises:
         BadParameter: fewer base classes than ways, or fewer than two clips.
     """
-    layout = material.layout()
-    counts = np.unique(layout.labels[layout.rows("train")], return_counts=True)[1]
-    found = [EVERYTHING]
-    for swept, wanted, low, whole in (
-        (CLASSES, base_classes, n_way, len(counts)),
-        (CLIPS, base_clips, 2, int(counts.max())),
-    ):
+    whole, amounts = whole_of(material), [Amount()]
+    for swept, wanted, least in ((CLASSES, base_classes, n_way), (CLIPS, base_clips, 2)):
         for n in sorted(set(wanted), reverse=True):
-            if n < low:
-                raise BadParameter(f"{n} {swept} are too few for {n_way}-way training: take at least {low}.")
-            if n < whole:
-                found.append(Amount(swept, n))
+            if n < least:
+                raise BadParameter(f"{n} {swept} are too few for {n_way}-way training: take at least {least}.")
+            if n < whole[swept]:
+                amounts.append(Amount(swept, n))
             else:
-                print(f"{material.dataset.name} has {whole} {swept}: {n} are left out of the comparison.")
-    return found
+                print(f"{material.dataset.name} has {whole[swept]} {swept}: {n} are left out of the comparison.")
+    return amounts
 
 
 def train_on_less(
     material: Material, series: Sequence[Series], settings: Training, cells: Sequence[TestCell],
-    amounts: Sequence[Amount], *, seeds: Sequence[int], cache_dir: Path, n_jobs: int = 1, device: str = "cpu",
-) -> list[Outcomes]:  # fmt: skip
+    amounts: Sequence[Amount], *, seeds: Sequence[int], **workplace: Any,
+) -> list[Answers]:  # fmt: skip
     """Train every method on every amount, and test all on the same episodes.
 
     Args:
@@ -145,26 +145,23 @@ def train_on_less(
         cells: test episodes.
         amounts: of base data.
         seeds: of training.
-        cache_dir, n_jobs, device: as ``run_all``.
+        workplace: ``cache_dir, n_jobs, device`` of ``run_all``.
     Returns:
         One per cell; its conditions are the amounts, its quantity the accuracy.
     """
-    reduced = {amount: reduce_base(material, amount) for amount in amounts}
     plan = [
         (line.method, amount, run)
         for amount in amounts
         for line in series
-        for run in line.runs(reduced[amount], reduced_training(settings, amount), seeds)
+        for run in line.runs(reduce_base(material, amount), reduced_training(settings, amount), seeds)
     ]
-    runs = [run for _, _, run in plan]
     name = f"{material.dataset.name}: training on less"
-    results = run_all(runs, cells, cache_dir=cache_dir, n_jobs=n_jobs, device=device, description=name)
-    found = []
+    results = run_all([run for _, _, run in plan], cells, **workplace, description=name)
+    answers = []
     for cell in cells:
-        values: dict = {}
+        given: dict[tuple[str, Hashable], list[dict[str, np.ndarray]]] = {}
         for (method, amount, _), result in zip(plan, results, strict=True):
-            values.setdefault((method, amount), []).append(result.tests[cell].accuracy.astype(np.float32))
-        stacked = {key: {FUSED: np.stack(parts)} for key, parts in values.items()}
-        dataset, classes = material.dataset, cell.episodes(material.layout()).classes
-        found.append(Outcomes(dataset.name, cell, dataset.digest, dataset.modalities, classes, stacked))
-    return found
+            accuracy = result.tests[cell].accuracy.astype(np.float32)
+            given.setdefault((method, amount), []).append({FUSED: accuracy})
+        answers.append(Answers(material.dataset.name, cell, (Fold.drawn(cell, material.layout()),), given))
+    return answers

@@ -1,0 +1,180 @@
+"""Trained runs tested in another way: with options that act at test alone, or with calibrated temperatures.
+
+A head learns its temperature on the classes that it is trained on.  On new classes it is right less often, by an amount
+that differs between modalities and numbers of shots, so free energies of two modalities are compared on two scales.
+Temperatures fitted on validation classes put them on one (decision A6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from scipy.optimize import minimize_scalar
+from torch import Tensor
+
+from amfir_lib.errors import BadParameter
+from amfir_lib.parallel import single_thread
+from amfir_lib.storage import digest_of
+from amfir_lib.study.cache import compute, load_arrays, save_arrays
+from amfir_lib.study.evaluation import QueryResults, episode_outputs, evaluate
+from amfir_lib.study.runs import STATE, Run, RunResult, TestCell, episodes_of, load_method, table_of
+from amfir_lib.study.training import Training
+from amfir_lib.workers import resolve_device
+
+LOG_RANGE = 3.0  # temperatures between exp(-3) and exp(3)
+FITTING_SEED, CHOOSING_SEED = 1, 0  # of the validation episodes: what is fitted on one list is judged on the other
+Temperatures = dict[str, dict[int, float]]  # modality -> shots (0: all) -> T
+
+
+def fit_temperature(log_posterior: Tensor, target: Tensor) -> float:
+    """The temperature T at which p^(1/T), normalised again, gives the true classes the highest likelihood.
+
+    Args:
+        log_posterior: (..., N).
+        target: (...) int64 true positions.
+    Returns:
+        T in [exp(-3), exp(3)]; above 1 where the posterior is over-confident.
+    Example:
+        A modality that says (0.9, 0.1) and is right in 3 of 4 cases: T = ln 9 / ln 3 = 2, which says (0.75, 0.25).
+    """
+    scores, labels = log_posterior.double(), target.unsqueeze(-1)
+
+    def loss(log_temperature: float) -> float:
+        return -float(torch.log_softmax(scores / np.exp(log_temperature), -1).gather(-1, labels).mean())
+
+    best = minimize_scalar(loss, bounds=(-LOG_RANGE, LOG_RANGE), method="bounded", options={"xatol": 1e-5})
+    return float(np.exp(best.x))
+
+
+def recalibrated(state: Mapping[str, Tensor], temperatures: Mapping[str, float]) -> dict[str, Tensor]:
+    """The weights of a trained AMFIR with every modality's temperature multiplied by what was fitted.
+
+    Posteriors, free energies, certainties and fused distances all follow from them.
+
+    Args:
+        state: of a method with one head a modality.
+        temperatures: modality -> T.
+    Raises:
+        BadParameter: the state has no head of that modality.
+    """
+    changed = dict(state)
+    for modality, temperature in temperatures.items():
+        name = f"heads.{modality}.log_scale"
+        if name not in changed:
+            raise BadParameter(f'there is no "{name}" in the state, so {modality} cannot be calibrated. Give AMFIR\'s.')
+        changed[name] = changed[name] - float(np.log(temperature))
+    return changed
+
+
+def validation_cells(settings: Training, cells: Sequence[TestCell], *, seed: int) -> list[TestCell]:
+    """Validation episodes with the shots of the test cells: as many as in training, with its ways.
+
+    Args:
+        settings: of the training.
+        cells: test cells.
+        seed: of the list; ``FITTING_SEED`` or ``CHOOSING_SEED``.
+    """
+    n_way, n_episodes = settings.val_n_way or settings.n_way, settings.n_val_episodes
+    return [TestCell(n_way, cell.n_shot, cell.n_query, n_episodes, split="val", seed=seed) for cell in cells]
+
+
+def fit_temperatures(result: RunResult, cells: Sequence[TestCell]) -> Temperatures:
+    """Temperatures of a trained run's modalities, fitted on validation classes.
+
+    Args:
+        result: of a method with modality posteriors.
+        cells: test cells, whose shots are asked for.
+    Returns:
+        modality -> shots -> T; under 0 shots one temperature for all of them together.
+    """
+    method, table = result.method(), table_of(result.run.read)
+    posteriors: dict[str, dict[int, Tensor]] = {}
+    targets: dict[int, Tensor] = {}
+    with single_thread():
+        for cell in validation_cells(result.run.training, cells, seed=FITTING_SEED):
+            outputs = list(episode_outputs(method, table, cell.episodes(table), evidence=True))
+            targets[cell.n_shot] = torch.cat([target.flatten() for _, target in outputs])
+            for m in outputs[0][0].modality_log_posteriors:
+                parts = [output.modality_log_posteriors[m].flatten(0, 1) for output, _ in outputs]
+                posteriors.setdefault(m, {})[cell.n_shot] = torch.cat(parts)
+        temperatures: Temperatures = {}
+        for m, by_shot in posteriors.items():
+            temperatures[m] = {n_shot: fit_temperature(x, targets[n_shot]) for n_shot, x in by_shot.items()}
+            temperatures[m][0] = fit_temperature(torch.cat(list(by_shot.values())), torch.cat(list(targets.values())))
+    return temperatures
+
+
+class Retest(NamedTuple):
+    """A trained run and how it is tested: with options that act at test alone, or with calibrated temperatures.
+
+    The weights are those of the trained run, so that the difference is what the change does at test, and nothing else.
+    """
+
+    trained: RunResult
+    options: Mapping[str, Any]
+    temperatures: Temperatures
+    cells: tuple[TestCell, ...]
+
+    @property
+    def run(self) -> Run:
+        """The trained run with the options of the test."""
+        return replace(self.trained.run, options={**self.trained.run.options, **self.options})
+
+    @property
+    def item_name(self) -> str:
+        """How it is called in messages."""
+        return self.run.item_name
+
+    @property
+    def path(self) -> Path:
+        """Where the cache keeps the answers: beside those of the trained run."""
+        fitted = [
+            {m: round(by_shot[cell.n_shot], 6) for m, by_shot in self.temperatures.items()} for cell in self.cells
+        ]
+        made_of = [self.run.key, fitted, [cell.name for cell in self.cells]]
+        return self.trained.folder / f"retest-{digest_of(made_of)}.npz"
+
+
+def retest(retests: Sequence[Retest], *, n_jobs: int = 1, device: str = "cpu") -> list[RunResult]:
+    """Test trained runs in other ways, in parallel; what the cache holds is not computed again.
+
+    Args:
+        retests: which runs, and how.
+        n_jobs, device: as ``run_all``.
+    Returns:
+        One result each, in order, with the record of the trained run (no seconds) and the options of the test.
+    """
+    device = resolve_device(device)
+    compute(
+        retests, partial(_retest, device=device), whole=lambda item: item.path.exists(),
+        n_jobs=n_jobs if device == "cpu" else 1, description="tests of trained runs",
+    )  # fmt: skip
+    return [_loaded(item) for item in retests]
+
+
+def _retest(retest: Retest, *, device: str) -> None:
+    state, arrays = load_file(retest.trained.folder / STATE), {}
+    table = table_of(retest.run.read).to(device)
+    for cell in retest.cells:
+        fitted = {m: by_shot[cell.n_shot] for m, by_shot in retest.temperatures.items()}
+        method = load_method(retest.run, recalibrated(state, fitted)).to(device)
+        results = evaluate(method, table, episodes_of(retest.run.material, cell))
+        arrays |= {f"{cell.name}/{name}": values for name, values in results.to_arrays().items()}
+    save_arrays(retest.path, arrays)
+
+
+def _loaded(retest: Retest) -> RunResult:
+    parts: dict[str, dict[str, np.ndarray]] = {}
+    for name, values in load_arrays(retest.path).items():
+        cell, _, rest = name.partition("/")
+        parts.setdefault(cell, {})[rest] = values
+    tests = {cell: QueryResults.from_arrays(parts[cell.name]) for cell in retest.cells}
+    record = retest.trained.record | {"seconds": 0.0, "retest": True}
+    return replace(retest.trained, run=retest.run, tests=tests, record=record)

@@ -1,0 +1,182 @@
+"""Which modality every score picks, on the default's trained runs, before and after calibration.
+
+A query counts where exactly one modality is right (or exactly one is degraded).  Temperatures are fitted on one list of
+validation episodes, scores are compared and chosen on another one of the same classes, and what was chosen is reported
+on test classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from amfir_lib.analysis.answers import ALL, Answers, Fold, estimate, join_folds
+from amfir_lib.analysis.calibration import CHOOSING_SEED, validation_cells
+from amfir_lib.analysis.open_choices import Measured
+from amfir_lib.analysis.reliability import RIGHT, UNHURT, picks
+from amfir_lib.inference import standardise
+from amfir_lib.methods.base import EpisodeOutput
+from amfir_lib.parallel import single_thread
+from amfir_lib.readings import JOINT_READINGS, READINGS, tempered
+from amfir_lib.study.evaluation import episode_outputs
+from amfir_lib.study.runs import RunResult, table_of
+from amfir_lib.study.statistics import Interval
+
+LEARNT, Z_SCORE, CALIBRATED = "as learnt", "z-scored", "calibrated"
+CALIBRATIONS = (LEARNT, Z_SCORE, CALIBRATED)
+FREE_ENERGY, CERTAINTY = "centred", "neg_certainty"
+SCORED = (*(name for name in READINGS if name != "oracle"), *JOINT_READINGS)
+CHANCE = 0.5
+NAMES = {
+    "centred": "free energy (centred)",
+    "helmholtz": "Helmholtz free energy",
+    "vfe_gauss": "Gaussian variational",
+    "vfe_discrete": "discrete variational",
+    "entropy": "entropy",
+    "neg_certainty": "certainty (AMFAR)",
+    "joint": "divergence from the joint posterior (ours)",
+    "joint_decision": "surprise under the joint posterior (ours)",
+}
+Column = tuple[str, str]  # score, calibration
+
+
+def score_answers(measured: Measured, *, split: str, bases: Sequence[str] = (ALL,)) -> list[Answers]:
+    """Every score, calibrated in every way, on the default's runs.
+
+    Args:
+        measured: from ``open_choices.measure``.
+        split: "test" for the cells of all tables, or "val" for the episodes on which scores are chosen.
+        bases: which queries count for the right modality.
+    Returns:
+        One place per data set and number of shots; series are the scores, conditions the calibrations, quantities
+        (aim, basis, name of a field of ``Picks``); the AUROC is one number.
+    """
+    kinds = [*((RIGHT, basis) for basis in bases), (UNHURT, ALL)]
+    places: dict[tuple[str, str, int], Answers] = {}
+    for result, temperatures in zip(measured.defaults, measured.temperatures, strict=True):
+        data, cells = result.run.material.dataset, measured.cells
+        if split == "val":
+            cells = validation_cells(result.run.training, cells, seed=CHOOSING_SEED)
+        for cell in cells:
+            at = data.name, data.digest, cell.n_shot
+            if at not in places:
+                places[at] = Answers(data.name, cell, (Fold.drawn(cell, result.run.material.layout()),), {})
+            for column, answer in _scored(result, temperatures, places[at], kinds).items():
+                places[at].given.setdefault(column, []).append(answer)
+    return join_folds(list(places.values()))
+
+
+def _scored(
+    result: RunResult, temperatures: Mapping[str, Mapping[int, float]], place: Answers, kinds: Sequence[tuple[str, str]]
+) -> dict[Column, dict[Hashable, np.ndarray]]:
+    """One trained run on the episodes of one place."""
+    (fold,) = place.folds
+    factors = {m: by_shot[place.cell.n_shot] for m, by_shot in temperatures.items()}
+    right: dict[str, list[np.ndarray]] = {m: [] for m in factors}
+    scores: dict[Column, dict[str, list[np.ndarray]]] = {}
+    with single_thread():
+        for output, target in episode_outputs(result.method(), table_of(result.run.read), fold.episodes, evidence=True):
+            for m, log_posterior in output.modality_log_posteriors.items():
+                right[m].append((log_posterior.argmax(-1) == target).numpy())
+            for column, values in _calibrated_scores(output, factors):
+                for m, x in values.items():
+                    scores.setdefault(column, {}).setdefault(m, []).append(x.numpy())
+    correct = {m: np.concatenate(parts) for m, parts in right.items()}
+    answers: dict[Column, dict[Hashable, np.ndarray]] = {}
+    for column, by_modality in scores.items():
+        score = {m: np.concatenate(parts) for m, parts in by_modality.items()}
+        for aim, basis in kinds:
+            picked = picks(score, correct, fold.degraded, what=aim, basis=basis)
+            if picked is not None and picked.counted.any():
+                quantities = {(aim, basis, name): np.atleast_1d(values) for name, values in vars(picked).items()}
+                answers.setdefault(column, {}).update(quantities)
+    return answers
+
+
+def _calibrated_scores(
+    output: EpisodeOutput, temperatures: Mapping[str, float]
+) -> Iterator[tuple[Column, dict[str, Tensor]]]:
+    """(score, calibration), and modality -> (E, M) values."""
+    learnt = all_scores(output, dict.fromkeys(temperatures, 1.0))
+    calibrated = all_scores(output, temperatures)
+    for name, values in learnt.items():
+        yield (name, LEARNT), values
+        yield (name, Z_SCORE), {m: standardise(score) for m, score in values.items()}
+        yield (name, CALIBRATED), calibrated[name]
+
+
+@torch.inference_mode()
+def all_scores(output: EpisodeOutput, temperatures: Mapping[str, float]) -> dict[str, dict[str, Tensor]]:
+    """Every score that needs no labels.
+
+    Args:
+        output: of a method with two modalities, with the video vectors as evidence.
+        temperatures: modality -> T by which its posterior is softened first.
+    Returns:
+        score -> modality -> (E, M).
+    """
+    evidence = {m: tempered(own, temperatures[m]) for m, own in output.evidence.items()}
+    posteriors = {m: own.log_posterior for m, own in evidence.items()}
+    scores = {name: {m: READINGS[name](own) for m, own in evidence.items()} for name in SCORED if name in READINGS}
+    return scores | {name: reading(posteriors) for name, reading in JOINT_READINGS.items()}
+
+
+def hit_rate(
+    places: Sequence[Answers], column: Column, minus: Column | float = 0.0, *, aim: str = RIGHT, basis: str = ALL
+) -> Interval | None:
+    """Share of the counted queries in which a score picks rightly, with its interval; seeds counted together.
+
+    Args:
+        places: from ``score_answers``.
+        column: (score, calibration).
+        minus: another column, on the same queries, or a number such as ``CHANCE``.
+        aim, basis: ``what`` and ``basis`` of ``reliability.picks``.
+    Returns:
+        None where the data do not know what is asked.
+    """
+
+    def by_episode(place: Answers, column: Column) -> tuple[np.ndarray, np.ndarray]:
+        hit, counted = (place.by_seed(*column, quantity=(aim, basis, name)).sum(0) for name in ("hit", "counted"))
+        return np.divide(hit, counted, out=np.zeros(len(hit)), where=counted > 0), counted
+
+    def difference(place: Answers) -> tuple[np.ndarray, np.ndarray]:
+        values, counted = by_episode(place, column)
+        other = by_episode(place, minus)[0] if isinstance(minus, tuple) else minus
+        return values - other, counted
+
+    known = _known(places, aim, basis)
+    return estimate(known, difference) if known else None
+
+
+def _known(places: Sequence[Answers], aim: str, basis: str = ALL) -> list[Answers]:
+    """Those in which some query counts, for every seed."""
+    every = [(place, [answer for seeds in place.given.values() for answer in seeds]) for place in places]
+    return [place for place, answers in every if all((aim, basis, "hit") in answer for answer in answers)]
+
+
+def scores_frame(validation: Sequence[Answers], test: Sequence[Answers]) -> pd.DataFrame:
+    """All scores on validation and test classes.
+
+    Returns:
+        One row per split, what is to be picked, score and calibration: ``hit_rate, half_width``, ``gain`` (over
+        certainty as learnt, on the same queries), ``gain_half_width, auroc``; shares.
+    """
+    rows = []
+    for split, places in (("val", validation), ("test", test)):
+        for aim in (RIGHT, UNHURT):
+            for column in ((score, calibration) for score in SCORED for calibration in CALIBRATIONS):
+                rate = hit_rate(places, column, aim=aim)
+                if rate is None:
+                    continue
+                ahead = hit_rate(places, column, (CERTAINTY, LEARNT), aim=aim)
+                areas = [place.by_seed(*column, quantity=(aim, ALL, "auroc")).mean() for place in _known(places, aim)]
+                rows.append({
+                    "split": split, "what": aim, "score": column[0], "calibration": column[1],
+                    "hit_rate": rate.mean, "half_width": rate.half_width, "gain": ahead.mean,
+                    "gain_half_width": ahead.half_width, "auroc": float(np.mean(areas)),
+                })  # fmt: skip
+    return pd.DataFrame(rows)

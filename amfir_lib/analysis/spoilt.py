@@ -1,0 +1,289 @@
+"""Spoilt test clips: what may be done to the queries of an episode, and the features of clips to which it was done.
+
+Clips are decoded once, spoilt in every way, and their features kept in the cache shard by shard: the features of one
+shard of clips in one condition are one file, so that an interrupted call, or another severity, costs only what is
+missing.  They are compressed, because half of their values are zero.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from amfir_lib.analysis.costs import blank_clips
+from amfir_lib.data import flow, spoiling, video
+from amfir_lib.data import streams as streams_module
+from amfir_lib.data.manifest import Dataset
+from amfir_lib.data.spoiling import SPOILINGS, check_spoiling, spoil_clip, spoiling_rng
+from amfir_lib.data.streams import centre_square, seen_by, streams
+from amfir_lib.data.synthetic import degradation
+from amfir_lib.data.video import read_frames
+from amfir_lib.errors import BadParameter, NonFiniteFeatures, TooFewVideos, unknown_name
+from amfir_lib.parallel import map_parallel, single_thread
+from amfir_lib.storage import check_free_space, digest_of, digest_of_code
+from amfir_lib.study.cache import save_arrays
+from amfir_lib.study.feature_table import FeatureTable, Whitening
+from amfir_lib.study.runs import Material
+
+SHARD_CLIPS = 32
+POOLED = "mean over patches"
+NOTHING, MISSING = "none", "without"
+SHOWN_SIZE = 112  # px, for looking at
+SIDES = ("queries", "all")  # of which clips a modality is missing: of queries only, or of supports as well
+
+
+@dataclass(frozen=True, order=True)
+class Condition:
+    """One state of the queries.
+
+    Attributes:
+        kind: of spoiling; ``none``; or ``without MODALITY``.
+        severity: in (0, 1]; 0 for none.
+        side: "queries"; "all" where supports are in the same state.
+    """
+
+    kind: str = NOTHING
+    severity: float = 0.0
+    side: str = "queries"
+
+    @property
+    def key(self) -> str:
+        """Short name for files."""
+        return f"{self.kind}-{self.severity:.3f}-{self.side}".replace(" ", "_")
+
+    @property
+    def missing(self) -> str:
+        """Name of the modality that is missing, or empty."""
+        return self.kind.removeprefix(f"{MISSING} ") if self.kind.startswith(f"{MISSING} ") else ""
+
+    @property
+    def family(self) -> str:
+        """Of the kind of spoiling, or empty."""
+        return SPOILINGS[self.kind].family if self.kind in SPOILINGS else ""
+
+    @property
+    def columns(self) -> dict[str, object]:
+        """Of a table, that say which condition a row is about."""
+        return {"family": self.family} | vars(self)
+
+
+CLEAN = Condition()
+
+
+def spoilt_conditions(kinds: Mapping[str, Sequence[str]], severities: Sequence[float]) -> list[Condition]:
+    """Every kind at every severity; a kind that is not graded at severity 1 alone.
+
+    Args:
+        kinds: family -> kinds of it.
+        severities: each once, above 0 and up to 1.
+    Raises:
+        UnknownName: no such kind in the family. BadParameter: wrong severities.
+    """
+    if not severities or min(severities) <= 0 or len(set(severities)) < len(severities):
+        raise BadParameter(f"severities is {list(severities)}, but must name some above 0 and up to 1, each once.")
+    conditions = []
+    for family, names in kinds.items():
+        known = [kind for kind, spoiling in SPOILINGS.items() if spoiling.family == family]
+        for kind in dict.fromkeys(names):
+            if kind not in known:
+                raise unknown_name(f"kind of {family}", kind, known)
+            for severity in severities:
+                check_spoiling(kind, severity)
+            graded = sorted(severities) if SPOILINGS[kind].graded else [1.0]
+            conditions += [Condition(kind, float(severity)) for severity in graded]
+    return conditions
+
+
+def missing_conditions(modalities: Sequence[str]) -> list[Condition]:
+    """Each modality missing in the queries, and in all clips of an episode."""
+    return [Condition(f"{MISSING} {m}", 1.0, side) for side in SIDES for m in modalities]
+
+
+@dataclass(frozen=True, eq=False)
+class SpoiltClips:
+    """The test clips that are asked about, and where their spoilt features lie.
+
+    Attributes:
+        material: the data set.
+        rows: (n,) manifest rows of the clips, ascending.
+        folder: in the cache.
+        blank: modality -> (1, T, P, D) raw features of a black clip, or of no flow at all.
+        whitening: the map from raw features to what methods read.
+    """
+
+    material: Material
+    rows: np.ndarray
+    folder: Path
+    blank: dict[str, np.ndarray] = field(repr=False)
+    whitening: Whitening = field(repr=False)
+
+    def features(self, condition: Condition, *, patches: bool, whiten: bool = True) -> dict[str, Tensor]:
+        """Features in one condition.
+
+        Args:
+            condition: one that was computed, or a modality that is missing, or nothing at all.
+            patches: keep the P patches (float16), or average over them (float32).
+            whiten: by base-class statistics, as most methods read them.
+        Returns:
+            modality -> (n, T, P or 1, D), in the order of ``rows``.
+        """
+        if condition.family:
+            raw: dict[str, list[np.ndarray]] = {m: [] for m in self.blank}
+            for path in sorted((self.folder / condition.key).glob("shard-*.npz")):
+                with np.load(path) as arrays:
+                    for m, shards in raw.items():
+                        shards.append(arrays[m if patches else f"{m} {POOLED}"])
+            tensors = {m: torch.from_numpy(np.concatenate(shards)) for m, shards in raw.items()}
+        else:
+            kept = {m: np.asarray(store.features[self.rows]) for m, store in self.material.stores.items()}
+            if condition.missing:
+                kept[condition.missing] = np.repeat(self.blank[condition.missing], len(self.rows), axis=0)
+            tensors = {m: torch.from_numpy(x if patches else _pooled(x)) for m, x in kept.items()}
+        return self.whitening(tensors) if whiten else tensors
+
+    def layout(self) -> FeatureTable:
+        """Labels and groups of these clips alone: row i is clip i."""
+        whole = self.material.layout()
+        return replace(
+            whole, **{name: getattr(whole, name)[self.rows] for name in ("labels", "groups", "splits")}, degraded=None
+        )
+
+
+def chosen_clips(material: Material, *, clips_per_class: int, n_needed: int) -> np.ndarray:
+    """Some clips of each test class, evenly spread over its clip ids, which often go by person.
+
+    Args:
+        material: the data set.
+        clips_per_class: at most so many of each class.
+        n_needed: supports and queries that an episode takes of a class.
+    Returns:
+        (n,) manifest rows, ascending.
+    Raises:
+        TooFewVideos: fewer than an episode needs.
+    """
+    if clips_per_class < n_needed:
+        raise TooFewVideos(
+            f"clips_per_class is {clips_per_class}, but an episode takes {n_needed} clips of each class. Raise it, or "
+            "lower n_query or n_shots."
+        )
+    layout = material.layout()
+    rows = layout.rows("test")
+    by_class = [rows[layout.labels[rows] == label] for label in np.unique(layout.labels[rows])]
+    spread = [np.linspace(0, len(of) - 1, min(clips_per_class, len(of))).round().astype(int) for of in by_class]
+    return np.sort(np.concatenate([of[places] for of, places in zip(by_class, spread, strict=True)]))
+
+
+def spoil_clips(
+    material: Material, backbones: Mapping[str, Any], rows: np.ndarray, conditions: Sequence[Condition], *,
+    cache_dir: Path, n_jobs: int = 1,
+) -> SpoiltClips:  # fmt: skip
+    """Features of chosen clips in every condition, from the cache where they are there.
+
+    Flow and features are computed from the spoilt frames with the settings that the feature stores recorded.
+
+    Args:
+        material: the data set with its feature stores.
+        backbones: modality -> backbone that made them.
+        rows: manifest rows of the clips.
+        conditions: each a kind of spoiling and a severity.
+        cache_dir: the cache folder; the files go to ``spoilt/``.
+        n_jobs: worker processes.
+    Raises:
+        UnreadableVideo, NonFiniteFeatures: name the clip. DiskFull: no room; what is finished is kept.
+    """
+    stores, dataset = material.stores, material.dataset
+    how = next(store.metadata["flow"] for store in stores.values() if store.metadata["flow"])
+    settings = {
+        "n_segments": next(iter(stores.values())).metadata["n_segments"], "flow_size": how["size"],
+        "flow_algorithm": how["algorithm"], "flow_bound": how["bound"], "flow_average": how["average"],
+    }  # fmt: skip
+    ids = [str(name) for name in dataset.manifest["clip_id"].iloc[rows]]
+    code = digest_of_code(spoiling, streams_module, video, flow, degradation)
+    digests = {m: [backbones[m].digest, store.digest] for m, store in stores.items()}  # the stores know the pixels
+    made_of = [ids, dataset.digest, digests, settings, code]
+    folder = Path(cache_dir) / "spoilt" / f"{dataset.name}-{digest_of(made_of)}"
+    clips = [(name, str(dataset.clip_path(row))) for name, row in zip(ids, rows, strict=True)]
+    shards = []
+    for number, start in enumerate(range(0, len(clips), SHARD_CLIPS)):
+        paths = {condition: folder / condition.key / f"shard-{number:03d}.npz" for condition in conditions}
+        missing = {condition: path for condition, path in paths.items() if not zipfile.is_zipfile(path)}
+        if missing:
+            shards.append(_Shard(clips[start : start + SHARD_CLIPS], missing, dict(backbones), settings))
+    clip_bytes = sum(int(np.prod(store.features.shape[1:])) * 2 for store in stores.values())
+    check_free_space(folder / "shard", sum(len(s.clips) * len(s.paths) for s in shards) * clip_bytes)
+    map_parallel(
+        _extract, shards, n_jobs=n_jobs, description=f"{dataset.name}: spoilt clips",
+        units_of=lambda shard: len(shard.clips),
+    )  # fmt: skip
+    with single_thread():
+        n_segments = settings["n_segments"]
+        blank = {m: one.features(blank_clips(one, n_segments=n_segments)) for m, one in backbones.items()}
+    return SpoiltClips(material, rows, folder, blank, material.whitening())
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """Some clips, and the files of the conditions that are still missing."""
+
+    clips: list[tuple[str, str]]
+    paths: dict[Condition, Path]
+    backbones: dict[str, Any] = field(repr=False)
+    settings: dict[str, Any]
+
+    @property
+    def item_name(self) -> str:
+        return f"clips {self.clips[0][0]} to {self.clips[-1][0]}"
+
+
+def _extract(shard: _Shard) -> None:
+    """Worker: decode the clips once, and write their features in each condition."""
+    originals = [centre_square(read_frames(path)) for _, path in shard.clips]
+    how = seen_by(shard.backbones.values()) | shard.settings
+    for condition, path in shard.paths.items():
+        inputs = []
+        for (name, _), frames in zip(shard.clips, originals, strict=True):
+            rng = spoiling_rng(condition.kind, name)
+            inputs.append(streams(spoil_clip(frames, condition.kind, condition.severity, rng), **how))
+        arrays = {}
+        for modality, backbone in shard.backbones.items():
+            values = backbone.features(np.stack([clip[backbone.modality] for clip in inputs]))
+            bad = np.flatnonzero(~np.isfinite(values).all(axis=(1, 2, 3)))
+            if len(bad):
+                raise NonFiniteFeatures(
+                    f'clip "{shard.clips[bad[0]][0]}" has NaN or infinite {modality} features in {condition.kind} '
+                    f"{condition.severity:g}. Drop the clip, or lower the severity."
+                )
+            arrays |= {modality: values, f"{modality} {POOLED}": _pooled(values)}
+        save_arrays(path, arrays)
+
+
+def _pooled(values: np.ndarray) -> np.ndarray:
+    """(n, T, P, D) of any float type -> float32 (n, T, 1, D)."""
+    return np.asarray(values, np.float32).mean(2, keepdims=True)
+
+
+def spoilt_views(dataset: Dataset, row: int, levels: Sequence[float]) -> dict[str, list]:
+    """One clip, spoilt in every way at every level, for looking at.
+
+    Returns:
+        kind -> for each level two frames uint8 (2, S, S, 3) and two flow fields (2, S, S, 2), a quarter and three
+        quarters through the clip, or None where the kind has no such level; the clip as it is comes first.
+    """
+    name, frames = str(dataset.manifest["clip_id"].iloc[row]), centre_square(read_frames(dataset.clip_path(row)))
+
+    def view(kind: str, severity: float) -> tuple[np.ndarray, np.ndarray]:
+        shown = spoil_clip(frames, kind, severity, spoiling_rng(kind, name)) if severity else frames
+        seen = streams(shown, {"rgb": SHOWN_SIZE, "flow": SHOWN_SIZE}, n_segments=4, flow_size=SHOWN_SIZE)
+        return seen["rgb"][[0, 2]], seen["flow"][[0, 2]]
+
+    views: dict[str, list] = {"as it is": [view("", 0), *[None] * (len(levels) - 1)]}
+    for kind, one in SPOILINGS.items():
+        views[kind] = [view(kind, level) if one.graded or level == 1 else None for level in levels]
+    return views
