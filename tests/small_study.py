@@ -43,10 +43,7 @@ def make_study(results: Path, *, study: str = "study", variant: str = "", kd_lam
     accuracy = Table(pd.DataFrame({"method": ["AMFIR", "a|b"], "accuracy": [0.5, 0.25]}), caption="± covers classes.")
     run.finish(
         figures={"curve": figure, "loose": loose},
-        tables={
-            "accuracy": accuracy,
-            "table1": Table(pd.DataFrame({"method": ["TRX"]}), caption="The *first* table."),
-        },
+        tables={"accuracy": accuracy, "table1": Table(pd.DataFrame({"method": ["TRX"]}), caption="The *first* table.")},
         numbers={"summary": "AMFIR is **not shown** to differ."},
         drawn={"curve": pd.DataFrame({"step": [0, 1], "accuracy": [0.0, 1.0]})},
     )

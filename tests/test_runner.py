@@ -82,8 +82,7 @@ def broken(tmp_path_factory):
         "02_refuses", "from amfir_lib.errors import TooFewVideos\nraise TooFewVideos('class \"cartwheel\" is small.')"
     )
     study.add(
-        "03_killed",
-        "import os, time\nprint('so far so good', flush=True)\ntime.sleep(0.5)\nos.kill(os.getpid(), 9)",
+        "03_killed", "import os, time\nprint('so far so good', flush=True)\ntime.sleep(0.5)\nos.kill(os.getpid(), 9)"
     )
     hang = "import subprocess, time\nprint(subprocess.Popen(['sleep', '600']).pid, flush=True)\ntime.sleep(600)"
     study.add("04_hangs", hang, timeout_s=12)  # longer than a kernel takes to start on a busy machine

@@ -121,41 +121,27 @@ def _prepare(work: Path, notebook: Notebook, parameters: Mapping[str, Any]) -> d
     source = work / f"{notebook.name}.ipynb"
     source.write_bytes(notebook.path.read_bytes())  # a copy: editing the notebook meanwhile changes nothing
     write_kernel_spec(work / "jupyter")
-    job = {
-        "source": str(source),
-        "output": str(work / "executed.ipynb"),
-        "account": str(work / "account.json"),
-        "parameters": dict(parameters),
-        "cwd": str(notebook.path.parent.resolve()),
-        "start_timeout": START_TIMEOUT_S,
-        "parent": os.getpid(),
+    folders = {"source": source, "output": work / "executed.ipynb", "account": work / "account.json"}
+    job = {"cwd": notebook.path.parent.resolve(), "start_timeout": START_TIMEOUT_S, "parent": os.getpid()}
+    write_json(work / "job.json", folders | job | {"parameters": dict(parameters)})
+    places = {
+        "JUPYTER_PATH": "jupyter",
+        "JUPYTER_RUNTIME_DIR": "runtime",
+        "JUPYTER_CONFIG_DIR": "config",
+        "IPYTHONDIR": "ipython",
     }
-    write_json(work / "job.json", job)
-    return {
-        "JUPYTER_PATH": str(work / "jupyter"),
-        "JUPYTER_RUNTIME_DIR": str(work / "runtime"),
-        "JUPYTER_CONFIG_DIR": str(work / "config"),
-        "IPYTHONDIR": str(work / "ipython"),
-        "PYTHONPATH": python_path(),
-        "PYTHONUNBUFFERED": "1",
-        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-    }
+    flags = {"PYTHONPATH": python_path(), "PYTHONUNBUFFERED": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    return {name: str(work / folder) for name, folder in places.items()} | flags
 
 
 def _watch(
     work: Path, variables: Mapping[str, str], log: Path, deadline: float, on_tick: Callable[[dict[str, Any]], None]
 ) -> tuple[int | None, dict[str, Any], int]:
     """Run the child to its end or to the deadline: its exit status (None: too long), its account, its peak memory."""
+    command = [sys.executable, "-m", "amfir_lib.run.child", str(work / "job.json")]
     with open(log, "ab") as handle:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "amfir_lib.run.child", str(work / "job.json")],
-            stdin=subprocess.DEVNULL,
-            stdout=handle,
-            stderr=subprocess.STDOUT,
-            env=os.environ | variables,
-            cwd=work,
-            start_new_session=True,
-        )
+        streams = {"stdin": subprocess.DEVNULL, "stdout": handle, "stderr": subprocess.STDOUT}
+        child = subprocess.Popen(command, **streams, env=os.environ | variables, cwd=work, start_new_session=True)
     family: dict[int, psutil.Process] = {}
     peak, status, measure_at = 0, None, 0.0
     try:
@@ -260,13 +246,7 @@ def why_not_all_cells_ran(executed: Path) -> str:
 
 
 def why_not_exported(notebook: Notebook, output_dir: Path, before: tuple[int, int] | None) -> str:
-    """Half a sentence, or nothing if the record is new and every declared export exists as recorded.
-
-    Args:
-        notebook: what was run.
-        output_dir: the study's folder.
-        before: ``_file_state`` of the record before the run.
-    """
+    """Half a sentence, or nothing if the record is not the one of ``before`` and every export exists as it says."""
     path = record_path(output_dir, notebook.name)
     if _file_state(path) in (None, before):
         return "ran to its end but wrote no record; its last cell must be run.finish(...)"

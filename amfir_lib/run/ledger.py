@@ -1,15 +1,15 @@
 """The ledger: what each finished notebook was made from, so that a second run knows what is up to date, and why not.
 
-It lives in the cache folder and never in ``results/``: a fresh clone has no ledger and computes everything itself.
-One JSON file per results folder and notebook holds the digests of the notebook, of every file of the library that can
-change a result, of the pins, the parameters, the user's data, the exports of the notebooks it needs, and its exports.
+It lives in the cache folder and never in ``results/``: a fresh clone has no ledger and computes everything itself.  One
+JSON file per results folder and notebook holds a fingerprint (digests of the notebook, of every file of the library
+that can change a result, of the pins, the parameters, the user's data, the exports of the notebooks it needs), and the
+digests of its exports.
 """
 
 from __future__ import annotations
 
 import hashlib
-import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +46,8 @@ def read_record(output_dir: Path, notebook: str) -> dict[str, Any]:
 
 
 def note_cost(record_path: Path, cache_dir: Path, *, seconds: float, peak_memory_bytes: int) -> None:
-    """Put into a record, as ``costliest``, its longest execution with this cache: the one that computed its runs.
-
-    Args:
-        record_path: of the notebook that was executed.
-        cache_dir: which remembers the costs of earlier executions with the same parameters.
-        seconds, peak_memory_bytes: of this execution, all its processes together.
-    """
+    """Put into a record, as ``costliest``, the longest execution with this cache and these parameters: the one that
+    computed its runs.  Seconds and memory are those of this execution, all its processes together."""
     record = read_json(record_path)
     asked = [record.get(name) for name in ("notebook", "study", "variant", "profile", "options", "seeds")]
     path = cache_dir / "ledger" / "costs" / f"{digest_of(asked)}.json"
@@ -63,11 +58,8 @@ def note_cost(record_path: Path, cache_dir: Path, *, seconds: float, peak_memory
 
 
 def cost_of(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    """``seconds`` and ``peak_memory_bytes`` of a notebook when it computed what it shows, rather than found it.
-
-    The runner, which sees all processes, notes them as ``costliest``; without it they are those of the execution, and
-    memory is that of its largest process.
-    """
+    """``seconds`` and ``peak_memory_bytes`` of a notebook when it computed what it shows, rather than found it; without
+    a note of the runner those of the execution, and the memory of its largest process."""
     return record.get("costliest", record)
 
 
@@ -90,42 +82,12 @@ def library_digests(library: Path = paths.LIBRARY) -> dict[str, str]:
 
 def listing_digest(folder: Path | None) -> str:
     """Digest of the names, sizes and dates of all files below a folder: changes when a clip is added or replaced."""
-    if folder is None:
-        return ""
     state = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(folder.rglob("*")) if folder is not None else ():
         if path.is_file():
             status = path.stat()
             state.update(f"{path.relative_to(folder)}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
-    return state.hexdigest()[:16]
-
-
-def fingerprint(
-    notebook_digest: str,
-    *,
-    library: Mapping[str, str],
-    parameters: Mapping[str, Any],
-    data_root: Path | None,
-    needed: Mapping[str, str],
-) -> dict[str, Any]:
-    """Everything that a notebook's results depend on.
-
-    Args:
-        notebook_digest: of its sources and declarations.
-        library: of ``library_digests``, once for all notebooks of a run.
-        parameters: name -> value of all its parameters, defaults included.
-        data_root: folder of the user's clips, or None.
-        needed: notebook that it needs -> digest of what that one made.
-    """
-    return {
-        "notebook": notebook_digest,
-        "library": dict(library),
-        "pins": digest_of_file(paths.LOCK_FILE) if paths.LOCK_FILE.exists() else "",
-        "python": ".".join(platform.python_version_tuple()[:2]),
-        "parameters": dict(parameters),
-        "data": listing_digest(data_root),
-        "needed": dict(needed),
-    }
+    return state.hexdigest()[:16] if folder is not None else ""
 
 
 def reasons_to_run(entry: Mapping[str, Any] | None, current: Mapping[str, Any], output_dir: Path) -> list[str]:
@@ -142,20 +104,20 @@ def reasons_to_run(entry: Mapping[str, Any] | None, current: Mapping[str, Any], 
         return ["it has not been run here yet"]
     before = entry["fingerprint"]
     reasons = ["the notebook changed"] if before["notebook"] != current["notebook"] else []
-    changes = [f"{name} {how}" for name, how in _changes(before["library"], current["library"]).items()]
+    changes = [
+        f"{name} " + ("is new" if name not in before["library"] else "changed" if new else "was removed")
+        for name, _, new in _changes(before["library"], current["library"])
+    ]
     reasons += changes[:SHOWN_FILES]
     if len(changes) > SHOWN_FILES:
         reasons.append(f"{len(changes) - SHOWN_FILES} more files of the library changed")
-    if before["pins"] != current["pins"]:
-        reasons.append("requirements.lock changed")
+    reasons += ["requirements.lock changed"] if before["pins"] != current["pins"] else []
     if before["python"] != current["python"]:
         reasons.append(f"Python changed from {before['python']} to {current['python']}")
-    for name in _changes(before["parameters"], current["parameters"]):
-        old, new = before["parameters"].get(name), current["parameters"].get(name)
+    for name, old, new in _changes(before["parameters"], current["parameters"]):
         reasons.append(f"parameter {name} changed from {old} to {new}")
-    if before["data"] != current["data"]:
-        reasons.append("files under the data root changed")
-    reasons += [f"{name} made something else" for name in _changes(before["needed"], current["needed"])]
+    reasons += ["files under the data root changed"] if before["data"] != current["data"] else []
+    reasons += [f"{name} made something else" for name, *_ in _changes(before["needed"], current["needed"])]
     for name, digest in entry["exports"].items():
         path = output_dir / name
         if not path.exists():
@@ -165,11 +127,11 @@ def reasons_to_run(entry: Mapping[str, Any] | None, current: Mapping[str, Any], 
     return reasons
 
 
-def _changes(before: Mapping[str, Any], current: Mapping[str, Any]) -> dict[str, str]:
-    """Key -> how its value changed, for those that differ."""
-    how = {name: "is new" if name not in before else "changed" for name in current}
-    how |= {name: "was removed" for name in before if name not in current}
-    return {name: how[name] for name in sorted(how) if before.get(name) != current.get(name)}
+def _changes(before: Mapping[str, Any], current: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Key, old and new value of what differs."""
+    for name in sorted(before.keys() | current.keys()):
+        if before.get(name) != current.get(name):
+            yield name, before.get(name), current.get(name)
 
 
 def read_entry(path: Path) -> dict[str, Any] | None:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import base64
 import html
-import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -25,11 +24,11 @@ from markupsafe import Markup
 from nbconvert import HTMLExporter
 from traitlets.config import Config
 
-from amfir_lib import paths
 from amfir_lib.analysis.claims import FAILS, HOLDS, NOT_TESTABLE, NOT_TESTED, ONLY_DEGRADED, UNDECIDED
 from amfir_lib.analysis.variants import TABLE as DIFFERENCE
 from amfir_lib.errors import DataNotFound
 from amfir_lib.run.ledger import cost_of, format_bytes, format_seconds
+from amfir_lib.run.notebooks import read_notebook
 from amfir_lib.storage import atomic_write, digest_of_file, read_json
 from amfir_lib.study.config import SYNTHETIC_BENCHMARKS
 
@@ -92,23 +91,20 @@ def write(output_dir: Path) -> Path:
     records = read_records(output_dir)
     sections = [_section(output_dir, name, record) for name, record in records.items()]
     first: Record = next(iter(records.values()), {})
-    everything = list(records.values())
+    datasets = {name for record in records.values() for name in record["parameters"]["datasets"]}
     page = _fill(
         "page.html",
         study=first.get("study", output_dir.name),
         variant=first.get("variant", ""),
         profile=first.get("profile", {}).get("name", ""),
-        synthetic=all(set(record["parameters"]["datasets"]) <= set(SYNTHETIC_BENCHMARKS) for record in everything),
+        synthetic=datasets <= set(SYNTHETIC_BENCHMARKS),
         sections=sections,
         names=records.keys(),
         claims=_claims(output_dir),
         marks=MARKS,
         difference=_exhibit(output_dir, f"tables/{DIFFERENCE}", "", {}),
         variants=[_variant(folder, records) for folder in sorted((output_dir / "variants").glob("*/"))],
-        codes=_grouped(everything, lambda record: _code(record["code"])),
-        machines=_grouped(everything, lambda record: _machine(record["environment"])),
-        packages=_grouped(everything, lambda record: json.dumps(record["environment"]["packages"], sort_keys=True)),
-        total=format_seconds(sum(cost_of(record)["seconds"] for record in everything)),
+        total=format_seconds(sum(cost_of(record)["seconds"] for record in records.values())),
     )
     return _save(output_dir / PAGE, page)
 
@@ -182,12 +178,9 @@ def picture_of(path: Path) -> tuple[str, int, int]:
 def _section(output_dir: Path, name: str, record: Record) -> dict[str, Any]:
     """What the page shows of one notebook."""
     executed = output_dir / "notebooks" / f"{name}.ipynb"
-    source = executed if executed.exists() else paths.NOTEBOOKS / f"{name}.ipynb"
     title, files = name.replace("_", " "), {"record": f"records/{name}.json"}
-    if source.exists():
-        first = nbformat.read(source, as_version=4).cells[0].source.strip()
-        title = first.splitlines()[0].lstrip("# ") or title
     if executed.exists():
+        title = read_notebook(executed).title
         page = write_notebook(executed, study=record["study"])
         files = {"executed notebook": page.relative_to(output_dir).as_posix()} | files
     stems: dict[str, dict[str, str]] = {}
@@ -195,17 +188,19 @@ def _section(output_dir: Path, name: str, record: Record) -> dict[str, Any]:
         stems.setdefault(str(PurePosixPath(path).with_suffix("")), {})[path] = digest
     captions = record.get("captions", {})
     exhibits = [_exhibit(output_dir, stem, captions.get(stem, ""), digests) for stem, digests in stems.items()]
-    cost = cost_of(record)
+    cost, machine, code = cost_of(record), record["environment"], record["code"]
+    commit = f"commit {code['commit'][:12]}" if code["commit"] else "not in a git repository"
     return {
         "name": name,
         "title": title,
         "summary": str(record["numbers"].get("summary", "")),
         "exhibits": [exhibit for exhibit in exhibits if exhibit],
         "files": files,
-        "time": format_seconds(cost["seconds"]),
-        "memory": format_bytes(cost["peak_memory_bytes"]),
-        "device": record["environment"]["device"],
+        "time": f"{format_seconds(cost['seconds'])}, {format_bytes(cost['peak_memory_bytes'])}",
         "seeds": ", ".join(map(str, record["seeds"])),
+        "code": f"{code['version']}, {commit}{', with changes that are not committed' if code['dirty'] else ''}",
+        "machine": f"{machine['device_name']} ({machine['device']}), {machine['cores']} CPU cores, "
+        f"{machine['system']}, Python {machine['python']}, torch {machine['packages']['torch']}",
     }
 
 
@@ -257,29 +252,6 @@ def _settings(record: Record) -> dict[str, Any]:
     return dict(record.get("parameters", {})) | dict(record.get("options", {}))
 
 
-def _grouped(records: Sequence[Record], key: Callable[[Record], str]) -> dict[str, list[str]]:
-    """Words -> notebooks; one entry unless parts of a study are older."""
-    groups: dict[str, list[str]] = {}
-    for record in records:
-        groups.setdefault(key(record), []).append(record["notebook"])
-    return groups
-
-
-def _code(code: Mapping[str, Any]) -> str:
-    if not code["commit"]:
-        return f"version {code['version']}, not in a git repository"
-    changed = ", with changes that are not committed" if code["dirty"] else ""
-    return f"version {code['version']}, commit {code['commit'][:12]}{changed}"
-
-
-def _machine(environment: Mapping[str, Any]) -> str:
-    where = "" if environment["device"] == "cpu" else f" on {environment['device']}"
-    return (
-        f"{environment['device_name']}{where}, {environment['cores']} CPU cores, {environment['system']}, Python "
-        + (environment["python"])
-    )
-
-
 def _fill(template: str, **values: Any) -> str:
     """Fill a template; text is escaped unless it is marked as HTML, and a value that is not given is an error."""
     environment = Environment(
@@ -289,7 +261,7 @@ def _fill(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"html": to_html, "inline": inline, "text": to_text, "from_json": json.loads}
+    environment.filters |= {"html": to_html, "inline": inline, "text": to_text}
     return environment.get_template(template).render(**values)
 
 

@@ -15,6 +15,7 @@ kernel was started), 130 interrupted.
 
 from __future__ import annotations
 
+import platform
 import signal
 import sys
 import time
@@ -32,7 +33,7 @@ from amfir_lib.run.clean import folder_lock, tag_cache
 from amfir_lib.run.execute import log_path, run_notebook
 from amfir_lib.run.ledger import cost_of, format_bytes, format_seconds, read_record, record_path
 from amfir_lib.run.plan import Request, Task, plan, remarks
-from amfir_lib.storage import digest_of
+from amfir_lib.storage import digest_of, digest_of_file
 
 INTERRUPTED = 130
 LOG_EVERY_S = 30.0  # a line where there is no terminal to draw a bar on
@@ -94,22 +95,22 @@ class Run:
             self.say(f"      {text}")
 
     def fingerprint(self, task: Task) -> dict[str, Any]:
-        """What the results of a notebook depend on, at present."""
+        """Everything that the results of a notebook depend on, at present."""
         needed = {}
         for name in task.notebook.needs:
-            entry = ledger.read_entry(self.entry_path(name))
+            entry = ledger.read_entry(self.entry_path(name)) or {"exports": {}}
             # Figures and tables only: records and executed notebooks carry times and differ with every run.
-            exports = (
-                {k: v for k, v in entry["exports"].items() if k.startswith(("figures/", "tables/"))} if entry else {}
-            )
-            needed[name] = digest_of(exports) if entry else ""
-        return ledger.fingerprint(
-            task.notebook.digest,
-            library=self.library,
-            parameters=task.parameters | task.config.data_choices,
-            data_root=task.config.data_root,
-            needed=needed,
-        )
+            lasting = {k: v for k, v in entry["exports"].items() if k.startswith(("figures/", "tables/"))}
+            needed[name] = digest_of(lasting) if lasting else ""
+        return {
+            "notebook": task.notebook.digest,
+            "library": self.library,
+            "pins": digest_of_file(paths.LOCK_FILE) if paths.LOCK_FILE.exists() else "",
+            "python": ".".join(platform.python_version_tuple()[:2]),
+            "parameters": task.parameters | task.config.data_choices,
+            "data": ledger.listing_digest(task.config.data_root),
+            "needed": needed,
+        }
 
     def entry_path(self, notebook: str) -> Path:
         """The ledger's file of a notebook."""
