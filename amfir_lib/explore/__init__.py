@@ -20,10 +20,10 @@ from amfir_lib.explore.session import (
     select_queries,
 )
 from amfir_lib.explore.what_if import Knobs, WhatIf, knob_table
-from amfir_lib.explore.widgets import episode_explorer, what_if_panel
+from amfir_lib.explore.widgets import EpisodeExplorer, WhatIfPanel
 
 __all__ = [
-    "FILTERS", "SIZE", "SORTS", "Knobs", "Session", "Shelf", "WhatIf", "architecture_scene", "choose_query",
-    "degradation_label", "episode_explorer", "examples_of_kinds", "grid_of_clips", "knob_table", "look_at",
-    "open_session", "query_page", "query_table", "select_queries", "what_if_page", "what_if_panel",
+    "FILTERS", "SIZE", "SORTS", "EpisodeExplorer", "Knobs", "Session", "Shelf", "WhatIf", "WhatIfPanel",
+    "architecture_scene", "choose_query", "degradation_label", "examples_of_kinds", "grid_of_clips", "knob_table",
+    "look_at", "open_session", "query_page", "query_table", "select_queries", "what_if_page",
 ]  # fmt: skip

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import ipywidgets
-from IPython.display import display
 
 from amfir_lib.errors import AmfirError
 from amfir_lib.explore.pages import query_page, what_if_page
@@ -18,7 +17,7 @@ LOADING = "Loading. What the cache lacks is computed now, which can take minutes
 NARROW, WIDE, SLIDER = (ipywidgets.Layout(width=width) for width in ("36px", "440px", "75%"))
 
 
-class EpisodeExplorer:
+class EpisodeExplorer(ipywidgets.VBox):
     """Menus for data set, method, seed, episodes, filter and query; the chosen query below them.
 
     Args:
@@ -27,7 +26,6 @@ class EpisodeExplorer:
         episode, query: shown first.
 
     Attributes:
-        widget: all of it, to be displayed.
         session, episode, query: what is shown now.
     """
 
@@ -63,7 +61,7 @@ class EpisodeExplorer:
             [self.only, self.message],
             [self.choose, self.back, self.forward],
         ]
-        self.widget = ipywidgets.VBox([*map(ipywidgets.HBox, rows), self.page, self._log])
+        super().__init__([*map(ipywidgets.HBox, rows), self.page, self._log])
         self._take(session)
 
     def _take(self, session: Session) -> None:
@@ -118,14 +116,13 @@ class EpisodeExplorer:
         self.page.value = query_page(self.session, episode=self.episode, query=self.query)
 
 
-class WhatIfPanel:
+class WhatIfPanel(ipywidgets.VBox):
     """A slider for each way of spoiling the query clip, and the answer to it, which follows while a slider moves.
 
     Args:
         what_if: the query.
 
     Attributes:
-        widget: all of it, to be displayed.
         sliders: knob -> slider.
     """
 
@@ -141,7 +138,7 @@ class WhatIfPanel:
         for slider in self.sliders.values():
             slider.observe(self._draw, "value")
         self.reset.on_click(self._reset)
-        self.widget = ipywidgets.VBox([*self.sliders.values(), self.reset, self.page])
+        super().__init__([*self.sliders.values(), self.reset, self.page])
         self._draw()
 
     def _reset(self, _: Any = None) -> None:
@@ -151,17 +148,3 @@ class WhatIfPanel:
     def _draw(self, _: Any = None) -> None:
         knobs = Knobs(**{name: slider.value for name, slider in self.sliders.items()})
         self.page.value = what_if_page(self.what_if, knobs)
-
-
-def episode_explorer(session: Session, shelf: Shelf, *, episode: int = 0, query: int = 0) -> EpisodeExplorer:
-    """Display an ``EpisodeExplorer``; arguments as there."""
-    explorer = EpisodeExplorer(session, shelf, episode=episode, query=query)
-    display(explorer.widget)
-    return explorer
-
-
-def what_if_panel(what_if: WhatIf) -> WhatIfPanel:
-    """Display a ``WhatIfPanel``."""
-    panel = WhatIfPanel(what_if)
-    display(panel.widget)
-    return panel

@@ -54,13 +54,8 @@ _ROWS = pd.read_csv(Path(__file__).with_name("looks.csv"), keep_default_na=False
 LOOKS = {row.pop("name"): Look(**row) for row in _ROWS}
 LOOKS |= {name: Look(spec.title, spec.colour, spec.marker, spec.line) for name, spec in METHODS.items()}
 # For names that have no look of their own, in the order in which they come; their colours are nobody else's.
-SPARE = [
-    Look("", colour, marker, line)
-    for colour, marker, line in zip(
-        "#225555 #6A3D9A #B15928 #4D4D4D #EE99AA #003344 #88CCEE #665500".split(), "hvdp<X>*", ("-", "--", "-.", ":") * 2,
-        strict=True,
-    )
-]  # fmt: skip
+_COLOURS = ("#225555", "#6A3D9A", "#B15928", "#4D4D4D", "#EE99AA", "#003344", "#88CCEE", "#665500")
+SPARE = [Look("", *style) for style in zip(_COLOURS, "hvdp<X>*", ("-", "--", "-.", ":") * 2, strict=True)]
 
 
 def looks(names: Iterable[str]) -> dict[str, Look]:
