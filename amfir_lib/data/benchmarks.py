@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 
 import pandas as pd
 
-from amfir_lib.data.class_split import ClassSplit, read_class_split
+from amfir_lib.data.class_split import FOLDER, ClassSplit, read_class_split
 from amfir_lib.data.manifest import SPLITS
 
 LISTS = "github.com/tobyperrett/trx, folder splits"
@@ -23,7 +22,7 @@ LISTS = "github.com/tobyperrett/trx, folder splits"
 class Benchmark:
     """One published few-shot benchmark.
 
-    Args:
+    Attributes:
         name: as given to ``--dataset``.
         title: as written in captions.
         class_list: name of the published class list.
@@ -54,6 +53,11 @@ class Benchmark:
     def split(self) -> ClassSplit:
         """The published class split."""
         return read_class_split(self.class_list)
+
+    @property
+    def lists(self) -> str:
+        """Where the published video lists lie, in words."""
+        return f"{LISTS}/{self.list_folder} (three text files)"
 
 
 BENCHMARKS = {
@@ -91,8 +95,7 @@ REAL_NAMES = tuple(BENCHMARKS)
 
 @cache
 def _counts() -> pd.DataFrame:
-    file = resources.files("amfir_lib.data").joinpath("splits", "published_counts.csv")
-    with file.open(encoding="utf-8") as handle:
+    with FOLDER.joinpath("published_counts.csv").open(encoding="utf-8") as handle:
         return pd.read_csv(handle, dtype={"label": str}, keep_default_na=False)
 
 
@@ -109,8 +112,3 @@ def published_class_sizes(name: str) -> dict[str, int]:
         return dict.fromkeys(benchmark.split.split_of, benchmark.per_class)
     rows = _counts().query("benchmark == @name and label != ''")
     return {str(label): int(videos) for label, videos in zip(rows["label"], rows["videos"], strict=True)}
-
-
-def where_to_get_lists(name: str) -> str:
-    """Where the published video lists of a benchmark lie, in words."""
-    return f"{LISTS}/{BENCHMARKS[name].list_folder} (three text files)"

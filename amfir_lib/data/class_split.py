@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -16,17 +17,18 @@ from amfir_lib.errors import BadParameter, DataNotFound, ManifestError, unknown_
 
 SHARES = (0.6, 0.2, 0.2)
 OTHER_KEYS = ("name", "appearance", "flip", "caption")
+FOLDER = resources.files("amfir_lib.data").joinpath("splits")  # package data
+
+
+def joined(counts: Iterable[int]) -> str:
+    """Numbers of train, val and test as they are written: "64/12/24"."""
+    return "/".join(map(str, counts))
 
 
 @dataclass(frozen=True)
 class ClassSplit:
-    """A split of classes.
-
-    Args:
-        split_of: class name -> "train", "val" or "test".
-        source: where it comes from, for reports and messages.
-        settings: what else the file says: ``appearance`` (name of the appearance stream), ``flip``, ``caption``.
-    """
+    """A split of classes: class name -> "train", "val" or "test"; where it comes from, for reports and messages; and
+    what else its file says: ``appearance`` (name of the appearance stream), ``flip``, ``caption``."""
 
     split_of: dict[str, str]
     source: str
@@ -35,14 +37,13 @@ class ClassSplit:
     @property
     def counts(self) -> tuple[int, int, int]:
         """Number of classes in train, val and test."""
-        train, val, test = (sum(1 for split in self.split_of.values() if split == name) for name in SPLITS)
-        return train, val, test
+        counts = Counter(self.split_of.values())
+        return counts["train"], counts["val"], counts["test"]
 
 
 def published_splits() -> tuple[str, ...]:
     """Names of the published class lists that come with the library."""
-    folder = resources.files("amfir_lib.data").joinpath("splits")
-    return tuple(sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")))
+    return tuple(sorted(entry.name[:-5] for entry in FOLDER.iterdir() if entry.name.endswith(".yaml")))
 
 
 def parse_class_split(text: str, source: str) -> ClassSplit:
@@ -82,7 +83,7 @@ def read_class_split(path: Path | str) -> ClassSplit:
         ManifestError: see :func:`parse_class_split`.
     """
     if str(path) in published_splits():
-        text = resources.files("amfir_lib.data").joinpath("splits", f"{path}.yaml").read_text(encoding="utf-8")
+        text = FOLDER.joinpath(f"{path}.yaml").read_text(encoding="utf-8")
         return parse_class_split(text, f"the published class list {path}")
     path = Path(path)
     if not path.is_file():
@@ -94,7 +95,7 @@ def read_class_split(path: Path | str) -> ClassSplit:
         raise ManifestError(f"{path} is not a text file in UTF-8. Correct the file.") from error
 
 
-def check_classes(split: ClassSplit, labels: Sequence[str]) -> None:
+def check_classes(split: ClassSplit, labels: Iterable[str]) -> None:
     """Refuse a split that does not cover exactly the classes that are there.
 
     Raises:
@@ -113,14 +114,7 @@ def check_classes(split: ClassSplit, labels: Sequence[str]) -> None:
 
 
 def check_validation_classes(name: str, n_classes: int) -> None:
-    """Refuse to select models on episodes of one class.
-
-    Args:
-        name: of the data set.
-        n_classes: for validation.
-    Raises:
-        BadParameter: fewer than two.
-    """
+    """Refuse, with a BadParameter, to select models of the data set ``name`` on episodes of one class."""
     if n_classes < 2:
         raise BadParameter(
             f"{name} has {n_classes} validation classes; episodes of one class select nothing. "
@@ -129,15 +123,7 @@ def check_validation_classes(name: str, n_classes: int) -> None:
 
 
 def check_ways(name: str, n_classes: int, *, n_way: int) -> None:
-    """Refuse test episodes of more classes than there are.
-
-    Args:
-        name: of the data set.
-        n_classes: for test.
-        n_way: classes per episode.
-    Raises:
-        BadParameter: more ways than test classes.
-    """
+    """Refuse, with a BadParameter, test episodes of more classes than the data set ``name`` has for test."""
     if n_classes < n_way:
         lower = f"Lower it (--set n_way={n_classes}), or g" if n_classes > 1 else "G"
         raise BadParameter(
@@ -147,23 +133,26 @@ def check_ways(name: str, n_classes: int, *, n_way: int) -> None:
 
 
 def parse_counts(counts: str | Sequence[int]) -> tuple[int, int, int]:
-    """Numbers of classes from "4/3/3" or (4, 3, 3).
-
-    Raises:
-        BadParameter: not three positive whole numbers.
-    """
-    parts = counts.split("/") if isinstance(counts, str) else counts
+    """Numbers of classes from "4/3/3" or (4, 3, 3); a BadParameter if these are not three positive whole numbers."""
     try:
-        numbers = [int(part) for part in parts]
+        train, val, test = map(int, counts.split("/") if isinstance(counts, str) else counts)
+        if min(train, val, test) < 1:
+            raise ValueError
     except (TypeError, ValueError):
-        numbers = []
-    if len(numbers) != 3 or min(numbers) < 1:
-        raise BadParameter(f'class counts are "{counts}"; give train/val/test as three positive numbers, like 4/3/3.')
-    return numbers[0], numbers[1], numbers[2]
+        raise BadParameter(
+            f'class counts are "{counts}"; give train/val/test as three positive numbers, like 4/3/3.'
+        ) from None
+    return train, val, test
+
+
+def _drawn(labels: Sequence[str], numbers: Sequence[int], source: str) -> ClassSplit:
+    """The first labels for training, the next for validation, the others for test."""
+    splits = np.repeat(SPLITS, numbers).tolist()
+    return ClassSplit(dict(sorted(zip(labels, splits, strict=True))), source)
 
 
 def draw_class_split(
-    labels: Sequence[str], *, rng: np.random.Generator, counts: str | Sequence[int] | None = None
+    labels: Iterable[str], *, rng: np.random.Generator, counts: str | Sequence[int] | None = None
 ) -> ClassSplit:
     """Draw a class split: 60 % train, 20 % validation, 20 % test, or the given numbers of classes.
 
@@ -181,16 +170,14 @@ def draw_class_split(
         numbers = parse_counts(counts)
         if sum(numbers) != len(known):
             raise BadParameter(
-                f"class counts {'/'.join(map(str, numbers))} add up to {sum(numbers)}, but {len(known)} classes have "
+                f"class counts {joined(numbers)} add up to {sum(numbers)}, but {len(known)} classes have "
                 "clips. Give numbers that add up."
             )
-    order = rng.permutation(len(known))
-    names = np.repeat(SPLITS, numbers)
-    split_of = {known[index]: str(name) for index, name in zip(order, names, strict=True)}
-    return ClassSplit(dict(sorted(split_of.items())), f"drawn, {'/'.join(map(str, numbers))} classes")
+    drawn = [known[index] for index in rng.permutation(len(known))]
+    return _drawn(drawn, numbers, f"drawn, {joined(numbers)} classes")
 
 
-def draw_class_fold(labels: Sequence[str], *, n_folds: int, fold: int, rng: np.random.Generator) -> ClassSplit:
+def draw_class_fold(labels: Iterable[str], *, n_folds: int, fold: int, rng: np.random.Generator) -> ClassSplit:
     """One of k class folds: over all folds each class is in test exactly once.
 
     The validation classes (20 % of all) are the first ones of the following fold or folds.
@@ -209,11 +196,11 @@ def draw_class_fold(labels: Sequence[str], *, n_folds: int, fold: int, rng: np.r
             f"class fold {fold} of {n_folds} with {len(known)} classes: give 2 to {len(known)} folds, "
             "and a fold from 0 to the number of folds less 1."
         )
-    parts = np.array_split(rng.permutation(len(known)), n_folds)
-    test = [known[index] for index in parts[fold]]
-    rest = [known[index] for step in range(1, n_folds) for index in parts[(fold + step) % n_folds]]
+    folds = np.array_split(rng.permutation(len(known)), n_folds)
+    test, *others = (*folds[fold:], *folds[:fold])
+    rest = np.concatenate(others)
     n_val = max(1, round(SHARES[1] * len(known)))
     if len(rest) <= n_val:
         raise BadParameter(f"{n_folds} class folds of {len(known)} classes leave none to train on. Take more folds.")
-    split_of = dict.fromkeys(test, "test") | dict.fromkeys(rest[:n_val], "val") | dict.fromkeys(rest[n_val:], "train")
-    return ClassSplit(dict(sorted(split_of.items())), f"class fold {fold} of {n_folds}")
+    order = [known[index] for index in (*rest[n_val:], *rest[:n_val], *test)]
+    return _drawn(order, (len(rest) - n_val, n_val, len(test)), f"class fold {fold} of {n_folds}")

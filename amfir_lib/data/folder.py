@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections import Counter
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -12,17 +11,112 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from amfir_lib.data.class_split import ClassSplit, check_classes, draw_class_fold, draw_class_split, read_class_split
-from amfir_lib.data.listing import find_clips, groups_from_names, read_clips_file
-from amfir_lib.data.manifest import SPLITS, Dataset, write_manifest
-from amfir_lib.data.preparation import preparation_folder, probe_clips, report_lines
-from amfir_lib.errors import BadParameter, TooFewVideos
+from amfir_lib.data.class_split import (
+    ClassSplit,
+    check_classes,
+    draw_class_fold,
+    draw_class_split,
+    joined,
+    read_class_split,
+)
+from amfir_lib.data.manifest import SPLITS, Dataset
+from amfir_lib.data.preparation import MIN_CLIPS, REPORT_FILE, absolute, prepare_clips, some_of
+from amfir_lib.data.tree import FoundClip, scan_tree
+from amfir_lib.data.video import VIDEO_SUFFIXES
+from amfir_lib.errors import BadParameter, DataNotFound, ManifestError, TooFewVideos
 from amfir_lib.storage import write_json
 
 CLIPS_FILE, SPLIT_FILE = "clips.csv", "split.yaml"
-MIN_CLIPS = 2  # a support and a query
+CLIPS_COLUMNS = ("path", "label", "group", "n_frames")
 MAX_SKIPPED_SHARE = 0.2
 NAMED_APPEARANCES = ("depth", "infrared", "thermal")  # recognised at the end of the folder's name: "my_clips_depth"
+
+
+def _is_in_class_folder(clip: FoundClip) -> bool:
+    last = PurePosixPath(clip.path).name
+    places = (f"{clip.folder}/{last}", f"{clip.folder}/{clip.name}/{last}")  # itself, or the frames in it
+    return bool(clip.folder) and clip.path in places
+
+
+def find_clips(root: Path) -> pd.DataFrame:
+    """List the video files ``class_name/clip.ext`` of a folder, sorted by path; hidden files are left out.
+
+    A folder of numbered images, ``class_name/clip/00001.jpg`` or ``class_name/clip/img/00001.jpg``, is a clip, too.
+    Folders of flow pictures are left out, which is printed.
+
+    Returns:
+        Columns ``path`` (with forward slashes), ``label``.
+    Raises:
+        DataNotFound: no such folder, or no video in a class folder.
+    """
+    scan = scan_tree(root, holding="one folder per class")
+    paths = [clip.path for clip in scan.clips if _is_in_class_folder(clip)]
+    if scan.flow:
+        print(f"{scan.flow_sentence}: flow is computed from the frames.")
+    if not paths:
+        raise DataNotFound(
+            f"{root} holds no video as class_name/clip.ext ({', '.join(VIDEO_SUFFIXES)}). "
+            "Put the clips of each class into a folder with the class's name."
+        )
+    return pd.DataFrame({"path": paths, "label": [path.split("/")[0] for path in paths]})
+
+
+def read_clips_file(path: Path) -> pd.DataFrame:
+    """Read ``clips.csv``: ``path`` and ``label``, optionally ``group`` and ``n_frames``; other columns are dropped.
+
+    Raises:
+        ManifestError: not a CSV file, a missing column, an empty cell, a path listed twice or outside the folder.
+    """
+    try:
+        clips = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (ValueError, UnicodeDecodeError) as error:
+        raise ManifestError(f"{path} is not a CSV file: {error}. It needs the columns path,label,group.") from error
+    clips = clips.rename(columns=lambda column: str(column).strip())
+    if missing := [column for column in CLIPS_COLUMNS[:2] if column not in clips.columns]:
+        raise ManifestError(f"{path} lacks the column {', '.join(missing)}; it needs path,label and, if known, group.")
+    if clips.empty:
+        raise ManifestError(f"{path} lists no clip. Fill it, or remove it to use the folders as they are.")
+    clips = clips[[column for column in CLIPS_COLUMNS if column in clips]].apply(lambda column: column.str.strip())
+    clips["path"] = [PurePosixPath(text.replace("\\", "/")).as_posix() if text else "" for text in clips["path"]]
+    for column in clips.columns.drop("n_frames", errors="ignore"):
+        empty = np.flatnonzero(clips[column] == "")
+        if len(empty):
+            raise ManifestError(f'{path}, line {empty[0] + 2}: "{column}" is empty. Fill it in, or drop the line.')
+    outside = [text for text in clips["path"] if text.startswith("/") or ".." in text.split("/")]
+    if outside:
+        raise ManifestError(f'{path} lists "{outside[0]}", which is not inside its folder. Use paths relative to it.')
+    repeated = clips["path"][clips["path"].duplicated()]
+    if len(repeated):
+        raise ManifestError(f'{path} lists "{repeated.iloc[0]}" twice. Keep one of the lines.')
+    return clips.sort_values("path").reset_index(drop=True)
+
+
+def groups_from_names(paths: Iterable[str], pattern: str) -> list[str]:
+    """The group (person, source video) of each clip, found in its file name.
+
+    Args:
+        paths: clips.
+        pattern: regular expression, searched in the file name; its group named ``group``, else its first group, else
+            all that it matches.  The same text means the same group in every class.
+    Raises:
+        BadParameter: not a regular expression, or no match in some name (one is named).
+    """
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise BadParameter(
+            f'group pattern "{pattern}" is not a regular expression: {error}. Example for person_action.avi: ^(\\w+?)_'
+        ) from error
+    which: str | int = "group" if "group" in compiled.groupindex else min(compiled.groups, 1)
+    matches = {path: compiled.search(PurePosixPath(path).name) for path in paths}
+    groups = {path: match.group(which) if match else None for path, match in matches.items()}
+    if failed := [path for path, group in groups.items() if not group]:
+        share = "any" if len(failed) == len(groups) else f"{len(failed)} of {len(groups)}"
+        raise BadParameter(
+            f'group pattern "{pattern}" finds no group in {share} of the file names, for instance "{failed[0]}". '
+            "Correct the pattern, or leave it out to treat every clip as a group of its own."
+        )
+    return [str(group) for group in groups.values()]
 
 
 def choose_split(
@@ -41,22 +135,18 @@ def choose_split(
     """
     if split is not None and (class_folds or class_counts):
         raise BadParameter(f"a class split ({split}) and drawn classes were asked for at once. Give one of them.")
-    accompanying = root / SPLIT_FILE
-    file = read_class_split(split) if split is not None else None
-    if file is None and accompanying.is_file():
-        file = read_class_split(accompanying)
+    file = split if split is not None else root / SPLIT_FILE if (root / SPLIT_FILE).is_file() else None
+    of_file = read_class_split(file) if file is not None else None
     rng = np.random.default_rng(seed)
     if class_folds:
         chosen = draw_class_fold(labels, n_folds=class_folds, fold=class_fold, rng=rng)
-    elif class_counts:
+    elif class_counts or of_file is None:
         chosen = draw_class_split(labels, rng=rng, counts=class_counts)
-    elif file is not None:
-        chosen = file
     else:
-        chosen = draw_class_split(labels, rng=rng)
+        chosen = of_file
     check_classes(chosen, labels)
-    source = Path(chosen.source).name if chosen is file else chosen.source  # reports name the file, not the machine
-    return ClassSplit(chosen.split_of, source, file.settings if file is not None else {})
+    source = Path(chosen.source).name if chosen is of_file else chosen.source  # reports name the file, not the machine
+    return ClassSplit(chosen.split_of, source, of_file.settings if of_file else {})
 
 
 @dataclass(frozen=True)
@@ -64,47 +154,36 @@ class NamedClips:
     """What a folder holds by the names of its files, before any is decoded.
 
     Attributes:
+        root: the folder, absolute.
         clips: columns ``path, label, group``, and ``n_frames`` where ``clips.csv`` states it.
         groups: where the groups come from, for reports.
         split: which class is in which split.
         not_listed: videos that ``clips.csv`` leaves out.
     """
 
+    root: Path
     clips: pd.DataFrame
     groups: str
     split: ClassSplit
     not_listed: list[str]
 
 
-def read_names(
-    data_root: Path | str,
-    *,
-    group_pattern: str | None = None,
-    split: Path | str | None = None,
-    class_counts: str | Sequence[int] | None = None,
-    class_folds: int = 0,
-    class_fold: int = 0,
-    seed: int = 0,
-) -> NamedClips:
+def read_names(data_root: Path | str, *, group_pattern: str | None = None, **split_options: Any) -> NamedClips:
     """Clips, groups and class split of a folder, from the names of its files and ``clips.csv`` and ``split.yaml``.
 
-    Args, Raises: as ``load_folder``, which decodes the clips next.
+    Args, Raises: as ``load_folder``, which decodes the clips next; ``split_options`` as in ``choose_split``.
     """
-    root = Path(os.path.abspath(Path(data_root).expanduser()))
+    root = absolute(data_root)
     listing = find_clips(root)
     clips = read_clips_file(root / CLIPS_FILE) if (root / CLIPS_FILE).is_file() else listing
+    groups = CLIPS_FILE
     if group_pattern:
         groups = f'pattern "{group_pattern}"'
         clips = clips.assign(group=groups_from_names(clips["path"], group_pattern))
-    elif "group" in clips:
-        groups = CLIPS_FILE
-    else:
+    elif "group" not in clips:
         groups, clips = "each clip its own", clips.assign(group=clips["path"])
-    chosen = choose_split(
-        root, clips["label"], split=split, class_counts=class_counts, class_folds=class_folds, class_fold=class_fold,
-        seed=seed,
-    )  # fmt: skip
-    return NamedClips(clips, groups, chosen, sorted(set(listing["path"]) - set(clips["path"])))
+    chosen = choose_split(root, clips["label"], **split_options)
+    return NamedClips(root, clips, groups, chosen, sorted(set(listing["path"]) - set(clips["path"])))
 
 
 def load_folder(
@@ -131,8 +210,8 @@ def load_folder(
     Args:
         data_root: folder with ``class_name/clip.ext``; ``clips.csv`` (path, label, group) in it replaces the listing.
         cache_dir: the cache folder.
-        group_pattern: regular expression on file names, see :func:`amfir_lib.data.listing.groups_from_names`; goes
-            before the groups of ``clips.csv``.  With neither, every clip is its own group.
+        group_pattern: regular expression on file names, see :func:`groups_from_names`; goes before the groups of
+            ``clips.csv``.  With neither, every clip is its own group.
         split: YAML file, or name of a published list; None looks for ``split.yaml`` in the folder, else draws.
         class_counts: draw this many classes, like "4/3/3"; goes before ``split.yaml``.
         class_folds, class_fold: draw k class folds and use this one; goes before ``class_counts``.
@@ -149,40 +228,32 @@ def load_folder(
         DataNotFound, ManifestError, BadParameter: see the functions above.
         TooFewVideos: a class is left with fewer than 2 clips, or too many clips were skipped.
     """
-    root = Path(os.path.abspath(Path(data_root).expanduser()))
     named = read_names(
-        root, group_pattern=group_pattern, split=split, class_counts=class_counts, class_folds=class_folds,
+        data_root, group_pattern=group_pattern, split=split, class_counts=class_counts, class_folds=class_folds,
         class_fold=class_fold, seed=seed,
     )  # fmt: skip
-    clips, chosen = named.clips, named.split
+    root, clips, settings = named.root, named.clips, named.split.settings
     min_frames = max(n_segments, 2)
-    folder = preparation_folder(cache_dir, root)
-    found = probe_clips(
-        root, list(clips["path"]), cache_file=folder / "probes.json", n_jobs=n_jobs, description=f"clips of {root.name}"
-    )
-    errors = {path: found[path]["error"] for path in clips["path"] if "error" in found[path]}
-    unreadable = {path: error.replace(f"{root}{os.sep}", "") for path, error in errors.items()}
-    too_short = [p for p in clips["path"] if p not in unreadable and found[p]["n_frames"] < min_frames]
-    usable = clips[~clips["path"].isin([*unreadable, *too_short])]
-    lengths = [found[path]["n_frames"] for path in usable["path"]] or [0]
+    prepared = prepare_clips(root, clips["path"], name="", cache_dir=cache_dir, min_frames=min_frames, n_jobs=n_jobs)
+    usable = prepared.usable(clips)
+    n_frames = usable["path"].map(lambda path: prepared.probes[path]["n_frames"])
+    stated = usable["n_frames"] if "n_frames" in usable else pd.Series("", usable.index)
+    other = usable["path"][(stated != "") & (stated != n_frames.astype(str))]
     report: dict[str, Any] = {
         "name": root.name, "root": str(root), "n_clips": len(usable), "n_groups": int(usable["group"].nunique()),
-        "groups": named.groups, "split": chosen.source, "classes": dict(zip(SPLITS, chosen.counts, strict=True)),
-        "frames": [min(lengths), max(lengths)],
-        "min_frames": min_frames, "unreadable": list(unreadable.values()), "not_listed": named.not_listed,
-        "too_short": [f"{path} ({found[path]['n_frames']})" for path in too_short],
-        "other_frame_count": _other_frame_counts(usable, found), "file": str(folder / "preparation_report.json"),
-    }  # fmt: skip
-    write_json(folder / "preparation_report.json", report)
-    print("\n".join(report_lines(report)))
+        "groups": named.groups, "split": named.split.source,
+        "classes": dict(zip(SPLITS, named.split.counts, strict=True)),
+        "frames": [int(n_frames.min()), int(n_frames.max())] if len(usable) else [0, 0],
+        "min_frames": min_frames, "not_listed": named.not_listed,
+        "other_frame_count": [f"{other[i]} (stated {stated[i]}, decoded {n_frames[i]})" for i in other.index],
+    } | prepared.skipped()  # fmt: skip
+    write_json(prepared.folder / REPORT_FILE, report)
+    print("\n".join(_report_lines(report)))
     _check_enough(clips, usable, report, max_skipped_share=max_skipped_share)
-    manifest = manifest_of_clips(usable, found, chosen.split_of)
-    write_manifest(folder / "manifest.csv", manifest)
-    settings = chosen.settings
+    appearance = appearance or settings.get("appearance") or _named_appearance(root.name)
     return Dataset(
-        name=root.name, root=root, manifest=manifest,
-        modalities=(str(appearance or settings.get("appearance") or _named_appearance(root.name)), "flow"),
-        flip=bool(settings.get("flip", False)) if flip is None else flip,
+        name=root.name, root=root, manifest=prepared.manifest(usable, named.split.split_of),
+        modalities=(str(appearance), "flow"), flip=bool(settings.get("flip", False)) if flip is None else flip,
         caption=str(settings.get("caption", f"{root.name}, {len(usable)} clips")),
     )  # fmt: skip
 
@@ -196,28 +267,35 @@ def _named_appearance(name: str) -> str:
     return "rgb"
 
 
-def _other_frame_counts(clips: pd.DataFrame, found: dict[str, dict[str, Any]]) -> list[str]:
-    """Clips for which ``clips.csv`` states another number of frames than decoding finds."""
-    if "n_frames" not in clips:
-        return []
-    stated = zip(clips["path"], clips["n_frames"], strict=True)
-    return [
-        f"{path} (stated {text}, decoded {found[path]['n_frames']})"
-        for path, text in stated
-        if text != "" and text != str(found[path]["n_frames"])
+def _report_lines(report: dict[str, Any]) -> list[str]:
+    """What to tell the user about a prepared folder, in a few lines."""
+    counts = report["classes"].values()
+    lines = [
+        f"{report['name']}: {report['n_clips']} clips of {sum(counts)} classes ({joined(counts)} train/val/test; "
+        f"{report['split']}), {report['n_groups']} groups ({report['groups']}), {report['frames'][0]} to "
+        f"{report['frames'][1]} frames."
     ]
+    for kind, sentence in (
+        ("unreadable", "clips were skipped because they cannot be read"),
+        ("too_short", f"clips were skipped because they have fewer than {report['min_frames']} frames"),
+        ("other_frame_count", "clips have another number of frames than clips.csv says (what was decoded counts)"),
+        ("not_listed", "video files are not listed in clips.csv and were left out"),
+    ):
+        if report[kind]:
+            lines.append(f"{len(report[kind])} {sentence}: {some_of(report[kind], mark='; ', end='; and ')}.")
+    return lines if len(lines) == 1 else [*lines, f"Full list: {report['file']}"]
 
 
 def _check_enough(
     clips: pd.DataFrame, usable: pd.DataFrame, report: dict[str, Any], *, max_skipped_share: float
 ) -> None:
     """Refuse when too much was skipped."""
-    left = Counter(usable["label"])
-    for label in sorted(clips["label"].unique()):
-        if left[label] < MIN_CLIPS:
+    for label, n_listed in clips["label"].value_counts(sort=False).sort_index().items():
+        n_left = int((usable["label"] == label).sum())
+        if n_left < MIN_CLIPS:
             raise TooFewVideos(
-                f'class "{label}" has {left[label]} usable clips of {int((clips["label"] == label).sum())}, but an '
-                f"episode needs {MIN_CLIPS} or more. Add clips, or remove the class. See {report['file']}."
+                f'class "{label}" has {n_left} usable clips of {n_listed}, but an episode needs {MIN_CLIPS} or more. '
+                f"Add clips, or remove the class. See {report['file']}."
             )
     skipped = len(clips) - len(usable)
     if skipped > max_skipped_share * len(clips):
@@ -225,25 +303,3 @@ def _check_enough(
             f"{skipped} of {len(clips)} clips of {report['root']} cannot be used, more than the accepted "
             f"{max_skipped_share:.0%}. Repair the files, or raise max_skipped_share. See {report['file']}."
         )
-
-
-def manifest_of_clips(
-    clips: pd.DataFrame, found: dict[str, dict[str, Any]], split_of: Mapping[str, str]
-) -> pd.DataFrame:
-    """The manifest of usable clips; a clip's id is its path without the suffix where that is unique.
-
-    Args:
-        clips: columns ``path, label, group``.
-        found: path -> what decoding found, see :func:`amfir_lib.data.preparation.probe_clips`.
-        split_of: class name -> split.
-    """
-    stems = [str(PurePosixPath(path).with_suffix("")) for path in clips["path"]]
-    repeated = {stem for stem, count in Counter(stems).items() if count > 1}
-    ids = [path if stem in repeated else stem for path, stem in zip(clips["path"], stems, strict=True)]
-    info = pd.DataFrame([found[path] for path in clips["path"]])
-    manifest = pd.DataFrame({
-        "clip_id": ids, "path": list(clips["path"]), "label": list(clips["label"]),
-        "split": [split_of[label] for label in clips["label"]], "group": list(clips["group"]),
-    })  # fmt: skip
-    manifest = pd.concat([manifest, info], axis=1)
-    return manifest.sort_values("clip_id").reset_index(drop=True)

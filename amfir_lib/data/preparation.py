@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+import pandas as pd
+
+from amfir_lib.data.manifest import write_manifest
 from amfir_lib.data.video import frame_files, probe_video
 from amfir_lib.errors import AmfirError
 from amfir_lib.parallel import iterate_parallel
@@ -17,17 +20,12 @@ from amfir_lib.storage import digest_of, digest_of_file, full_disk_explained, re
 SAVE_EVERY = 250  # clips between two savings of what is known; more for a large data set, which is a large file
 SAVINGS = 50  # at most about so many of them
 BYTES_PER_CLIP = 250  # of the file that remembers it
-SHOWN_PER_REASON = 5
+MIN_CLIPS = 2  # of a class: a support and a query
+REPORT_FILE = "preparation_report.json"
 
 
 def preparation_folder(cache_dir: Path | str, root: Path, *, name: str = "") -> Path:
-    """The folder of the cache that holds what is known of a prepared data root.
-
-    Args:
-        cache_dir: the cache folder.
-        root: the data root, absolute.
-        name: of the benchmark that is read from it; empty for a folder of the user's own clips.
-    """
+    """The folder of the cache that holds what is known of a data root (absolute), read as the benchmark ``name``."""
     prefix = f"{name}-" if name else ""
     return Path(cache_dir) / "folders" / f"{prefix}{root.name}-{digest_of(str(root))[:8]}"
 
@@ -45,20 +43,16 @@ class _Probe:
 
 
 def _probe(item: _Probe) -> dict[str, Any]:
-    """Worker: what decoding finds in a file, or why it cannot be used."""
+    """Worker: what decoding finds in a clip, or why it cannot be used."""
     file = item.root / item.path
     try:
-        info = probe_video(file)
-        return {
-            "n_frames": info.n_frames, "fps": info.fps, "height": info.height, "width": info.width,
-            "file_digest": digest_of_frames(file) if file.is_dir() else digest_of_file(file),
-        }  # fmt: skip
+        info = asdict(probe_video(file))
+        return info | {"file_digest": _digest_of_frames(file) if file.is_dir() else digest_of_file(file)}
     except (AmfirError, OSError) as error:
         return {"error": str(error)}
 
 
-def digest_of_frames(folder: Path) -> str:
-    """Digest of the names and bytes of the frames; 16 hexadecimal digits."""
+def _digest_of_frames(folder: Path) -> str:
     state = hashlib.sha256()
     for file in frame_files(folder):
         content = file.read_bytes()
@@ -68,14 +62,14 @@ def digest_of_frames(folder: Path) -> str:
 
 
 def _stamp(file: Path) -> list[int]:
-    """Size and time of last change of a file: another stamp, another look."""
+    """Size and time of the last change of a clip, and the number of its frames: another stamp, another look."""
     try:
-        if file.is_dir():
-            with os.scandir(file) as entries:
-                states = [entry.stat() for entry in entries]
-            return [len(states), sum(s.st_size for s in states), max((s.st_mtime_ns for s in states), default=0)]
-        status = file.stat()
-        return [status.st_size, status.st_mtime_ns]
+        if not file.is_dir():
+            status = file.stat()
+            return [status.st_size, status.st_mtime_ns]
+        with os.scandir(file) as entries:
+            states = [entry.stat() for entry in entries]
+        return [len(states), sum(s.st_size for s in states), max((s.st_mtime_ns for s in states), default=0)]
     except OSError:
         return [-1, -1]
 
@@ -96,52 +90,102 @@ def probe_clips(
     """
     try:
         known = read_json(cache_file) if cache_file.is_file() else {}
-        known = known if isinstance(known, dict) else {}
     except ValueError:  # not JSON: written by something else; look at every file again
         known = {}
+    known = known if isinstance(known, dict) else {}
     stamps = {path: _stamp(root / path) for path in paths}
-    found = {path: known[path]["found"] for path in paths if known.get(path, {}).get("stamp") == stamps[path]}
-    missing = [path for path in paths if path not in found]
+    probes = {path: known[path]["found"] for path in paths if known.get(path, {}).get("stamp") == stamps[path]}
+    missing = [path for path in paths if path not in probes]
 
     def save() -> None:
-        entries = {path: {"stamp": stamps[path], "found": found[path]} for path in paths if path in found}
+        entries = {path: {"stamp": stamps[path], "found": probes[path]} for path in paths if path in probes}
         with full_disk_explained(cache_file, BYTES_PER_CLIP * len(paths)):
             write_json(cache_file, entries)
 
     if not missing:
-        return found
+        return probes
     items = [_Probe(root, path) for path in missing]
     every = max(SAVE_EVERY, len(missing) // SAVINGS)
     results = iterate_parallel(_probe, items, n_jobs=n_jobs, description=description)
     try:
         for number, (path, result) in enumerate(zip(missing, results, strict=True), start=1):
-            found[path] = result
+            probes[path] = result
             if number % every == 0:
                 save()
     finally:
         save()
-    return found
+    return probes
 
 
-def report_lines(report: dict[str, Any]) -> list[str]:
-    """What to tell the user about a prepared folder, in a few lines."""
-    counts = report["classes"]
-    lines = [
-        f"{report['name']}: {report['n_clips']} clips of {sum(counts.values())} classes "
-        f"({'/'.join(str(counts[split]) for split in ('train', 'val', 'test'))} train/val/test; {report['split']}), "
-        f"{report['n_groups']} groups ({report['groups']}), {report['frames'][0]} to {report['frames'][1]} frames."
-    ]
-    for kind, sentence in (
-        ("unreadable", "clips were skipped because they cannot be read"),
-        ("too_short", f"clips were skipped because they have fewer than {report['min_frames']} frames"),
-        ("other_frame_count", "clips have another number of frames than clips.csv says (what was decoded counts)"),
-        ("not_listed", "video files are not listed in clips.csv and were left out"),
-    ):
-        entries = report[kind]
-        if entries:
-            shown = "; ".join(entries[:SHOWN_PER_REASON])
-            more = f"; and {len(entries) - SHOWN_PER_REASON} more" if len(entries) > SHOWN_PER_REASON else ""
-            lines.append(f"{len(entries)} {sentence}: {shown}{more}.")
-    if len(lines) > 1:
-        lines.append(f"Full list: {report['file']}")
-    return lines
+@dataclass(frozen=True)
+class Prepared:
+    """Clips that were looked into.
+
+    Attributes:
+        folder: in the cache, for report and manifest.
+        probes: path -> what decoding found.
+        unreadable: path -> why.
+        too_short: paths of clips with fewer frames than needed.
+    """
+
+    folder: Path
+    probes: dict[str, dict[str, Any]]
+    unreadable: dict[str, str]
+    too_short: list[str]
+
+    @property
+    def report_file(self) -> str:
+        return str(self.folder / REPORT_FILE)
+
+    def skipped(self) -> dict[str, Any]:
+        """The lists of a report."""
+        too_short = [f"{path} ({self.probes[path]['n_frames']})" for path in self.too_short]
+        return {"unreadable": list(self.unreadable.values()), "too_short": too_short, "file": self.report_file}
+
+    def usable(self, clips: pd.DataFrame) -> pd.DataFrame:
+        """The rows whose ``path`` can be used."""
+        return clips[~clips["path"].isin([*self.unreadable, *self.too_short])]
+
+    def manifest(self, clips: pd.DataFrame, split_of: Mapping[str, str]) -> pd.DataFrame:
+        """The manifest of usable clips, also written to the cache.
+
+        A clip's id is its path without the suffix where that is unique.
+
+        Args:
+            clips: columns ``path, label, group``.
+            split_of: class name -> split.
+        """
+        stems = clips["path"].map(lambda path: str(PurePosixPath(path).with_suffix("")))
+        manifest = pd.DataFrame({
+            "clip_id": stems.where(~stems.duplicated(keep=False), clips["path"]), "path": clips["path"],
+            "label": clips["label"], "split": clips["label"].map(split_of), "group": clips["group"],
+        }).reset_index(drop=True)  # fmt: skip
+        manifest = pd.concat([manifest, pd.DataFrame([self.probes[path] for path in clips["path"]])], axis=1)
+        manifest = manifest.sort_values("clip_id").reset_index(drop=True)
+        write_manifest(self.folder / "manifest.csv", manifest)
+        return manifest
+
+
+def prepare_clips(
+    root: Path, paths: Iterable[str], *, name: str, cache_dir: Path | str, min_frames: int, n_jobs: int
+) -> Prepared:
+    """Look into the clips of a data root; ``name`` is that of its benchmark, or empty."""
+    folder, paths = preparation_folder(cache_dir, root, name=name), list(paths)
+    probes = probe_clips(
+        root, paths, cache_file=folder / "probes.json", n_jobs=n_jobs, description=f"clips of {name or root.name}"
+    )
+    errors = {path: probes[path]["error"] for path in paths if "error" in probes[path]}
+    unreadable = {path: error.replace(f"{root}{os.sep}", "") for path, error in errors.items()}
+    short = [path for path in paths if path not in errors and probes[path]["n_frames"] < min_frames]
+    return Prepared(folder, probes, unreadable, short)
+
+
+def absolute(root: Path | str) -> Path:
+    """A data root as it is kept: absolute, without ``~`` and ``..``, links as they are."""
+    return Path(os.path.abspath(Path(root).expanduser()))
+
+
+def some_of(entries: Sequence[str], *, shown: int = 5, mark: str = ", ", end: str = " and ") -> str:
+    """The first entries, and how many more there are."""
+    more = f"{end}{len(entries) - shown} more" if len(entries) > shown else ""
+    return mark.join(entries[:shown]) + more

@@ -2,102 +2,24 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from amfir_lib.data.benchmark_report import check_shares, class_table, report_text, split_table, write_report
-from amfir_lib.data.benchmarks import BENCHMARKS, Benchmark, published_videos, where_to_get_lists
-from amfir_lib.data.class_names import nearest_names
-from amfir_lib.data.clip_names import group_of
-from amfir_lib.data.folder import MIN_CLIPS, manifest_of_clips
-from amfir_lib.data.label_files import LABEL_FILES, LABEL_FOLDERS, read_labels
-from amfir_lib.data.layouts import Scan, describe_layout, scan_clips
-from amfir_lib.data.manifest import SPLITS, Dataset, write_manifest
-from amfir_lib.data.preparation import preparation_folder, probe_clips
-from amfir_lib.data.selection import Selection, cut_down, from_classes, from_list
-from amfir_lib.data.video_lists import find_video_lists
-from amfir_lib.errors import BadParameter, DataNotFound, TooFewVideos, unknown_name
+from amfir_lib.data.benchmarks import published_videos
+from amfir_lib.data.class_split import joined
+from amfir_lib.data.manifest import SPLITS, Dataset
+from amfir_lib.data.names import group_of, nearest_names
+from amfir_lib.data.preparation import MIN_CLIPS, REPORT_FILE, Prepared, prepare_clips, some_of
+from amfir_lib.data.selection import Selection, choose_videos
+from amfir_lib.data.tree import describe_layout
+from amfir_lib.errors import DataNotFound, TooFewVideos
+from amfir_lib.storage import atomic_write, write_json
 
 MIN_FOUND = 0.9
-
-
-def _refuse_strangers(
-    benchmark: Benchmark, root: Path, selection: Selection, scan: Scan, label_files: Sequence[str], *, listed: bool
-) -> None:
-    """Refuse a data root in which nothing belongs to the benchmark; say what is missing where labels or names are."""
-    if (selection.wanted["path"] != "").any():
-        return
-    none = f"None of the {len(scan.clips)} clips under {root} belongs to {benchmark.title}"
-    if listed:
-        video = selection.wanted.iloc[0]
-        raise DataNotFound(
-            f'{none}: the first listed video is "{video["label"]}/{video["name"]}", the first clip is '
-            f'"{scan.clips[0].path}". Give the list of these videos (--video-list), or the folder of the listed ones.'
-        )
-    hint = f"the first is {scan.clips[0].path}"
-    if needed := LABEL_FILES.get(benchmark.class_list):
-        hint += f"; {', '.join(label_files)} labels none of them" if label_files else ""
-        hint += f"; videos without class folders need {needed} in the data root, or in {' or '.join(LABEL_FOLDERS)} "
-        hint += "in it or beside it"
-    raise DataNotFound(
-        f"{none} ({hint}). Get it from {benchmark.source}, and give the folder that it was unpacked to (--data-root)."
-    )
-
-
-@dataclass(frozen=True)
-class ChosenVideos:
-    """Which videos of a benchmark are wanted and where they lie, before any is decoded.
-
-    Attributes:
-        benchmark: which one.
-        root: the data root, absolute.
-        selection: the wanted videos.
-        scan: all clips under the data root.
-        label_files: names of the label files that were read.
-    """
-
-    benchmark: Benchmark
-    root: Path
-    selection: Selection
-    scan: Scan
-    label_files: Sequence[str]
-
-
-def choose_videos(
-    name: str, data_root: Path | str, *, video_list: Path | str | None = None,
-    class_counts: str | Sequence[int] | None = None, min_found: float = MIN_FOUND, seed: int = 0,
-) -> ChosenVideos:  # fmt: skip
-    """The wanted videos of a benchmark among the files under a folder, by their names, lists and labels alone.
-
-    Args, Raises: as ``load_benchmark``, which looks into the videos next.
-    """
-    if name not in BENCHMARKS:
-        raise unknown_name("benchmark", name, BENCHMARKS)
-    if not 0 <= min_found <= 1:
-        raise BadParameter(f"min_found is {min_found}, but a share lies between 0 and 1.")
-    benchmark = BENCHMARKS[name]
-    root = Path(os.path.abspath(Path(data_root).expanduser()))
-    source = Path(video_list).expanduser() if video_list else find_video_lists(root) if root.is_dir() else None
-    if source is None and benchmark.needs_list:
-        raise DataNotFound(
-            f"{benchmark.title} cannot be prepared without its published video list: its class list has numbers only. "
-            f"Get it from {where_to_get_lists(name)} and put it into {root / 'video_list'}, or give --video-list."
-        )
-    scan = scan_clips(root)
-    labels, label_files = read_labels(benchmark.class_list, root, scan.texts)
-    if source is not None:
-        selection = from_list(benchmark, scan.clips, labels, source)
-    else:
-        selection = from_classes(benchmark, scan.clips, labels, seed=seed)
-    _refuse_strangers(benchmark, root, selection, scan, label_files, listed=source is not None)
-    if class_counts:
-        selection = cut_down(selection, class_counts)
-    return ChosenVideos(benchmark, root, selection, scan, label_files)
+COUNTS = ["expected", "found", "missing", "unreadable", "too_short", "used"]
 
 
 def load_benchmark(
@@ -130,66 +52,136 @@ def load_benchmark(
         TooFewVideos: a class has a smaller share of its videos than ``min_found``, or a split is left without classes.
         BadParameter: ``min_found`` or ``class_counts`` out of range.
     """
-    chosen = choose_videos(
+    selection = choose_videos(
         name, data_root, video_list=video_list, class_counts=class_counts, min_found=min_found, seed=seed
     )
-    return _prepare(chosen, min_found=min_found, n_segments=n_segments, n_jobs=n_jobs, cache_dir=cache_dir)
-
-
-def _prepare(videos: ChosenVideos, *, min_found: float, n_segments: int, n_jobs: int, cache_dir: Path | str) -> Dataset:
-    """Look into the chosen videos, report, and make the data set of what can be used."""
-    benchmark, root, selection, scan = videos.benchmark, videos.root, videos.selection, videos.scan
-    label_files = videos.label_files
-    folder, min_frames = preparation_folder(cache_dir, root, name=benchmark.name), max(n_segments, 2)
-    wanted = selection.wanted
-    there = wanted[wanted["path"] != ""]
-    found = probe_clips(root, list(there["path"]), cache_file=folder / "probes.json", n_jobs=n_jobs,
-                        description=f"clips of {benchmark.name}")  # fmt: skip
-    errors = [(path, found[path]["error"]) for path in there["path"] if "error" in found[path]]
-    unreadable = [path for path, _ in errors]
-    too_short = [path for path in there["path"] if found[path].get("n_frames", min_frames) < min_frames]
-    classes = class_table(wanted, selection.expected, unreadable, too_short)
-    left_out = list(classes.loc[classes["used"] < MIN_CLIPS, "label"])
-    chosen = set(there["path"])
-    report: dict[str, Any] = {
-        "name": benchmark.name, "title": benchmark.title, "root": str(root), "selection": selection.how,
-        "note": selection.note, "groups": benchmark.groups, "min_frames": min_frames,
-        "layout": describe_layout(
-            [clip for clip in scan.clips if clip.path in chosen], selection.split_of, label_files, scan.flow_sentence
-        ),
-        "splits": split_table(classes, published_videos(benchmark.name)).to_dict("records"), "left_out": left_out,
-        "surplus": [f"{row.label} ({row.found}, not {row.expected})"
-                    for row in classes[classes["found"] > classes["expected"]].itertuples()],
-        "missing": _missing(wanted, classes),
-        "unreadable": [error.replace(f"{root}{os.sep}", "") for _, error in errors],
-        "too_short": [f"{path} ({found[path]['n_frames']})" for path in too_short],
-        "file": str(folder / "preparation_report.json"),
-    }  # fmt: skip
-    write_report(folder, report, classes)
-    print("\n".join(report_text(report)))
-    folders = set() if label_files else {clip.folder for clip in scan.clips if clip.folder}
-    nearest = {label: nearest_names(label, folders) for label in classes.loc[classes["found"] == 0, "label"]}
-    check_shares(classes, min_found=min_found, report=report, nearest=nearest)
-    usable = there[~there["path"].isin([*unreadable, *too_short]) & ~there["label"].isin(left_out)]
+    benchmark, present, min_frames = selection.benchmark, selection.present, max(n_segments, 2)
+    prepared = prepare_clips(
+        selection.root, present["path"], name=name, cache_dir=cache_dir, min_frames=min_frames, n_jobs=n_jobs
+    )
+    classes = class_table(selection, list(prepared.unreadable), prepared.too_short)
+    report = _report(selection, classes, prepared) | {"min_frames": min_frames}
+    write_json(prepared.folder / REPORT_FILE, report)
+    with atomic_write(prepared.folder / "preparation_report.csv") as temporary:
+        classes.to_csv(temporary, index=False, lineterminator="\n")
+    print("\n".join(_report_lines(report)))
+    folders = set() if selection.label_files else {clip.folder for clip in selection.scan.clips if clip.folder}
+    check_shares(classes, min_found=min_found, report=report, folders=folders)
+    usable = prepared.usable(present)
+    usable = usable[~usable["label"].isin(report["left_out"])]
     for split in SPLITS:
         if not (usable["split"] == split).any():
             raise TooFewVideos(f"No {split} class of {benchmark.title} has 2 usable videos. See {report['file']}.")
-    pairs = zip(usable["label"], usable["name"], strict=True)
-    groups = [group_of(benchmark.name, label, clip) for label, clip in pairs]
-    manifest = manifest_of_clips(usable.assign(group=groups), found, selection.split_of)
-    write_manifest(folder / "manifest.csv", manifest)
-    n_published = sum(published_videos(benchmark.name).values())
-    caption = f"{benchmark.title}, {len(usable):,} of {n_published:,} videos"
+    groups = [group_of(name, label, clip) for label, clip in zip(usable["label"], usable["name"], strict=True)]
+    caption = f"{benchmark.title}, {len(usable):,} of {sum(published_videos(name).values()):,} videos"
     return Dataset(
-        name=benchmark.name, root=root, manifest=manifest, flip=benchmark.flip,
-        caption="; ".join(filter(None, [caption, selection.note])),
+        name=name, root=selection.root, manifest=prepared.manifest(usable.assign(group=groups), selection.split_of),
+        flip=benchmark.flip, caption="; ".join(filter(None, [caption, selection.note])),
     )  # fmt: skip
 
 
-def _missing(wanted: pd.DataFrame, classes: pd.DataFrame) -> list[str]:
-    """The listed videos that were not found; without a list only how many of a class."""
-    named = wanted[(wanted["path"] == "") & (wanted["name"] != "")]
-    if len(named):
-        return [f"{label}/{name}" for label, name in zip(named["label"], named["name"], strict=True)]
-    lacking = classes[classes["missing"] > 0]
-    return [f"{label}: {count} videos" for label, count in zip(lacking["label"], lacking["missing"], strict=True)]
+def class_table(selection: Selection, unreadable: Sequence[str], too_short: Sequence[str]) -> pd.DataFrame:
+    """One row a class: ``split, label, expected, found, missing, unreadable, too_short, used``; the latter as paths."""
+    paths = selection.wanted["path"]
+    marks = {"found": paths != "", "unreadable": paths.isin(unreadable), "too_short": paths.isin(too_short)}
+    by_class = selection.wanted.assign(**marks).groupby(["split", "label"], sort=False)
+    table = by_class[[*marks]].sum().reset_index()
+    table["expected"] = table["label"].map(selection.expected)
+    table["missing"] = (table["expected"] - table["found"]).clip(lower=0)
+    table["used"] = table["found"] - table["unreadable"] - table["too_short"]
+    table = table.sort_values("split", key=lambda split: split.map(SPLITS.index), kind="stable", ignore_index=True)
+    return table[["split", "label", *COUNTS]]
+
+
+def _report(selection: Selection, classes: pd.DataFrame, prepared: Prepared) -> dict[str, Any]:
+    """What was found of every split and class, against what was published."""
+    benchmark, scan, chosen = selection.benchmark, selection.scan, set(selection.present["path"])
+    layout = describe_layout([clip for clip in scan.clips if clip.path in chosen], selection.split_of)
+    labels = f"labels from {', '.join(selection.label_files)}" if selection.label_files else ""
+    published, rows = published_videos(benchmark.name), []
+    for split in SPLITS:
+        of_split = classes[classes["split"] == split]
+        sums = {column: int(of_split[column].sum()) for column in COUNTS}
+        lowest = float(_shares(of_split).min()) if len(of_split) else 0.0
+        rows.append({"split": split, "classes": len(of_split), "published": published[split], **sums,
+                     "lowest_share": lowest})  # fmt: skip
+    named = selection.wanted.query("path == '' and name != ''")
+    return {
+        "name": benchmark.name, "title": benchmark.title, "root": str(selection.root), "selection": selection.how,
+        "note": selection.note, "groups": benchmark.groups, "splits": rows,
+        "layout": "; ".join(filter(None, [layout, labels, scan.flow_sentence])),
+        "left_out": list(classes.loc[classes["used"] < MIN_CLIPS, "label"]),
+        "surplus": [f"{row.label} ({row.found}, not {row.expected})"
+                    for row in classes[classes["found"] > classes["expected"]].itertuples()],
+        "missing": list(named["label"] + "/" + named["name"])  # without a list only how many of a class
+        or [f"{row.label}: {row.missing} videos" for row in classes[classes["missing"] > 0].itertuples()],
+    } | prepared.skipped()  # fmt: skip
+
+
+def _shares(classes: pd.DataFrame) -> pd.Series:
+    """Share of its videos that is used of each class."""
+    return classes["used"] / classes["expected"].clip(lower=1)
+
+
+def _report_lines(report: Mapping[str, Any]) -> list[str]:
+    """What to tell the user about a prepared benchmark, in a few lines."""
+    lines = [
+        f"{report['title']} in {report['root']}: {report['layout']}.",
+        f"Videos: {report['selection']}. Groups: {report['groups']}.",
+    ]
+    for row in report["splits"]:
+        lines.append(
+            f"  {row['split']:<5} {row['classes']:>3} classes: {row['used']:,} videos used of {row['expected']:,} "
+            f"(published: {row['published']:,}); {row['missing']:,} missing, {row['unreadable']:,} unreadable, "
+            f"{row['too_short']:,} shorter than {report['min_frames']} frames; lowest class {row['lowest_share']:.0%}"
+        )
+    for key, words in (
+        ("left_out", "have fewer than 2 usable videos and are left out"),
+        ("surplus", "have more videos than published"),
+    ):
+        if report[key]:
+            lines.append(f"{len(report[key])} classes {words}: {some_of(report[key])}.")
+    return [*lines, f"Every missing, unreadable and short video: {report['file']}"]
+
+
+def check_shares(classes: pd.DataFrame, *, min_found: float, report: Mapping[str, Any], folders: set[str]) -> None:
+    """Refuse to go on where too much of a class is lacking.
+
+    Args:
+        classes: of ``class_table``.
+        min_found: smallest accepted share of usable videos of each class.
+        report: the rest of the report, for the message.
+        folders: that may hold the classes which were not found at all.
+    Raises:
+        DataNotFound: classes without any video; names the folders that look most like them, and the option that leaves
+            them out and goes on to look at the shares of the others.
+        TooFewVideos: classes below ``min_found``; names the option that accepts them.
+    """
+    shares = _shares(classes)
+    low = classes[shares < min_found]
+    if low.empty:
+        return
+    if nearest := {label: nearest_names(label, folders) for label in low.loc[low["found"] == 0, "label"]}:
+        phrases = [  # those with a similar folder first: most likely it has to be renamed
+            f'"{label}" (nearest folders: {", ".join(map(_quoted, nearest[label])) or "none is similar"})'
+            for label in sorted(nearest, key=lambda label: not nearest[label])
+        ]
+        there = classes.loc[classes["found"] > 0, "split"].value_counts()
+        counts = joined(there.get(split, 0) for split in SPLITS)
+        without = f"; or go on without these classes: add --set class_counts={counts} to the same command"
+        remedy = f"listed in {report['file']}{without if len(there) == len(SPLITS) else ''}."
+        raise DataNotFound(
+            f"{len(nearest)} of {len(classes)} classes of {report['title']} have no video under {report['root']}: "
+            f"{some_of(phrases)}. Rename the folders or add the videos, {remedy}"
+        )
+    first = classes.loc[shares.idxmin()]
+    raise TooFewVideos(
+        f"{len(low)} of {len(classes)} classes of {report['title']} have fewer than {min_found:.0%} of their videos, "
+        f'the least "{first["label"]}" with {first["used"]} of {first["expected"]}. Get the missing ones, listed in '
+        f"{report['file']}, or accept what is there: add --min-found {int(100 * shares.min()) / 100:g} to the same "
+        "command."
+    )
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'
