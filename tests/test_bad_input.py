@@ -134,7 +134,7 @@ def test_bad_input_is_one_line_with_what_and_where_and_the_remedy(tmp_path, case
         (["-p", "nway=3"], ['"nway" is not a known parameter', 'did you mean "n_way"']),
         (["-p", "n_way=five"], ['n_way of 01_data_preparation is "five"', "a whole number", "-p n_way="]),
         (["--dataset", "folder", "--data-root", "no/such"], ["no/such", "must be the folder of your clips"]),
-        (["--data-root", "."], ["holds no video", "the folder that the videos were unpacked to (--data-root)"]),
+        (["--data-root", "."], ["holds no video", "Give the folder that holds the videos (--data-root)"]),
     ],
 )
 def test_the_command_line_refuses_before_anything_is_computed(tmp_path, monkeypatch, capsys, arguments, words):

@@ -195,13 +195,11 @@ def test_derived_features_have_digests_that_follow_from_their_sources():
 
 def test_flow_statistics_find_the_speed_of_a_moving_texture(tmp_path):
     dataset = toy_dataset(tmp_path, n_clips=3, n_frames=10)  # one px per frame on 48-px frames
-    found = overview.flow_statistics(dataset, n_clips=3, rng=np.random.default_rng(0), flow_size=48)
-    assert found["median_px"].iloc[0] == pytest.approx(1.0, abs=0.1)
-    assert found["beyond_bound"].iloc[0] == 0
+    lengths = overview.flow_table([dataset], n_clips=3, flow_size=48).data.iloc[0]
+    assert lengths["median_px"] == pytest.approx(1.0, abs=0.1) and lengths["beyond_bound"] == 0
 
 
 def test_counts_name_splits_classes_and_groups(tmp_path):
     dataset = toy_dataset(tmp_path, n_clips=4)
-    counts = overview.count_clips(dataset)
-    row = counts.iloc[0]
+    row = overview.counts_table([dataset]).data.iloc[0]
     assert (row["classes"], row["clips"], row["groups"], row["size"]) == (2, 4, 4, "48 × 48")

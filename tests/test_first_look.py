@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from miniatures import some_classes
 
-from amfir_lib.data.listing import find_clips
+from amfir_lib.data.folder import find_clips
 from amfir_lib.errors import BadParameter, DataNotFound, UnknownParameter
 from amfir_lib.run import command
 from amfir_lib.run.first_look import look

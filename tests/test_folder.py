@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 import shutil
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from toy_clips import moving_frames, write_class_folders
+from toy_clips import moving_frames, write_class_folders, write_images
 
-from amfir_lib.data.catalogue import dataset_names, load_dataset
+from amfir_lib.data import preparation
+from amfir_lib.data.catalogue import DATASET_NAMES, load_dataset
 from amfir_lib.data.class_split import (
     check_classes,
     draw_class_fold,
@@ -22,8 +24,7 @@ from amfir_lib.data.class_split import (
     published_splits,
     read_class_split,
 )
-from amfir_lib.data.folder import load_folder
-from amfir_lib.data.listing import groups_from_names
+from amfir_lib.data.folder import groups_from_names, load_folder
 from amfir_lib.data.manifest import SPLITS
 from amfir_lib.data.video import write_video
 from amfir_lib.errors import (
@@ -64,6 +65,8 @@ def test_class_folders_are_enough(clips, capsys):
     assert manifest["group"].is_unique
     assert [len(dataset.classes(split)) for split in SPLITS] == [3, 1, 1]
     assert "actions: 15 clips of 5 classes (3/1/1 train/val/test; drawn" in capsys.readouterr().out
+    (file,) = clips.parent.glob("cache/folders/*/manifest.csv")
+    assert list(pd.read_csv(file)["clip_id"]) == list(manifest["clip_id"])
 
 
 def test_loading_is_the_same_for_one_and_four_workers_and_a_second_time(clips):
@@ -71,24 +74,23 @@ def test_loading_is_the_same_for_one_and_four_workers_and_a_second_time(clips):
     assert len(digests) == 1
 
 
-def test_a_second_load_decodes_only_what_has_changed(clips, monkeypatch):
-    load(clips)
-    looked_at = []
-    from amfir_lib.data import preparation
-
-    original = preparation.probe_video
-    monkeypatch.setattr(preparation, "probe_video", lambda path: looked_at.append(path.name) or original(path))
-    load(clips)
-    assert looked_at == []
-    write_video(clips / "c1" / "p1_a.avi", moving_frames(np.random.default_rng(9), n_frames=14))
-    assert load(clips).manifest.set_index("clip_id").loc["c1/p1_a", "n_frames"] == 14
-    assert looked_at == ["p1_a.avi"]
-
-
-def test_an_exchanged_clip_of_the_same_length_changes_the_digest_of_the_data_set(clips):
-    before = load(clips).digest
+def test_a_second_load_decodes_only_what_has_changed_which_changes_the_digest(clips, monkeypatch):
+    before, looked_at, probe = load(clips).digest, [], preparation.probe_video
+    monkeypatch.setattr(preparation, "probe_video", lambda path: looked_at.append(path.name) or probe(path))
+    assert load(clips).digest == before and looked_at == []
     write_video(clips / "c1" / "p1_a.avi", moving_frames(np.random.default_rng(9)))
-    assert load(clips).digest != before
+    assert load(clips).digest != before and looked_at == ["p1_a.avi"]
+
+
+def test_folders_of_frames_are_clips_and_a_changed_frame_is_noticed(tmp_path):
+    frames = moving_frames(np.random.default_rng(0), n_frames=12, size=32)
+    for label in "abc":
+        for clip in range(2):
+            write_images(tmp_path / "clips" / label / f"clip{clip}", np.roll(frames, clip, axis=1))
+    first = load(tmp_path / "clips")
+    assert len(first) == 6 and set(first.manifest["n_frames"]) == {12}
+    cv2.imwrite(str(tmp_path / "clips" / "a" / "clip0" / "00003.png"), np.zeros((32, 32, 3), np.uint8))
+    assert load(tmp_path / "clips").digest != first.digest
 
 
 def test_a_damaged_memory_of_earlier_looks_is_ignored(clips):
@@ -174,29 +176,25 @@ def test_a_split_file_that_contradicts_the_clips_is_refused(clips, text, message
         load(clips)
 
 
-def test_bad_clips_are_skipped_counted_printed_and_listed(clips, capsys):
+def test_bad_and_missing_clips_are_skipped_counted_printed_and_listed(clips, capsys):
     (clips / "c0" / "p0_a.avi").write_bytes(b"")
     (clips / "c1" / "p0_a.avi").write_bytes(b"not a video" * 50)
     write_video(clips / "c2" / "p0_a.avi", moving_frames(np.random.default_rng(0), n_frames=5))
     (clips / "c2" / "notes.txt").write_text("not looked at")
     (clips / "c2" / "._p0_a.avi").write_bytes(b"hidden")
-    dataset = load(clips)
-    assert len(dataset) == 12
+    lines = [f"c{c}/p{k}_a.avi,c{c}" for c in range(5) for k in range(3)]
+    (clips / "clips.csv").write_text("path,label\n" + "\n".join(lines) + "\n")
+    (clips / "c3" / "p1_a.avi").unlink()
+    dataset = load(clips, max_skipped_share=0.5)
+    assert len(dataset) == 11
     printed = capsys.readouterr().out
-    assert "2 clips were skipped because they cannot be read" in printed and "is empty (0 bytes)" in printed
+    assert "3 clips were skipped because they cannot be read" in printed and "is empty (0 bytes)" in printed
+    assert re.search(r"There is no video .*c3.p1_a\.avi", printed)
     assert "1 clips were skipped because they have fewer than 8 frames: c2/p0_a.avi (5)" in printed
     (file,) = clips.parent.glob("cache/folders/*/preparation_report.json")
     report = read_json(file)
     assert str(file) in printed
-    assert len(report["unreadable"]) == 2 and report["too_short"] == ["c2/p0_a.avi (5)"] and report["n_clips"] == 12
-
-
-def test_a_listed_file_that_is_missing_is_skipped_and_named(clips, capsys):
-    lines = [f"c{c}/p{k}_a.avi,c{c}" for c in range(5) for k in range(3)]
-    (clips / "clips.csv").write_text("path,label\n" + "\n".join(lines) + "\n")
-    (clips / "c3" / "p1_a.avi").unlink()
-    assert len(load(clips)) == 14
-    assert re.search(r"There is no video .*c3.p1_a\.avi", capsys.readouterr().out)
+    assert len(report["unreadable"]) == 3 and report["too_short"] == ["c2/p0_a.avi (5)"] and report["n_clips"] == 11
 
 
 def test_a_class_left_with_one_clip_is_named_with_a_remedy(clips):
@@ -218,8 +216,12 @@ def test_a_folder_that_is_missing_or_holds_no_clips_says_what_is_expected(tmp_pa
     with pytest.raises(DataNotFound, match="There is no folder .*one folder per class"):
         load(tmp_path / "none")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataNotFound, match="holds no video as class_name/clip.ext"):
+    with pytest.raises(DataNotFound, match="holds no video .* Give the folder that holds one folder per class"):
         load(tmp_path / "empty")
+    (tmp_path / "flat").mkdir()
+    (tmp_path / "flat" / "clip.avi").touch()
+    with pytest.raises(DataNotFound, match="holds no video as class_name/clip.ext"):
+        load(tmp_path / "flat")
 
 
 def test_clips_that_differ_in_their_suffix_only_have_different_ids(clips):
@@ -287,23 +289,24 @@ def test_class_names_that_yaml_reads_as_numbers_stay_text():
     assert set(split.split_of) == {"1", "2", "3", "04a"}
 
 
-def test_the_catalogue_loads_a_folder_and_refuses_what_it_does_not_know(clips):
+@pytest.mark.parametrize(
+    ("name", "options", "error", "message"),
+    [
+        ("synth-ssv3", {}, UnknownName, '"synth-ssv3" is not a known data set .did you mean "synth-ssv2"'),
+        ("folder", {}, BadParameter, "give --data-root DIR"),
+        ("synth-ssv2", {"data_root": "clips"}, BadParameter, "is rendered and takes no data root"),
+        ("folder", {"data_root": "clips", "group_patern": "x"}, UnknownParameter, 'did you mean "group_pattern"'),
+        ("ucf101", {"data_root": "clips", "class_folds": 3}, UnknownParameter, '"class_folds" .* of .* "ucf101"'),
+    ],
+)
+def test_the_catalogue_refuses_what_it_does_not_know(tmp_path, name, options, error, message):
+    with pytest.raises(error, match=message):
+        load_dataset(name, cache_dir=tmp_path, **options)
+
+
+def test_the_catalogue_loads_a_folder_and_an_empty_option_is_not_given(clips):
     assert len(load_dataset("folder", cache_dir=clips.parent / "cache", data_root=clips, group_pattern="")) == 15
-    with pytest.raises(UnknownName, match='"synth-ssv3" is not a known data set .did you mean "synth-ssv2"'):
-        load_dataset("synth-ssv3", cache_dir=clips.parent)
-    with pytest.raises(BadParameter, match="give --data-root DIR"):
-        load_dataset("folder", cache_dir=clips.parent)
-    with pytest.raises(BadParameter, match="is rendered and takes no data root"):
-        load_dataset("synth-ssv2", cache_dir=clips.parent, data_root=clips)
-    with pytest.raises(UnknownParameter, match='did you mean "group_pattern"'):
-        load_dataset("folder", cache_dir=clips.parent, data_root=clips, group_patern="x")
-    assert "folder" in dataset_names()
-
-
-def test_a_manifest_is_left_in_the_cache(clips):
-    dataset = load(clips)
-    (file,) = clips.parent.glob("cache/folders/*/manifest.csv")
-    assert list(pd.read_csv(file)["clip_id"]) == list(dataset.manifest["clip_id"])
+    assert "folder" in DATASET_NAMES
 
 
 def test_appearance_is_named_by_argument_then_by_split_file_then_by_the_folder(tmp_path, capsys):

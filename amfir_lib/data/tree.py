@@ -37,7 +37,7 @@ class FoundClip(NamedTuple):
 
 
 class Scan(NamedTuple):
-    """What lies under a data root, sorted by path: clips, folders of pictures of flow, and files that may hold labels."""
+    """What lies under a data root, sorted by path: clips, folders of flow pictures, files that may hold labels."""
 
     clips: list[FoundClip]
     flow: list[FoundClip]
@@ -100,7 +100,7 @@ def scan_tree(root: Path, *, holding: str = "the videos") -> Scan:
         flow = f"; {scan.flow_sentence}, because flow is computed from the frames" if scan.flow else ""
         raise DataNotFound(
             f"{root} holds no video ({', '.join(VIDEO_SUFFIXES)}) and no folder of frames (00001.jpg, img_00001.jpg), "
-            f"down to {MAX_DEPTH} folders deep{flow}. Give the folder that the videos were unpacked to (--data-root)."
+            f"down to {MAX_DEPTH} folders deep{flow}. Give the folder that holds {holding} (--data-root)."
         )
     return scan
 

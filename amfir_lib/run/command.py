@@ -210,7 +210,7 @@ def _dataset_without_a_name(options: argparse.Namespace, profile: str) -> dict[s
         BadParameter, DataNotFound: the files do not say which data set they are of; lists the names.
     """
     if options.data_root:
-        from amfir_lib.data.recognition import recognise
+        from amfir_lib.data.selection import recognise
 
         name = recognise(Path(_absolute(options.data_root)), video_list=options.video_list)
         print(f"The files in {options.data_root} are named as those of {name}: --dataset {name}.")

@@ -6,7 +6,7 @@ from amfir_lib.data.catalogue import FOLDER, given_options
 from amfir_lib.data.class_split import check_validation_classes, check_ways
 from amfir_lib.data.folder import choose_split, read_names
 from amfir_lib.data.manifest import SPLITS
-from amfir_lib.data.real import choose_videos
+from amfir_lib.data.selection import choose_videos
 from amfir_lib.study.config import Config
 from amfir_lib.study.materials import class_folds_of, dataset_options, size_of
 
@@ -50,7 +50,7 @@ def _folder(config: Config, options: dict) -> tuple[str, list[dict[str, str]]]:
 
 
 def _benchmark(name: str, options: dict) -> tuple[str, list[dict[str, str]]]:
-    chosen = choose_videos(name, **options).selection
+    chosen = choose_videos(name, **options)
     n_found = int((chosen.wanted["path"] != "").sum())
     n_expected = sum(chosen.expected.get(label, 0) for label in chosen.split_of)
     counts = "/".join(map(str, _counts(chosen.split_of)))
