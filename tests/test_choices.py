@@ -51,7 +51,12 @@ def place(tmp_path_factory):
     patch.setattr(open_choices, "test_cells", lambda config, material: list(CELLS))
     patch.setattr(open_choices, "training_of", lambda config, material: QUICK)
     config = SimpleNamespace(
-        datasets=("toy",), seeds=(0, 1, 2), cache_dir=tmp_path_factory.mktemp("cache"), jobs=1, device="cpu"
+        datasets=("toy",),
+        seeds=(0, 1, 2),
+        cache_dir=(cache := tmp_path_factory.mktemp("cache")),
+        jobs=1,
+        device="cpu",
+        workplace={"cache_dir": cache, "n_jobs": 1, "device": "cpu"},
     )
     yield config
     patch.undo()

@@ -36,13 +36,13 @@ Temperatures = dict[str, dict[int, float]]  # modality -> shots (0: all) -> T
 def fit_temperature(log_posterior: Tensor, target: Tensor) -> float:
     """The temperature T at which p^(1/T), normalised again, gives the true classes the highest likelihood.
 
+    A modality that says (0.9, 0.1) and is right in 3 of 4 cases: T = ln 9 / ln 3 = 2, which says (0.75, 0.25).
+
     Args:
         log_posterior: (..., N).
         target: (...) int64 true positions.
     Returns:
         T in [exp(-3), exp(3)]; above 1 where the posterior is over-confident.
-    Example:
-        A modality that says (0.9, 0.1) and is right in 3 of 4 cases: T = ln 9 / ln 3 = 2, which says (0.75, 0.25).
     """
     scores, labels = log_posterior.double(), target.unsqueeze(-1)
 
@@ -58,9 +58,6 @@ def recalibrated(state: Mapping[str, Tensor], temperatures: Mapping[str, float])
 
     Posteriors, free energies, certainties and fused distances all follow from them.
 
-    Args:
-        state: of a method with one head a modality.
-        temperatures: modality -> T.
     Raises:
         BadParameter: the state has no head of that modality.
     """
@@ -74,23 +71,14 @@ def recalibrated(state: Mapping[str, Tensor], temperatures: Mapping[str, float])
 
 
 def validation_cells(settings: Training, cells: Sequence[TestCell], *, seed: int) -> list[TestCell]:
-    """Validation episodes with the shots of the test cells: as many as in training, with its ways.
-
-    Args:
-        settings: of the training.
-        cells: test cells.
-        seed: of the list; ``FITTING_SEED`` or ``CHOOSING_SEED``.
-    """
+    """Validation episodes with the shots of the test cells: as many as in training, with its ways."""
     n_way, n_episodes = settings.val_n_way or settings.n_way, settings.n_val_episodes
     return [TestCell(n_way, cell.n_shot, cell.n_query, n_episodes, split="val", seed=seed) for cell in cells]
 
 
 def fit_temperatures(result: RunResult, cells: Sequence[TestCell]) -> Temperatures:
-    """Temperatures of a trained run's modalities, fitted on validation classes.
+    """Temperatures of a trained run's modalities for the shots of the cells, fitted on validation classes.
 
-    Args:
-        result: of a method with modality posteriors.
-        cells: test cells, whose shots are asked for.
     Returns:
         modality -> shots -> T; under 0 shots one temperature for all of them together.
     """
@@ -104,7 +92,7 @@ def fit_temperatures(result: RunResult, cells: Sequence[TestCell]) -> Temperatur
             for m in outputs[0][0].modality_log_posteriors:
                 parts = [output.modality_log_posteriors[m].flatten(0, 1) for output, _ in outputs]
                 posteriors.setdefault(m, {})[cell.n_shot] = torch.cat(parts)
-        temperatures: Temperatures = {}
+        temperatures = {}
         for m, by_shot in posteriors.items():
             temperatures[m] = {n_shot: fit_temperature(x, targets[n_shot]) for n_shot, x in by_shot.items()}
             temperatures[m][0] = fit_temperature(torch.cat(list(by_shot.values())), torch.cat(list(targets.values())))
@@ -112,7 +100,7 @@ def fit_temperatures(result: RunResult, cells: Sequence[TestCell]) -> Temperatur
 
 
 class Retest(NamedTuple):
-    """A trained run and how it is tested: with options that act at test alone, or with calibrated temperatures.
+    """A trained run, and the options that act at test alone, or temperatures (none: empty), with which it is tested.
 
     The weights are those of the trained run, so that the difference is what the change does at test, and nothing else.
     """
@@ -135,46 +123,39 @@ class Retest(NamedTuple):
     @property
     def path(self) -> Path:
         """Where the cache keeps the answers: beside those of the trained run."""
-        fitted = [
-            {m: round(by_shot[cell.n_shot], 6) for m, by_shot in self.temperatures.items()} for cell in self.cells
-        ]
-        made_of = [self.run.key, fitted, [cell.name for cell in self.cells]]
-        return self.trained.folder / f"retest-{digest_of(made_of)}.npz"
+        fitted = {m: {n: round(t, 6) for n, t in by_shot.items()} for m, by_shot in self.temperatures.items()}
+        return self.trained.folder / f"retest-{digest_of([self.run.key, fitted, [c.name for c in self.cells]])}.npz"
 
 
 def retest(retests: Sequence[Retest], *, n_jobs: int = 1, device: str = "cpu") -> list[RunResult]:
     """Test trained runs in other ways, in parallel; what the cache holds is not computed again.
 
-    Args:
-        retests: which runs, and how.
-        n_jobs, device: as ``run_all``.
     Returns:
-        One result each, in order, with the record of the trained run (no seconds) and the options of the test.
+        One result each, in order, with the options of the test and the record of the trained run, without its seconds.
     """
     device = resolve_device(device)
     compute(
         retests, partial(_retest, device=device), whole=lambda item: item.path.exists(),
         n_jobs=n_jobs if device == "cpu" else 1, description="tests of trained runs",
     )  # fmt: skip
-    return [_loaded(item) for item in retests]
+    results = []
+    for item in retests:
+        by_cell: dict[str, dict[str, np.ndarray]] = {}
+        for name, values in load_arrays(item.path).items():
+            cell, _, rest = name.partition("/")
+            by_cell.setdefault(cell, {})[rest] = values
+        tests = {cell: QueryResults.from_arrays(by_cell[cell.name]) for cell in item.cells}
+        record = item.trained.record | {"seconds": 0.0, "retest": True}
+        results.append(replace(item.trained, run=item.run, tests=tests, record=record))
+    return results
 
 
-def _retest(retest: Retest, *, device: str) -> None:
-    state, arrays = load_file(retest.trained.folder / STATE), {}
-    table = table_of(retest.run.read).to(device)
-    for cell in retest.cells:
-        fitted = {m: by_shot[cell.n_shot] for m, by_shot in retest.temperatures.items()}
-        method = load_method(retest.run, recalibrated(state, fitted)).to(device)
-        results = evaluate(method, table, episodes_of(retest.run.material, cell))
+def _retest(item: Retest, *, device: str) -> None:
+    state, arrays = load_file(item.trained.folder / STATE), {}
+    table = table_of(item.run.read).to(device)
+    for cell in item.cells:
+        fitted = {m: by_shot[cell.n_shot] for m, by_shot in item.temperatures.items()}
+        method = load_method(item.run, recalibrated(state, fitted)).to(device)
+        results = evaluate(method, table, episodes_of(item.run.material, cell))
         arrays |= {f"{cell.name}/{name}": values for name, values in results.to_arrays().items()}
-    save_arrays(retest.path, arrays)
-
-
-def _loaded(retest: Retest) -> RunResult:
-    parts: dict[str, dict[str, np.ndarray]] = {}
-    for name, values in load_arrays(retest.path).items():
-        cell, _, rest = name.partition("/")
-        parts.setdefault(cell, {})[rest] = values
-    tests = {cell: QueryResults.from_arrays(parts[cell.name]) for cell in retest.cells}
-    record = retest.trained.record | {"seconds": 0.0, "retest": True}
-    return replace(retest.trained, run=retest.run, tests=tests, record=record)
+    save_arrays(item.path, arrays)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from amfir_lib.data.features import FeatureStore, extract_stores
 from amfir_lib.data.synthetic.probes import reversed_copy
-from amfir_lib.errors import BadParameter, ManifestError
+from amfir_lib.errors import ManifestError
 from amfir_lib.parallel import single_thread
 from amfir_lib.storage import digest_of
 from amfir_lib.study.config import Config
@@ -28,9 +28,10 @@ from amfir_lib.study.evaluation import FUSED, evaluate
 from amfir_lib.study.feature_table import FeatureTable
 from amfir_lib.study.materials import open_backbones, prepare, training_of
 from amfir_lib.study.runs import Material, RunResult, Series, TestCell, run_all
-from amfir_lib.study.statistics import class_jackknife
+from amfir_lib.study.statistics import Sample, jackknife
 
-STREAMS = {"rgb": "protonet", "flow": "protonet_f"}  # stream -> the method that reads it alone
+STREAMS = ("rgb", "flow")
+TRAINED = (*STREAMS, "middle_frame", "early_fusion")
 FORCED, REVERSED = ("none", "rgb", "flow"), "reversed"
 MEAN = 0  # in the column n_shot: over all shots
 MIN_OWN_COST, MAX_OTHER_COST = 0.10, 0.03  # of a kind whose label is earned; the mean decides
@@ -68,10 +69,6 @@ class Probes:
 def prepare_probes(config: Config, material: Material, *, backbone: str = "auto") -> Probes:
     """Render the validation clips again with forced degradations, and backwards, and extract their features.
 
-    Args:
-        config: of the notebook.
-        material: the benchmark as it is, with the features that all else uses.
-        backbone: that made them; as ``open_backbones``.
     Raises:
         ManifestError: a copy and the benchmark do not hold the same clips.
     """
@@ -107,15 +104,9 @@ def validation_cells(config: Config, *, n_episodes: int) -> list[TestCell]:
     ]
 
 
-def train_streams(
-    config: Config, materials: Sequence[Material], cells: Sequence[TestCell]
-) -> dict[tuple[str, str], list[RunResult]]:
+def train_streams(config: Config, materials: Sequence[Material], cells: Sequence[TestCell]) -> Trained:
     """Train what the measurements need; runs that other notebooks share come from the cache.
 
-    Args:
-        config: of the notebook.
-        materials: the benchmarks.
-        cells: validation episodes that each run is tested on.
     Returns:
         (data set, measure) -> one result per seed for ``rgb`` and ``flow``, one for ``middle_frame`` (RGB, the middle
         frame repeated) and ``early_fusion`` (one head on the features of both streams side by side).
@@ -123,12 +114,13 @@ def train_streams(
     runs = {}
     for material in materials:
         name, training = material.dataset.name, training_of(config, material)
-        for stream, method in STREAMS.items():
-            runs[name, stream] = Series(stream, method).runs(material, training, config.seeds)
-        for measure, derived in (("middle_frame", middle_frame(material)), ("early_fusion", early_fusion(material))):
-            runs[name, measure] = Series(measure, "protonet").runs(derived, training, config.seeds[:1])
-    place = {"cache_dir": config.cache_dir, "n_jobs": config.jobs, "device": config.device}
-    results = iter(run_all([run for series in runs.values() for run in series], cells, **place))
+        for measure, method, read, seeds in (
+            ("rgb", "protonet", material, config.seeds), ("flow", "protonet_f", material, config.seeds),
+            ("middle_frame", "protonet", middle_frame(material), config.seeds[:1]),
+            ("early_fusion", "protonet", early_fusion(material), config.seeds[:1]),
+        ):  # fmt: skip
+            runs[name, measure] = Series(measure, method).runs(read, training, seeds)
+    results = iter(run_all([run for series in runs.values() for run in series], cells, **config.workplace))
     return {key: [next(results) for _ in series] for key, series in runs.items()}
 
 
@@ -177,8 +169,7 @@ def measure_degradation(results: Trained, name: str, probes: Probes, cells: Sequ
 
     Args:
         results: from ``train_streams``.
-        name: of the benchmark.
-        probes: of the benchmark.
+        name, probes: of the benchmark.
         cells: validation episodes.
     Returns:
         One row per (stream, version of the queries, kind, n_shot), kind ``all`` for the whole version and n_shot 0 for
@@ -190,18 +181,15 @@ def measure_degradation(results: Trained, name: str, probes: Probes, cells: Sequ
     rows = []
     for stream in STREAMS:
         right = {
-            version: {
-                n_shot: query_accuracy(results[name, stream], probes, drawn, version=version)
-                for n_shot, drawn in episodes.items()
-            }
-            for version in FORCED
-        }
+            (v, k): query_accuracy(results[name, stream], probes, drawn, version=v)
+            for v in FORCED for k, drawn in episodes.items()
+        }  # fmt: skip
         for version, kinds in ((version, probes.kinds[version]) for version in FORCED):
             for kind in ["all"] if version == "none" else ["all", *sorted(set(kinds))]:
                 for n_shot in [*episodes, MEAN]:
                     shots = [n_shot] if n_shot else list(episodes)
                     mask = np.concatenate([(kinds[place[k]] == kind) | (kind == "all") for k in shots])
-                    accuracy, sound = (np.concatenate([right[v][k] for k in shots]) for v in (version, "none"))
+                    accuracy, sound = (np.concatenate([right[v, k] for k in shots]) for v in (version, "none"))
                     some = mask.any(1)
                     classes = np.concatenate([episodes[k].classes for k in shots])[some]
                     row = {"dataset": name, "stream": stream, "queries": version, "kind": kind, "n_shot": n_shot}
@@ -215,17 +203,9 @@ def measure_degradation(results: Trained, name: str, probes: Probes, cells: Sequ
 
 
 def class_interval(values: np.ndarray, classes: np.ndarray) -> tuple[float, float]:
-    """Mean, and half of its 95 % class-jackknife interval: NaN where the classes are too few for one.
-
-    Args:
-        values: (E,) per episode.
-        classes: (E, N) classes of each episode.
-    """
-    try:
-        interval = class_jackknife(values, classes)
-    except BadParameter:
-        return float(np.mean(values)) if len(values) else float("nan"), float("nan")
-    return interval.mean, interval.half_width
+    """Mean of (E,) values, and half of its 95 % class-jackknife interval: NaN where the classes are too few for one."""
+    interval = jackknife([[Sample(values, classes)]])
+    return interval.mean if interval.defined else float(np.mean(values)), interval.half_width
 
 
 def measure_character(results: Trained, name: str, probes: Probes, cells: Sequence[TestCell]) -> pd.DataFrame:
@@ -238,18 +218,14 @@ def measure_character(results: Trained, name: str, probes: Probes, cells: Sequen
     rows = []
     for cell in cells:
         episodes = cell.episodes(probes.table)
-        for measure in ("rgb", "flow", "middle_frame", "early_fusion"):
-            forwards = np.mean([r.tests[cell].accuracy for r in results[name, measure]], axis=0)
-            mean, half_width = class_interval(forwards, episodes.classes)
+        by_measure = {m: np.mean([r.tests[cell].accuracy for r in results[name, m]], axis=0) for m in TRAINED}
+        by_measure["flow_reversed"] = query_accuracy(results[name, "flow"], probes, episodes, version=REVERSED).mean(1)
+        for measure in (*TRAINED, "flow_reversed"):
+            mean, half_width = class_interval(by_measure[measure], episodes.classes)
             row = {"measure": measure, "n_shot": cell.n_shot, "accuracy": mean, "half_width": half_width}
-            rows.append(row | {"n_seeds": len(results[name, measure])})
-        flow = results[name, "flow"]
-        forwards = np.mean([r.tests[cell].accuracy for r in flow], axis=0)
-        backwards = query_accuracy(flow, probes, episodes, version=REVERSED).mean(1)
-        mean, half_width = class_interval(backwards, episodes.classes)
-        cost, cost_half_width = class_interval(forwards - backwards, episodes.classes)
-        row = {"measure": "flow_reversed", "n_shot": cell.n_shot, "accuracy": mean, "half_width": half_width}
-        rows.append(row | {"n_seeds": len(flow), "cost": cost, "cost_half_width": cost_half_width})
+            rows.append(row | {"n_seeds": len(results[name, measure.removesuffix("_reversed")])})
+        lost = by_measure["flow"] - by_measure["flow_reversed"]
+        rows[-1]["cost"], rows[-1]["cost_half_width"] = class_interval(lost, episodes.classes)
     return pd.DataFrame(rows).assign(dataset=name)
 
 

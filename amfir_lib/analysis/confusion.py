@@ -28,9 +28,6 @@ FEWEST = 50  # queries that a bin must hold to be shown
 def reliability_frame(answers: Sequence[Answers], *, n_bins: int = N_CALIBRATION_BINS) -> pd.DataFrame:
     """Accuracy in bins of certainty, of each modality of multimodal methods; the queries of all seeds together.
 
-    Args:
-        answers: the places.
-        n_bins: of equal width, from 0 to 1; certainty is never below 1/N.
     Returns:
         One row per data set, shots, series, modality and bin that holds ``FEWEST`` queries: ``certainty`` (mean),
         ``accuracy, half_width`` (class jackknife; NaN where too few classes fall into the bin), ``share`` of the
@@ -93,12 +90,7 @@ class Confusion:
 
 
 def confusion_of(results: Sequence[RunResult], cell: TestCell) -> Confusion:
-    """Answers of trained runs of one method and data set on one cell, all seeds together; class folds are joined.
-
-    Args:
-        results: the runs.
-        cell: test episodes.
-    """
+    """Answers of trained runs of one method and data set on one cell, all seeds and class folds together."""
     counted: dict[str, np.ndarray] = {}
     right = total = 0
     for result in results:
@@ -123,12 +115,7 @@ def confusion_of(results: Sequence[RunResult], cell: TestCell) -> Confusion:
 
 
 def best_and_worst(results: Sequence[RunResult], cell: TestCell) -> list[Confusion]:
-    """Confusion on the data set that is answered best, and on the one that is answered worst; one where there is one.
-
-    Args:
-        results: runs of one method on several data sets, tested on the cell.
-        cell: test episodes.
-    """
+    """Confusion on the data set that runs of one method answer best, and on the one that they answer worst."""
     by_dataset: dict[str, list[RunResult]] = {}
     for result in results:
         by_dataset.setdefault(result.run.material.dataset.name, []).append(result)

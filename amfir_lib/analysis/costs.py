@@ -99,7 +99,7 @@ def query_costs(
     Args:
         method: in evaluation mode, on the CPU.
         widths: modality -> (T, P, D) of the features that it reads.
-        n_way, n_shot, n_query: of the episode; ``n_query`` of each class.
+        n_way, n_shot, n_query: of the episode.
     Returns:
         ``parameters``; ``multiply_adds`` of embedding the query and comparing it, ``support_multiply_adds`` of
         embedding the supports; ``head_ms`` in one thread, its share of the supports included; ``memory_mb``: largest
@@ -133,15 +133,13 @@ def blank_clips(backbone: Any, *, n_segments: int, n_clips: int = 1) -> np.ndarr
     return np.zeros((n_clips, count, backbone.input_size, backbone.input_size, channels), kind)
 
 
-def cost_frame(
-    results: Sequence[RunResult], backbones: Mapping[str, Any], *, n_way: int, n_shot: int, n_query: int
-) -> pd.DataFrame:
+def cost_frame(results: Sequence[RunResult], backbones: Mapping[str, Any], **episode: int) -> pd.DataFrame:
     """What a query costs with each method, reading its clip included.
 
     Args:
         results: one run of each method, all on one data set.
         backbones: modality -> backbone that made its features.
-        n_way, n_shot, n_query: of the episode.
+        episode: ``n_way, n_shot, n_query``.
     Returns:
         One row per method: ``key``, the columns of ``query_costs``, and of reading a clip with the modalities that the
         method uses ``backbone_multiply_adds`` and ``reading_ms`` (decoding, flow where it is read, features);
@@ -167,7 +165,7 @@ def cost_frame(
     for result in results:
         run, method = result.run, result.method()
         widths = {m: (stores[m].features.shape[1], run.n_patches[m], run.read.dims[m]) for m in run.read.dims}
-        row = {"key": run.method} | query_costs(method, widths, n_way=n_way, n_shot=n_shot, n_query=n_query)
+        row = {"key": run.method} | query_costs(method, widths, **episode)
         if method.modalities not in by_use:
             by_use[method.modalities] = reading([backbones[m] for m in method.modalities])
         row |= by_use[method.modalities]

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -18,19 +18,8 @@ from amfir_lib.study.config import PROFILES
 from amfir_lib.study.training import Training
 
 
-@dataclass(frozen=True)
-class Decision:
-    """One open choice.
-
-    Attributes:
-        id: short name.
-        where: equation, section, table or figure of the paper.
-        problem: what is missing or wrong there.
-        option: name of the method option, or "" where the choice is not an option of a method.
-        default: its default value, or in words what is done.
-        alternatives: other values, or in words what else can be chosen.
-        reason: for the default.
-    """
+class Decision(NamedTuple):
+    """One open choice; ``option`` is empty where it is not an option of a method, all values are texts."""
 
     id: str
     where: str
@@ -65,9 +54,8 @@ def decisions_table(effects: Mapping[tuple[str, str], str] | None = None) -> pd.
     """
     rows = []
     for decision in DECISIONS:
-        row = vars(decision) | {"option": decision.option or "–"}
+        row = decision._asdict() | {"option": decision.option or "–"}
         row["alternatives"] = ", ".join(decision.alternatives) or "–"
-        if effects is not None:
-            row["effect"] = effects.get((decision.id, decision.option), "–")
-        rows.append(row)
+        effect = {} if effects is None else {"effect": effects.get((decision.id, decision.option), "–")}
+        rows.append(row | effect)
     return pd.DataFrame(rows)

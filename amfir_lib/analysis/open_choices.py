@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -33,8 +33,7 @@ MOST_SEEDS = 2  # unless a notebook asks for more: classes set the interval far 
 Resolved = dict[str, tuple[Any, Any]]  # name of a change of the data -> (default, alternative)
 
 
-@dataclass(frozen=True)
-class Measured:
+class Measured(NamedTuple):
     """What was trained and tested.
 
     Attributes:
@@ -68,35 +67,28 @@ def choice_of(result: RunResult) -> str:
 
 
 def measure(config: Config, choices: Sequence[Choice], *, backbone: str = "auto", n_seeds: int = 0) -> Measured:
-    """Train and test the default and every choice on all data sets of the configuration.
-
-    Args:
-        config: of the notebook.
-        choices: of ``amfir_lib.analysis.choices``.
-        backbone: of the default.
-        n_seeds: training seeds; 0 for ``MOST_SEEDS``, or those of the profile if it has fewer.
-    Returns:
-        Results in the order of the choices, the default first.
-    """
+    """Train and test the default and every choice on all data sets, in this order; 0 seeds: ``MOST_SEEDS`` at most."""
     seeds = config.seeds if n_seeds else config.seeds[:MOST_SEEDS]
     parts = [_measure(config, name, choices, seeds, backbone=backbone) for name in config.datasets]
-    resolved = {key: change for part in reversed(parts) for key, change in part.resolved.items()}
-    results, temperatures = ([x for part in parts for x in getattr(part, name)] for name in ("results", "temperatures"))
-    return replace(parts[0], results=results, temperatures=temperatures, resolved=resolved)
+    results, temperatures = ([x for part in parts for x in part[i]] for i in (0, 1))
+    return Measured(results, temperatures, *parts[0][2:])
 
 
 def _measure(config: Config, name: str, choices: Sequence[Choice], seeds: Sequence[int], *, backbone: str) -> Measured:
     """One data set, in its class folds."""
     materials = prepare_all(config, name, backbone=backbone)
     cells = test_cells(config, materials[0])
-    place = {"cache_dir": config.cache_dir, "n_jobs": config.jobs, "device": config.device}
+    settings = [training_of(config, material) for material in materials]
+
+    def named(result: RunResult, key: str) -> RunResult:
+        return replace(result, record=result.record | {"choice": key})
 
     def runs_of(read: Sequence[Material], options: Mapping[str, Any], **changed: Any) -> list[Run]:
-        pairs = [(material, training_of(config, whole)) for material, whole in zip(read, materials, strict=True)]
-        runs = [run for pair in pairs for run in Series(DEFAULT, METHOD, dict(options)).runs(*pair, seeds)]
+        series = Series(DEFAULT, METHOD, dict(options))
+        runs = [run for pair in zip(read, settings, strict=True) for run in series.runs(*pair, seeds)]
         return [replace(run, training=replace(run.training, **changed)) for run in runs]
 
-    defaults = run_all(runs_of(materials, {}), cells, **place, description=f"{name}: the default")
+    defaults = run_all(runs_of(materials, {}), cells, **config.workplace, description=f"{name}: the default")
     temperatures = [fit_temperatures(result, cells) for result in defaults]
     data: dict[str, tuple[list[Material], Resolved]] = {}
     planned: list[tuple[Choice, Run, tuple[int, ...]]] = []  # and the shots that the run is kept for; all if empty
@@ -105,16 +97,16 @@ def _measure(config: Config, name: str, choices: Sequence[Choice], seeds: Sequen
         if change not in data:
             data[change] = changed_data(config, materials, choice.data, backbone=backbone)
         for shots in [(cell.n_shot,) for cell in cells] if choice.training.get("shots") == MATCHED else [()]:
-            settings = dict(choice.training) | ({"shots": shots} if shots else {})
-            runs = runs_of(data[change][0], choice.options, **settings)
+            changed = dict(choice.training) | ({"shots": shots} if shots else {})
+            runs = runs_of(data[change][0], choice.options, **changed)
             if choice.calibrated == GROUPS:
                 runs = [_calibrated(run, fitted) for run, fitted in zip(runs, temperatures, strict=True)]
             planned += [(choice, run, shots) for run in runs]
-    computed = run_all([run for _, run, _ in planned], cells, **place, description=f"{name}: the choices")
-    results = {DEFAULT: [_named(result, DEFAULT) for result in defaults]}
+    computed = run_all([run for _, run, _ in planned], cells, **config.workplace, description=f"{name}: the choices")
+    results = {DEFAULT: [named(result, DEFAULT) for result in defaults]}
     for (choice, _, shots), result in zip(planned, computed, strict=True):
         tests = {cell: test for cell, test in result.tests.items() if not shots or cell.n_shot in shots}
-        results.setdefault(choice.key, []).append(_named(replace(result, tests=tests), choice.key))
+        results.setdefault(choice.key, []).append(named(replace(result, tests=tests), choice.key))
     retests = [
         (choice.key, Retest(result, choice.options, fitted if choice.calibrated == TEST else {}, tuple(cells)))
         for choice in choices
@@ -123,14 +115,10 @@ def _measure(config: Config, name: str, choices: Sequence[Choice], seeds: Sequen
     ]
     tested = retest([retest for _, retest in retests], n_jobs=config.jobs, device=config.device)
     for (key, _), result in zip(retests, tested, strict=True):
-        results.setdefault(key, []).append(_named(result, key))
+        results.setdefault(key, []).append(named(result, key))
     ordered = [result for key in (DEFAULT, *(choice.key for choice in choices)) for result in results[key]]
     resolved = {choice.key: data[repr(dict(choice.data))][1] for choice in choices if choice.data}
     return Measured(ordered, temperatures, resolved, cells, seeds)
-
-
-def _named(result: RunResult, key: str) -> RunResult:
-    return replace(result, record=result.record | {"choice": key})
 
 
 def _calibrated(run: Run, temperatures: Temperatures) -> Run:
@@ -143,15 +131,10 @@ def _calibrated(run: Run, temperatures: Temperatures) -> Run:
 def changed_data(
     config: Config, materials: Sequence[Material], data: Mapping[str, Any], *, backbone: str = "auto"
 ) -> tuple[list[Material], Resolved]:
-    """The materials with one thing about their features changed; clips, splits and so episodes stay the same.
+    """One data set (in its class folds), with one thing about its features changed; clips and episodes stay the same.
 
-    Args:
-        config: of the notebook.
-        materials: one data set in its class folds, as the default reads it.
-        data: of a ``Choice``.
-        backbone: of the default.
     Returns:
-        The changed materials in the same order, and what was changed into what.
+        The materials in the same order, and what was changed into what.
     """
     resolved: Resolved = {}
     changed, dataset = list(materials), materials[0].dataset
@@ -160,15 +143,12 @@ def changed_data(
             resolved[name] = materials[0].whiten, wanted
             changed = [replace(material, whiten=wanted) for material in changed]
             continue
-        other, read = config, backbone
-        if name == "flow_algorithm":
-            before = flow_of(config, dataset, backbone=backbone)[name]
-            after = next(value for value in wanted if value != before)
-            other = replace(config, options={**config.options, name: after})
-        else:
-            before = stream_names(config, dataset, backbone=backbone)[1]
-            after = next(value for value in wanted if value != before)
-            read = f"compact+{after}"
+        of_flow = name == "flow_algorithm"
+        before = flow_of(config, dataset, backbone=backbone)[name] if of_flow else ""
+        before = before or stream_names(config, dataset, backbone=backbone)[1]
+        after = next(value for value in ((wanted,) if isinstance(wanted, str) else wanted) if value != before)
+        other = replace(config, options={**config.options, name: after}) if of_flow else config
+        read = backbone if of_flow else f"compact+{after}"
         resolved[name] = before, after
         changed = [_other_flow(other, material, backbone=read) for material in changed]
     return changed, resolved
@@ -186,9 +166,6 @@ def _other_flow(config: Config, material: Material, *, backbone: str) -> Materia
 def choices_frame(measured: Measured, choices: Sequence[Choice]) -> pd.DataFrame:
     """The default and every choice on every data set and number of shots.
 
-    Args:
-        measured: from ``measure``.
-        choices: those that were measured.
     Returns:
         One row per choice, data set and shots: ``choice, title, section, decision, default, alternative, dataset,
         n_way, n_shot, accuracy, difference`` (to the default), ``half_width, p_value, p_holm`` (over the choices of

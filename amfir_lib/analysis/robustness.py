@@ -1,9 +1,7 @@
-"""How far methods get on spoilt queries, with one modality missing, and with little base data.
+"""How far methods get on spoilt queries, and with one modality missing.
 
 The models are those of the other notebooks, trained and selected on undegraded clips.  Only the queries are exchanged
-for spoilt versions of themselves, on the same episodes, so all differences are paired.  With less base data, test and
-validation episodes, the backbones and the steps of the training stay as they are; whitening, which is learnt from base
-classes, gets less as well.
+for spoilt versions of themselves, on the same episodes, so all differences are paired.
 """
 
 from __future__ import annotations
@@ -100,16 +98,15 @@ def ask(
     results: Sequence[RunResult], clips: SpoiltClips, conditions: Sequence[Condition], cells: Sequence[TestCell], *,
     n_jobs: int = 1,
 ) -> list[Answers]:  # fmt: skip
-    """Ask trained methods about the same episodes under every condition.
+    """Ask trained methods about the same episodes under every condition, and under none.
 
     Args:
         results: runs on one data set; those of one method differ in the seed alone.
         clips: its test clips; supports and queries are drawn among them.
-        conditions: of the queries; no condition at all is asked too.
-        cells: test episodes.
+        conditions, cells: of the queries, and the test episodes.
         n_jobs: worker processes.
     Returns:
-        One per cell.  Quantities are the accuracy of ``fused`` and of each modality; for methods that weigh two
+        One place per cell.  Quantities are the accuracy of ``fused`` and of each modality; for methods that weigh two
         modalities also ``weight`` and ``group`` (mean weight of the first one, and share of queries in its group) and
         ``decidable`` and ``first right`` (queries on which exactly one modality is right, and those on which it is the
         first).
@@ -248,17 +245,16 @@ def by_condition(
 def weights_frame(answers: Sequence[Answers], modalities: Sequence[str]) -> pd.DataFrame:
     """Does AMFIR's weight move to the modality that is less disturbed?
 
-    Which modality that is is measured by two networks that know nothing of each other or of AMFIR: the same head on
-    each modality alone.  The one that loses less accuracy under a condition is the healthy one, if the interval of the
-    difference of the losses excludes zero.
+    Which one that is is measured by two networks that know nothing of each other or of AMFIR: the same head on each
+    modality alone.  It is the one that loses less accuracy, if the interval of the difference of the losses excludes 0.
 
     Args:
         answers: places in which AMFIR and both single modalities were asked.
         modalities: appearance, motion.
     Returns:
         As ``by_condition``, of AMFIR: ``weight, group_share, right_share`` (of the first modality among queries on
-        which exactly one is right), ``first_cost, second_cost`` of the single modalities; ``spared_verdict`` (the
-        healthy one, or empty); ``weight_gain`` (change of its weight) and ``group_gain``, NaN where neither is healthy.
+        which exactly one is right), ``first_cost, second_cost`` of the single modalities; ``spared_verdict`` (the less
+        disturbed one, or empty), ``weight_gain`` (change of its weight) and ``group_gain``, NaN where it is empty.
     """
 
     def share(place: Answers, method: str, condition: Condition) -> tuple[np.ndarray, np.ndarray]:

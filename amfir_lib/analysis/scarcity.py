@@ -26,12 +26,7 @@ CLASSES, CLIPS = "base classes", "clips per class"
 
 @dataclass(frozen=True)
 class Amount:
-    """How much base data there is.
-
-    Attributes:
-        swept: "base classes" or "clips per class"; empty for all.
-        n: how many of them are left.
-    """
+    """How many base classes, or clips per class, are left; all by default."""
 
     swept: str = ""
     n: int = 0
@@ -44,11 +39,7 @@ class Amount:
 
 @dataclass(frozen=True, eq=False)
 class Reduced(Material):
-    """A data set without some of its base clips; nothing is copied.
-
-    Attributes:
-        left_out: manifest rows that nobody reads.
-    """
+    """A data set without some of its base clips, the manifest rows ``left_out``; nothing is copied."""
 
     left_out: tuple[int, ...] = ()
 
@@ -74,9 +65,8 @@ class Reduced(Material):
 def reduce_base(material: Material, amount: Amount) -> Material:
     """A data set with less base data; the smaller amounts are parts of the larger ones.
 
-    Args:
-        material: the whole.
-        amount: the first so many base classes by name, or the first so many clips of each by clip id.
+    Left are the first so many base classes by name, or the first so many clips of each by clip id.
+
     Returns:
         The data set itself where all is kept.
     """
@@ -139,15 +129,10 @@ def train_on_less(
     """Train every method on every amount, and test all on the same episodes.
 
     Args:
-        material: the whole data set.
-        series: the methods.
         settings: of the training on all of it.
-        cells: test episodes.
-        amounts: of base data.
-        seeds: of training.
         workplace: ``cache_dir, n_jobs, device`` of ``run_all``.
     Returns:
-        One per cell; its conditions are the amounts, its quantity the accuracy.
+        One place per cell; its conditions are the amounts, its quantity the accuracy.
     """
     plan = [
         (line.method, amount, run)

@@ -48,7 +48,7 @@ def score_answers(measured: Measured, *, split: str, bases: Sequence[str] = (ALL
     """Every score, calibrated in every way, on the default's runs.
 
     Args:
-        measured: from ``open_choices.measure``.
+        measured: the runs, and their temperatures.
         split: "test" for the cells of all tables, or "val" for the episodes on which scores are chosen.
         bases: which queries count for the right modality.
     Returns:
@@ -111,14 +111,7 @@ def _calibrated_scores(
 
 @torch.inference_mode()
 def all_scores(output: EpisodeOutput, temperatures: Mapping[str, float]) -> dict[str, dict[str, Tensor]]:
-    """Every score that needs no labels.
-
-    Args:
-        output: of a method with two modalities, with the video vectors as evidence.
-        temperatures: modality -> T by which its posterior is softened first.
-    Returns:
-        score -> modality -> (E, M).
-    """
+    """score -> modality -> (E, M), of every score that needs no labels, posteriors softened by temperatures first."""
     evidence = {m: tempered(own, temperatures[m]) for m, own in output.evidence.items()}
     posteriors = {m: own.log_posterior for m, own in evidence.items()}
     scores = {name: {m: READINGS[name](own) for m, own in evidence.items()} for name in SCORED if name in READINGS}

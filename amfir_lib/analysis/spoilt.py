@@ -1,8 +1,7 @@
 """Spoilt test clips: what may be done to the queries of an episode, and the features of clips to which it was done.
 
-Clips are decoded once, spoilt in every way, and their features kept in the cache shard by shard: the features of one
-shard of clips in one condition are one file, so that an interrupted call, or another severity, costs only what is
-missing.  They are compressed, because half of their values are zero.
+Clips are decoded once and spoilt in every way.  The features of one shard of clips in one condition are one file in the
+cache, so that an interrupted call, or another severity, costs only what is missing.
 """
 
 from __future__ import annotations
@@ -78,11 +77,8 @@ CLEAN = Condition()
 
 
 def spoilt_conditions(kinds: Mapping[str, Sequence[str]], severities: Sequence[float]) -> list[Condition]:
-    """Every kind at every severity; a kind that is not graded at severity 1 alone.
+    """Every kind (by family) at every severity, above 0 and up to 1; a kind that is not graded at severity 1 alone.
 
-    Args:
-        kinds: family -> kinds of it.
-        severities: each once, above 0 and up to 1.
     Raises:
         UnknownName: no such kind in the family. BadParameter: wrong severities.
     """
@@ -125,14 +121,10 @@ class SpoiltClips:
     whitening: Whitening = field(repr=False)
 
     def features(self, condition: Condition, *, patches: bool, whiten: bool = True) -> dict[str, Tensor]:
-        """Features in one condition.
+        """Features in a condition that was computed, with a modality missing, or as they are.
 
-        Args:
-            condition: one that was computed, or a modality that is missing, or nothing at all.
-            patches: keep the P patches (float16), or average over them (float32).
-            whiten: by base-class statistics, as most methods read them.
         Returns:
-            modality -> (n, T, P or 1, D), in the order of ``rows``.
+            modality -> (n, T, P, D) float16, or without patches (n, T, 1, D) float32, in the order of ``rows``.
         """
         if condition.family:
             raw: dict[str, list[np.ndarray]] = {m: [] for m in self.blank}
@@ -150,23 +142,16 @@ class SpoiltClips:
 
     def layout(self) -> FeatureTable:
         """Labels and groups of these clips alone: row i is clip i."""
-        whole = self.material.layout()
-        return replace(
-            whole, **{name: getattr(whole, name)[self.rows] for name in ("labels", "groups", "splits")}, degraded=None
-        )
+        return replace(self.material.layout().take(self.rows), degraded=None)
 
 
 def chosen_clips(material: Material, *, clips_per_class: int, n_needed: int) -> np.ndarray:
-    """Some clips of each test class, evenly spread over its clip ids, which often go by person.
+    """At most so many clips of each test class, evenly spread over its clip ids, which often go by person.
 
-    Args:
-        material: the data set.
-        clips_per_class: at most so many of each class.
-        n_needed: supports and queries that an episode takes of a class.
     Returns:
         (n,) manifest rows, ascending.
     Raises:
-        TooFewVideos: fewer than an episode needs.
+        TooFewVideos: fewer than the ``n_needed`` supports and queries that an episode takes of a class.
     """
     if clips_per_class < n_needed:
         raise TooFewVideos(
@@ -189,12 +174,11 @@ def spoil_clips(
     Flow and features are computed from the spoilt frames with the settings that the feature stores recorded.
 
     Args:
-        material: the data set with its feature stores.
-        backbones: modality -> backbone that made them.
+        material: the data set.
+        backbones: modality -> backbone that made its features.
         rows: manifest rows of the clips.
         conditions: each a kind of spoiling and a severity.
-        cache_dir: the cache folder; the files go to ``spoilt/``.
-        n_jobs: worker processes.
+        cache_dir, n_jobs: the cache folder (files go to ``spoilt/``), and worker processes.
     Raises:
         UnreadableVideo, NonFiniteFeatures: name the clip. DiskFull: no room; what is finished is kept.
     """
