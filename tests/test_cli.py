@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_notebooks import write_notebook
+from small_notebooks import PARAMETERS, write_notebook
 
 from amfir_lib import __version__, fusion, paths
 from amfir_lib.errors import BadParameter
@@ -40,7 +40,7 @@ def requests(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["check", "--dry-run"], "--dry-run and --list belong to a run, not to check"),
+        (["check", "--dry-run"], "--dry-run and --list belong to a run"),
         (["--cold"], "--cold and --exact belong to the command check"),
         (["--stale"], "belong to the command clean"),
         (["--set", "n_way=3"], "Add --dataset NAME, or make it a variant: -p n_way=3"),
@@ -111,9 +111,9 @@ def test_the_paper_profile_without_data_says_what_it_runs(requests, capsys):
 
 
 def test_list_says_what_a_notebook_makes_takes_and_needs_in_time(capsys, tmp_path):
-    other = "profile: str = 'smoke'\nn_way: int = 5  # classes per episode\nmargin: float = 0.1  # to dominate"
     write_notebook(tmp_path, "03_free_energy")
-    write_notebook(tmp_path, "04_other", parameters=other, needs=["03_free_energy"])
+    parameters = f"{PARAMETERS}\nmargin: float = 0.1  # to dominate"
+    write_notebook(tmp_path, "04_other", parameters=parameters, needs=["03_free_energy"])
     record = {"seconds": 5, "peak_memory_bytes": 1e8, "environment": {"cores": 2, "device": "cpu"}}
     record |= {"costliest": {"seconds": 190, "peak_memory_bytes": 1.2e9}}  # the first execution, not the last
     record |= {"exports": {"figures/more.pdf": "", "figures/more.png": "", "tables/04_other.csv": ""}}

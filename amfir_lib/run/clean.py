@@ -55,9 +55,10 @@ def tag_cache(cache_dir: Path) -> None:
         (cache_dir / TAG).write_text(TAG_TEXT, encoding="utf-8")
 
 
-def size_of(folder: Path) -> int:
-    """Bytes of all files below a folder."""
-    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+def size_of(*folders: Path) -> str:
+    """All files below some folders together: ``870 MB``."""
+    files = (path for folder in folders for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    return format_bytes(sum(path.lstat().st_size for path in files))
 
 
 def find_variants(results_dir: Path) -> list[Path]:
@@ -67,26 +68,23 @@ def find_variants(results_dir: Path) -> list[Path]:
 
 def show_cache(cache_dir: Path, results_dir: Path) -> int:
     """Print what lies in the cache folder and among the variants, and how much it is."""
-    print(f"{cache_dir}: {format_bytes(size_of(cache_dir)) if cache_dir.exists() else 'not there yet'}")
+    print(f"{cache_dir}: {size_of(cache_dir) if cache_dir.exists() else 'not there yet'}")
     for path in sorted(path for path in cache_dir.glob("*") if path.is_dir()):
-        print(f"  {path.name:<20} {format_bytes(size_of(path)):>8}")
+        print(f"  {path.name:<20} {size_of(path):>8}")
     for path in find_variants(results_dir):
-        print(f"{path}: {format_bytes(size_of(path))}")
+        print(f"{path}: {size_of(path)}")
     return 0
 
 
 def clean(
     cache_dir: Path, results_dir: Path, *, cache: bool, variants: bool, stale: bool = False, yes: bool = False
 ) -> int:
-    """Say what would be removed and how much it is, ask, and remove it.
+    """Say what would be removed and how much it is, ask (unless ``yes``), and remove it.
 
     Args:
-        cache_dir: folder of clips, features, checkpoints and the ledger.
-        results_dir: folder of the studies.
-        cache: remove the cache.
-        variants: remove the re-runs with changed parameters.
+        cache_dir, results_dir: folder of clips, features, checkpoints and the ledger; folder of the studies.
+        cache, variants: remove the cache, the re-runs with changed parameters.
         stale: remove only what is of no use any more: runs of code that has changed, and what the last check made.
-        yes: do not ask.
     Returns:
         Exit status: 0, or 1 when the answer was no.
     Raises:
@@ -105,10 +103,10 @@ def clean(
         print("There is nothing to remove.")
         return 0
     for folder in folders:
-        print(f"{folder}: {format_bytes(size_of(folder))}")
+        print(f"{folder}: {size_of(folder)}")
     for reason in sorted(set(outdated.values())):
         places = [folder for folder, other in outdated.items() if other == reason]
-        print(f"In {cache_dir}: {format_bytes(sum(map(size_of, places)))} in {len(places)} place(s): {reason}")
+        print(f"In {cache_dir}: {size_of(*places)} in {len(places)} place(s): {reason}")
     if not yes and not sys.stdin.isatty():
         print("Nothing was removed: add --yes to remove these without being asked.")
         return 1

@@ -29,10 +29,10 @@ TEXTS = (
 ).split()
 FLAGS = "version list dry-run force cold exact cache variants stale yes".split()
 BELONGS = (  # flags, the command that they belong to, what to say elsewhere
-    (("cache", "variants", "stale", "yes"), "clean", "--cache, --variants, --stale and --yes belong to the command "
-     "clean: ./run_all.sh clean --cache"),
-    (("cold", "exact"), "check", "--cold and --exact belong to the command check: ./run_all.sh check --cold"),
-)  # fmt: skip
+    ("cache variants stale yes".split(), "clean", "--cache, --variants, --stale and --yes belong to the command clean"),
+    ("cold exact".split(), "check", "--cold and --exact belong to the command check: ./run_all.sh check --cold"),
+    ("dry_run list".split(), "run", "--dry-run and --list belong to a run: ./run_all.sh --dry-run"),
+)
 
 
 class Parser(argparse.ArgumentParser):
@@ -103,17 +103,23 @@ def _dispatch(command: str, options: argparse.Namespace) -> int:
     if options.version:
         print(f"amfir-study {__version__}")
         return 0
-    if options.help is not None:
-        return _help(options)
-    if options.devices and command != "run":
-        from amfir_lib.run.plan import no_effect_of_devices
+    if options.help == "":
+        print(build_parser().format_help(), end="")
+        return 0
+    # Imported where they are needed: a mistyped option is refused at once.
+    from amfir_lib.run.notebooks import describe, find_notebooks, read_notebook, select_notebooks
+    from amfir_lib.run.plan import no_effect_of_devices, plan
 
+    if options.help:
+        for path in select_notebooks(find_notebooks(options.notebooks_dir), [options.help]):
+            print(f"Parameters of {path.stem} (change one with -p NAME=VALUE):")
+            print(*(f"  {parameter}" for parameter in read_notebook(path).parameters.values()), sep="\n")
+        return 0
+    if options.devices and command != "run":
         raise BadParameter(no_effect_of_devices(options.devices))
     for flags, owner, refusal in BELONGS:
         if command != owner and any(getattr(options, flag) for flag in flags):
             raise BadParameter(refusal)
-    if command == "check" and (options.dry_run or options.list):
-        raise BadParameter("--dry-run and --list belong to a run, not to check: ./run_all.sh --dry-run")
     environment = compute_environment(options)
     if command == "doctor":
         from amfir_lib.run.doctor import examine
@@ -128,9 +134,6 @@ def _dispatch(command: str, options: argparse.Namespace) -> int:
         named = bool(options.results_dir or os.environ.get("AMFIR_RESULTS_DIR"))
         return check(request, cold=options.cold or options.force, exact=options.exact, as_it_is=named)
     if options.list:
-        from amfir_lib.run.notebooks import describe
-        from amfir_lib.run.plan import plan
-
         tasks = plan(request)
         print(*describe([task.notebook for task in tasks], tasks[0].config.output_dir), sep="\n")
         return 0
@@ -224,18 +227,6 @@ def _dataset_without_a_name(options: argparse.Namespace, profile: str) -> dict[s
             "--data-root DIR for a real one."
         )
     return {}
-
-
-def _help(options: argparse.Namespace) -> int:
-    if not options.help:
-        print(build_parser().format_help(), end="")
-        return 0
-    from amfir_lib.run.notebooks import find_notebooks, read_notebook, select_notebooks
-
-    for path in select_notebooks(find_notebooks(options.notebooks_dir), [options.help]):
-        print(f"Parameters of {path.stem} (change one with -p NAME=VALUE):")
-        print(*(f"  {parameter}" for parameter in read_notebook(path).parameters.values()), sep="\n")
-    return 0
 
 
 def _clean(command: str, options: argparse.Namespace, environment: dict[str, str]) -> int:

