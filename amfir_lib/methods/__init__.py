@@ -16,12 +16,11 @@ from amfir_lib.methods.amfir import Amfir, AmfirOptions
 from amfir_lib.methods.base import DataFacts, EpisodeOutput, Features, Method, Options
 from amfir_lib.methods.cmn import Cmn, CmnOptions
 from amfir_lib.methods.early_fusion import EarlyProtoNet, EarlyProtoNetOptions, EarlyStrm, EarlyStrmOptions
-from amfir_lib.methods.heads import HeadOptions
 from amfir_lib.methods.hyrsm import Hyrsm, HyrsmOptions
 from amfir_lib.methods.late_fusion import LateFusion, late_fusion_options
 from amfir_lib.methods.matching_net import MatchingNet, MatchingNetOptions
 from amfir_lib.methods.otam import Otam, OtamOptions
-from amfir_lib.methods.protonet import ProtoNet
+from amfir_lib.methods.protonet import HeadOptions, ProtoNet
 from amfir_lib.methods.strm import Strm, StrmOptions
 from amfir_lib.methods.trx import Trx, TrxOptions
 
@@ -35,93 +34,71 @@ OUR_READING = "our reading"  # of a name that the paper does not define
 
 @dataclass(frozen=True)
 class MethodSpec:
-    """One row of Table 1.
+    """One row of Table 1: all that training, tables, figures and the explorer know of a method."""
 
-    Attributes:
-        title: in tables and figures.
-        build: its class, called with dims, options, ``generator`` and the facts it needs; with built parts and options
-            if it has parts.
-        options: class of its options.
-        streams: which modalities it reads: "first" (appearance), "second" (motion) or "both".
-        colour, marker, line: in every figure, as matplotlib writes them; safe for colour-blind readers in the sets
-            that occur together: appearance is warm, motion is blue, what joins both is black, green or purple.
-        paper_name: of its row in the paper's Table 1; empty for a method that this lacks.
-        note: what a table must say beside the title.
-        defaults: options that differ from the defaults of ``options``.
-        parts: methods whose separately trained heads make up this one; empty for a method that is trained itself.
-        tuned_as: whose tuned settings it takes, if not its own.
-        lite: its title where frames have a single patch, for a method that enriches patches.
-        raw: whether it reads the features as they are, instead of whitened.
-    """
-
-    title: str
-    build: Callable[..., Method]
+    title: str  # in tables and figures
+    paper_name: str  # of its row in the paper's Table 1; empty for a method that this lacks
+    build: Callable[..., Method]  # its class: dims, options, ``generator`` and the facts it needs; or parts and options
     options: type[Options]
-    streams: str
+    streams: str  # which modalities it reads: "first" (appearance), "second" (motion) or "both"
+    # In every figure, as matplotlib writes them; safe for colour-blind readers in the sets that occur together.
+    # Appearance is warm, motion is blue, what joins both is black, green or purple.
     colour: str
     marker: str
     line: str = "-"
-    paper_name: str = ""
-    note: str = ""
-    defaults: Mapping[str, Any] = field(default_factory=dict)
-    parts: tuple[str, ...] = ()
-    tuned_as: str = ""
-    lite: str = ""
-    raw: bool = False
+    note: str = ""  # what a table must say beside the title
+    defaults: Mapping[str, Any] = field(default_factory=dict)  # options that differ from the defaults of ``options``
+    parts: tuple[str, ...] = ()  # methods whose separately trained heads make up this one
+    tuned_as: str = ""  # the method whose tuned settings it takes, if not its own
+    raw: bool = False  # whether it reads the features as they are, instead of whitened
 
 
 NO_LEARNING = {"layer_norm": False, "projection": False, "learn_temperature": False}  # a head without parameters
 
 METHODS: dict[str, MethodSpec] = {  # in the order of the paper's Table 1, then what that lacks
     "matchingnet": MethodSpec(
-        "MatchingNet", MatchingNet, MatchingNetOptions, "first", "#999933", "<", paper_name="Matching Net"
+        "MatchingNet", "Matching Net", MatchingNet, MatchingNetOptions, "first", "#999933", "<"
     ),
-    "trx": MethodSpec("TRX", Trx, TrxOptions, "first", "#332288", "h", paper_name="TRX"),
-    "hyrsm": MethodSpec("HyRSM", Hyrsm, HyrsmOptions, "first", "#661100", "*", paper_name="HyRSM"),
-    "strm": MethodSpec("STRM", Strm, StrmOptions, "first", "#CC6677", "o", paper_name="STRM", lite="STRM-lite"),
+    "trx": MethodSpec("TRX", "TRX", Trx, TrxOptions, "first", "#332288", "h"),
+    "hyrsm": MethodSpec("HyRSM", "HyRSM", Hyrsm, HyrsmOptions, "first", "#661100", "*"),
+    "strm": MethodSpec("STRM", "STRM", Strm, StrmOptions, "first", "#CC6677", "o"),
     "protonet_f": MethodSpec(
-        "ProtoNet-F", ProtoNet, HeadOptions, "second", "#0072B2", "s", paper_name="ProtoNet-F", tuned_as="protonet"
+        "ProtoNet-F", "ProtoNet-F", ProtoNet, HeadOptions, "second", "#0072B2", "s", tuned_as="protonet"
     ),
-    "trx_f": MethodSpec(
-        "TRX-F", Trx, TrxOptions, "second", "#4477AA", "h", "--", paper_name="TRX-F", tuned_as="trx"
-    ),
-    "strm_f": MethodSpec(
-        "STRM-F", Strm, StrmOptions, "second", "#6699CC", "s", paper_name="STRM-F", tuned_as="strm", lite="STRM-F-lite"
-    ),
+    "trx_f": MethodSpec("TRX-F", "TRX-F", Trx, TrxOptions, "second", "#4477AA", "h", "--", tuned_as="trx"),
+    "strm_f": MethodSpec("STRM-F", "STRM-F", Strm, StrmOptions, "second", "#6699CC", "s", tuned_as="strm"),
     "protonet_ec": MethodSpec(
-        "ProtoNet-EC", EarlyProtoNet, EarlyProtoNetOptions, "both", "#882255", "P", paper_name="ProtoNet-EC",
-        note=OUR_READING,
+        "ProtoNet-EC", "ProtoNet-EC", EarlyProtoNet, EarlyProtoNetOptions, "both", "#882255", "P", note=OUR_READING
     ),
     "protonet_ea": MethodSpec(
-        "ProtoNet-EA", EarlyProtoNet, EarlyProtoNetOptions, "both", "#882255", "X", paper_name="ProtoNet-EA",
-        note=OUR_READING, defaults={"early_fusion": "ea"},
+        "ProtoNet-EA", "ProtoNet-EA", EarlyProtoNet, EarlyProtoNetOptions, "both", "#882255", "X", note=OUR_READING,
+        defaults={"early_fusion": "ea"},
     ),
     "strm_ec": MethodSpec(
-        "STRM-EC", EarlyStrm, EarlyStrmOptions, "both", "#44AA99", "P", paper_name="STRM-EC", note=OUR_READING,
-        lite="STRM-EC-lite",
+        "STRM-EC", "STRM-EC", EarlyStrm, EarlyStrmOptions, "both", "#44AA99", "P", note=OUR_READING
     ),
     "amfar": MethodSpec(
-        "AMFAR", Amfir, AmfirOptions, "both", "#E69F00", "^", paper_name="AMFAR", note=OUR_READING,
+        "AMFAR", "AMFAR", Amfir, AmfirOptions, "both", "#E69F00", "^", note=OUR_READING,
         defaults={"score": "neg_certainty"}, tuned_as="amfir",
     ),
-    "amfir": MethodSpec("AMFIR", Amfir, AmfirOptions, "both", "#009E73", "D", paper_name="AMFIR"),
-    "protonet": MethodSpec("ProtoNet", ProtoNet, HeadOptions, "first", "#D55E00", "o"),
-    "otam": MethodSpec("OTAM", Otam, OtamOptions, "first", "#56B4E9", "p"),
-    "cmn": MethodSpec("CMN", Cmn, CmnOptions, "first", "#DDCC77", ">"),
+    "amfir": MethodSpec("AMFIR", "AMFIR", Amfir, AmfirOptions, "both", "#009E73", "D"),
+    "protonet": MethodSpec("ProtoNet", "", ProtoNet, HeadOptions, "first", "#D55E00", "o"),
+    "otam": MethodSpec("OTAM", "", Otam, OtamOptions, "first", "#56B4E9", "p"),
+    "cmn": MethodSpec("CMN", "", Cmn, CmnOptions, "first", "#DDCC77", ">"),
     "protonet_lf": MethodSpec(
-        "ProtoNet-LF", LateFusion, late_fusion_options(HeadOptions), "both", "#CC79A7", "v", note=OUR_READING,
+        "ProtoNet-LF", "", LateFusion, late_fusion_options(HeadOptions), "both", "#CC79A7", "v", note=OUR_READING,
         parts=("protonet", "protonet_f"),
     ),
     "trx_lf": MethodSpec(
-        "TRX-LF", LateFusion, late_fusion_options(TrxOptions), "both", "#AA4499", "h", "-.", note=OUR_READING,
+        "TRX-LF", "", LateFusion, late_fusion_options(TrxOptions), "both", "#AA4499", "h", "-.", note=OUR_READING,
         parts=("trx", "trx_f"),
     ),
     "strm_lf": MethodSpec(
-        "STRM-LF", LateFusion, late_fusion_options(StrmOptions), "both", "#7B4EA3", "v", note=OUR_READING,
-        parts=("strm", "strm_f"), lite="STRM-LF-lite",
+        "STRM-LF", "", LateFusion, late_fusion_options(StrmOptions), "both", "#7B4EA3", "v", note=OUR_READING,
+        parts=("strm", "strm_f"),
     ),
     "nearest_mean": MethodSpec(  # of the frozen features of both streams: what is there before anything is learnt
-        "nearest mean", LateFusion, late_fusion_options(HeadOptions), "both", "#777777", "d",
+        "nearest mean", "", LateFusion, late_fusion_options(HeadOptions), "both", "#777777", "d",
         parts=("protonet", "protonet_f"), raw=True,
         defaults={**NO_LEARNING, "pooling": "time", "metric": "cosine", "late_fusion": "logit_sum"},
     ),
@@ -144,13 +121,10 @@ def _chosen_trials() -> dict[str, dict[str, float]]:
 
 
 def tuned_settings(name: str) -> dict[str, float]:
-    """What the search on validation classes of two benchmarks found, with as many trials for every method.
+    """``lr``, ``logit_scale`` and ``longer`` (times the steps) that the search found for a method; empty without one.
 
-    The table ``tuned.csv`` is kept in the repository: a study reads it and does not repeat the search.  A method that
-    still gained two points of validation accuracy in a second round of steps trains twice as long as the others.
-
-    Returns:
-        ``lr``, ``logit_scale`` (initial inverse temperature) and ``longer`` (times the steps); empty where none was.
+    All methods had as many trials, on validation classes of two benchmarks.  The table ``tuned.csv`` is kept in the
+    repository: a study reads it and does not repeat the search.
     """
     return _chosen_trials().get(METHODS[name].tuned_as or name, {})
 
@@ -162,14 +136,10 @@ def tuned_training(name: str, settings: Any) -> Any:
 
 
 def resolve_options(name: str, options: Mapping[str, Any]) -> Options:
-    """All options of a method: its defaults, then what the search found for it, then the preset that
-    ``options["preset"]`` names, then the rest.
+    """All options of a method: its defaults, then what the search found for it, then the preset, then those given.
 
-    Args:
-        name: of the method.
-        options: what differs from the defaults. Of a preset, a method takes the values that it has options for.
-    Returns:
-        The method's frozen options; ``dataclasses.asdict`` gives the record.
+    Of the preset that ``options["preset"]`` names, a method takes the values that it has options for.
+
     Raises:
         UnknownName: no such method or preset. UnknownParameter: no such option. BadParameter: a value out of range.
     """
@@ -189,14 +159,9 @@ def resolve_options(name: str, options: Mapping[str, Any]) -> Options:
 
 
 def options_of_part(name: str, part: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """What an assembled method passes on to one of its parts.
+    """What an assembled method passes on to one of its parts: the preset, and those options that the part has as well.
 
-    Args:
-        name: of the method; its own defaults are passed on as well, unless a preset says otherwise.
-        part: one of its parts.
-        options: of the method.
-    Returns:
-        Those options that the part has as well, and the preset.
+    Its own defaults are passed on, too, unless a preset says otherwise.
     """
     known = {*METHODS[part].options.__dataclass_fields__, "preset"}
     preset = PRESETS.get(options.get("preset", "study"), {})
@@ -211,20 +176,17 @@ def uses_patches(name: str) -> bool:
 
 
 def title_of(name: str, n_patches: Mapping[str, int]) -> str:
-    """What a method is called on features with these patches per frame.
+    """What a method is called on features with these patches per frame, modality -> P in the order appearance, motion.
 
     A method that enriches patches calls itself lite where no modality of it has more than one.
-
-    Args:
-        name: one of METHODS.
-        n_patches: modality -> P, in the order appearance, motion.
     """
     spec = METHODS[name]
-    return spec.lite if spec.lite and max(_read(spec, n_patches).values()) == 1 else spec.title
+    lite = uses_patches(name) and max(_read(spec, n_patches).values()) == 1
+    return f"{spec.title}-lite" if lite else spec.title
 
 
 def _read(spec: MethodSpec, given: Mapping[str, int]) -> dict[str, int]:
-    """The modalities that a method reads, of those given in the order appearance, motion."""
+    """Of the modalities given, in the order appearance, motion, those that a method reads."""
     places = {"first": slice(1), "second": slice(1, 2), "both": slice(None)}
     return dict(list(given.items())[places[spec.streams]])
 
@@ -242,12 +204,10 @@ def build_method(
     Args:
         name: one of METHODS.
         dims: modality -> feature width D in the order appearance, motion, such as {"rgb": 96, "flow": 96} or
-            {"depth": 96, "flow": 96}. A single-modality method takes its own from them.
+            {"depth": 96, "flow": 96}; a single-modality method takes what it reads.
         options: what differs from the method's defaults.
         generator: torch.Generator on the CPU.
         facts: of the data set, for methods that need some (``Method.needs``).
-    Returns:
-        The method, on the CPU, in training mode.
     Raises:
         as ``resolve_options``; BadParameter: a modality or a fact is missing.
     """

@@ -13,42 +13,30 @@ from amfir_lib.errors import BadParameter
 from amfir_lib.fusion import WEIGHTS, fuse_posteriors, fusion_weights
 from amfir_lib.inference import SCORES, Groups, free_energy, reliability_groups, standardise
 from amfir_lib.methods.base import EpisodeOutput, accuracy, choice, detached, draw_seed, number
-from amfir_lib.methods.heads import HeadOptions, StreamMethod
+from amfir_lib.methods.protonet import HeadOptions, StreamMethod
 from amfir_lib.readings import JOINT_READINGS, Evidence, tempered
 
 
 @dataclass(frozen=True)
 class AmfirOptions(HeadOptions):
-    """Options of AMFIR beside those of its heads; reasons are in ``amfir_lib.analysis.decisions``.
+    """Options of AMFIR beside those of its heads; reasons are in ``amfir_lib.analysis.decisions``."""
 
-    Attributes:
-        score: reading of the free energy that forms the groups (Eq. 1).
-        standardise_score: z-score of the free energy over the queries of an episode.
-        score_temperature_first, score_temperature_second: by which the posterior of the first (second) modality is
-            softened before it is scored, so that both can be calibrated alike (``analysis/calibration.py``).
-        margin: by how much a modality must win to dominate a query.
-        eq3_literal: the sign of Eq. 3 as printed.
-        kd_lambda: weight of both distillation terms, the paper's lambda.
-        kd_strategy, kd_scope, kd_direction, kd_mask, kd_temperature: see ``amfir_lib.distillation``.
-        ami_weight, ami_power: see ``fusion_weights``.
-        ami_distances: fuse "scaled" distances, or "raw" ones as Eq. 7 is printed.
-    """
-
-    score: str = choice("centred", (*SCORES, *JOINT_READINGS))
-    standardise_score: bool = False
+    score: str = choice("centred", (*SCORES, *JOINT_READINGS))  # reading of the free energy that forms the groups
+    standardise_score: bool = False  # z-score of the free energy over the queries of an episode
+    # By which the posterior of a modality is softened before it is scored, so that both can be calibrated alike.
     score_temperature_first: float = number(1.0, low=0, above=True)
     score_temperature_second: float = number(1.0, low=0, above=True)
-    margin: float = number(0.0, low=0)
-    eq3_literal: bool = False
-    kd_lambda: float = number(1.0, low=0)
-    kd_strategy: str = choice("bidirectional", STRATEGIES)
+    margin: float = number(0.0, low=0)  # by which a modality must win to dominate a query
+    eq3_literal: bool = False  # the sign of Eq. 3 as printed
+    kd_lambda: float = number(1.0, low=0)  # weight of both distillation terms, the paper's lambda
+    kd_strategy: str = choice("bidirectional", STRATEGIES)  # this and the next: see ``amfir_lib.distillation``
     kd_scope: str = choice("group", SCOPES)
     kd_direction: str = choice("forward", DIRECTIONS)
     kd_mask: str = choice("none", MASKS)
     kd_temperature: float = number(1.0, low=0, above=True)
-    ami_weight: str = choice("certainty", WEIGHTS)
+    ami_weight: str = choice("certainty", WEIGHTS)  # this and the next: see ``fusion_weights``
     ami_power: float = number(1.0, low=0)
-    ami_distances: str = choice("scaled", ("scaled", "raw"))
+    ami_distances: str = choice("scaled", ("scaled", "raw"))  # "raw" as Eq. 7 is printed
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -107,7 +95,7 @@ class Amfir(StreamMethod):
         energies = self.free_energies(output, target)
         groups = self._groups(energies)
         (a, first), (b, second) = output.modality_log_posteriors.items()
-        members = teaching_members(
+        taught = teaching_members(
             groups,
             first.detach(),
             second.detach(),
@@ -116,22 +104,18 @@ class Amfir(StreamMethod):
             kd_mask=options.kd_mask,
             target=target,
         )
-        kind = {"kd_direction": options.kd_direction, "kd_temperature": options.kd_temperature}
-        to_second = distillation_loss(first, second, members=members.first, **kind).mean()
-        to_first = distillation_loss(second, first, members=members.second, **kind).mean()
+        how = {"kd_direction": options.kd_direction, "kd_temperature": options.kd_temperature}
+        to_second = distillation_loss(first, second, members=taught.first, **how).mean()
+        to_first = distillation_loss(second, first, members=taught.second, **how).mean()
         total = supervision + options.kd_lambda * (to_second + to_first)
         if options.score == "random" and self.training:
             self.score_draws += 1
-        terms = {"loss": total, "accuracy": accuracy(output.log_posterior, target), **terms}
         terms |= {f"score_{m}": energy.mean() for m, energy in energies.items()}
         terms |= {f"kd_{a}_to_{b}": to_second, f"kd_{b}_to_{a}": to_first}
-        shares = {
-            f"group_{a}": groups.first,
-            f"group_{b}": groups.second,
-            f"taught_by_{a}": members.first,
-            f"taught_by_{b}": members.second,
-        }
-        return total, detached(terms | {name: inside.to(total.dtype).mean() for name, inside in shares.items()})
+        for kind, members in (("group", groups), ("taught_by", taught)):
+            for m, inside in ((a, members.first), (b, members.second)):
+                terms[f"{kind}_{m}"] = inside.to(total.dtype).mean()
+        return total, {"loss": total.detach(), "accuracy": accuracy(output.log_posterior, target), **detached(terms)}
 
     def _groups(self, energies: dict[str, Tensor]) -> Groups:
         first, second = energies.values()

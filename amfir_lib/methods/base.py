@@ -30,11 +30,7 @@ def number(default: float, *, low: float, above: bool = False, below: float = ma
 
 @dataclass(frozen=True)
 class Options:
-    """Base of every method's options; each field is declared by ``choice``, ``number`` or a plain bool default.
-
-    Raises:
-        BadParameter: a value of the wrong type or out of range.
-    """
+    """Base of every method's options: fields declared by ``choice``, ``number`` or a plain bool, checked when built."""
 
     def __post_init__(self) -> None:
         for option in fields(self):
@@ -67,32 +63,20 @@ def _checked(option: Field, value: Any) -> Any:
 
 @dataclass(frozen=True)
 class EpisodeOutput:
-    """What a method says about the queries of a batch of E episodes.
+    """What a method says about the queries of a batch of E episodes."""
 
-    Attributes:
-        log_posterior: (E, M, N) fused log-probabilities.
-        modality_log_posteriors: modality -> (E, M, N); empty for methods without parts.
-        distances: modality -> (E, M, N) temperature-scaled psi; may be empty.
-        evidence: modality -> what a reliability score may look at; empty for methods that have no use for it.
-    """
-
-    log_posterior: Tensor
-    modality_log_posteriors: dict[str, Tensor] = field(default_factory=dict)
-    distances: dict[str, Tensor] = field(default_factory=dict)
-    evidence: dict[str, Evidence] = field(default_factory=dict)
+    log_posterior: Tensor  # (E, M, N) fused log-probabilities
+    modality_log_posteriors: dict[str, Tensor] = field(default_factory=dict)  # of each part, where there are parts
+    distances: dict[str, Tensor] = field(default_factory=dict)  # modality -> (E, M, N) temperature-scaled psi, if any
+    evidence: dict[str, Evidence] = field(default_factory=dict)  # modality -> what a reliability score may look at
 
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What some methods must know of a data set before they meet a clip; see ``Method.needs``.
+    """What some methods must know of a data set before they meet a clip; see ``Method.needs``."""
 
-    Attributes:
-        n_base_classes: classes of the training split.
-        n_patches: modality -> P, patches per frame as the method will be given them.
-    """
-
-    n_base_classes: int
-    n_patches: Mapping[str, int]
+    n_base_classes: int  # of the training split
+    n_patches: Mapping[str, int]  # modality -> P, patches per frame as the method will be given them
 
 
 class Method(nn.Module):
@@ -102,14 +86,14 @@ class Method(nn.Module):
     evaluation), ``compare`` (what depends on the episode) and ``loss``, and an entry of the registry.
 
     Args:
-        dims: modality -> feature width D, of the modalities that the method reads; the first is appearance, the second
-            motion.
+        dims: modality that the method reads -> feature width D; the first is appearance, the second motion.
         options: of the method.
     """
 
     uses_patches: bool = False  # False: features come averaged over the spatial patches (P = 1)
-    needs: tuple[str, ...] = ()  # fields of DataFacts, given by name to the constructor; with "n_base_classes" training
-    # also gives ``classes`` to ``loss``: (E, N) int64, the number among the training classes of each way
+    # Fields of DataFacts, given by name to the constructor; with "n_base_classes" training also gives ``classes`` to
+    # ``loss``: (E, N) int64, the number among the training classes of each way.
+    needs: tuple[str, ...] = ()
 
     def __init__(self, dims: Mapping[str, int], options: Options) -> None:
         super().__init__()
@@ -133,52 +117,33 @@ class Method(nn.Module):
         raise NotImplementedError
 
     def loss(self, output: EpisodeOutput, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Training loss and terms to log.
-
-        Args:
-            output: of ``compare`` or ``forward``.
-            target: (E, M) int64 positions 0..N-1 of the true classes.
-        Returns:
-            A scalar to minimise, and detached scalars by name.
-        """
+        """A scalar to minimise, and detached scalars to log; ``target`` (E, M) int64: places 0..N-1 of true classes."""
         raise NotImplementedError
 
     def relate(self, embeddings: dict[str, Tensor], *, n_pairs: int) -> dict[str, Tensor]:
         """What ``compare_among`` reads of n embedded clips: the embeddings, or for some methods what relates them.
 
-        Args:
-            embeddings: name -> (n, ...).
-            n_pairs: pairs of a query and a support, over all episodes to come.
+        ``n_pairs`` pairs of a query and a support occur in all episodes to come.
         """
         return embeddings
 
     def compare_among(self, clips: dict[str, Tensor], support: Tensor, query: Tensor) -> EpisodeOutput:
-        """Many episodes among the same n clips, without a gradient; the same as ``compare`` of their embeddings.
+        """``compare`` of episodes among the n clips given to ``relate``, without a gradient.
 
-        Args:
-            clips: of ``relate``; name -> (n, ...).
-            support: (E, N, K) places among the n.
-            query: (E, M) places among the n.
+        ``support`` (E, N, K) and ``query`` (E, M) are places among the n.
         """
         return self.compare(pick(clips, support), pick(clips, query))
 
     def free_energies(self, output: EpisodeOutput, target: Tensor | None = None) -> dict[str, Tensor]:
-        """What the method judges the modalities by, detached; the centred free energy unless it has a score of its own.
+        """modality -> (E, M), detached, by which the method judges its modalities: lower means more reliable.
 
-        Args:
-            output: of ``compare`` or ``forward``.
-            target: (E, M), for a score that reads the labels.
-        Returns:
-            modality -> (E, M); lower means more reliable.  Empty for methods without parts.
+        The centred free energy, unless the method has a score of its own; ``target`` is for one that reads the labels.
         """
         return {m: log_p.detach().mean(-1) for m, log_p in output.modality_log_posteriors.items()}
 
     def forward(self, support: Features, query: Features) -> EpisodeOutput:
-        """Embed and compare.
+        """Embed and compare: modality -> (E, N, K, T, P, D) supports and (E, M, T, P, D) queries.
 
-        Args:
-            support: modality -> (E, N, K, T, P, D).
-            query: modality -> (E, M, T, P, D).
         Raises:
             ShapeError: a modality is missing, or shapes do not fit.
         """
@@ -235,16 +200,10 @@ def draw_seed(generator: torch.Generator) -> int:
 
 
 def cross_entropy(log_posterior: Tensor, target: Tensor, *, ce_reduction: str = "mean") -> Tensor:
-    """Cross-entropy -log p(y) (the reading of Eq. 10), averaged over episodes.
+    """Cross-entropy -log p(y) in nats (the reading of Eq. 10), averaged over episodes.
 
-    Args:
-        log_posterior: (E, M, N).
-        target: (E, M) int64.
-        ce_reduction: over the M queries of an episode, "mean" or "sum" (decision C2).
-    Returns:
-        Scalar, in nats.
-    Example:
-        p(y) = 0.8 and 0.6: mean (0.2231 + 0.5108) / 2 = 0.3670, sum 0.7340.
+    ``ce_reduction`` is over the M queries of an episode, "mean" or "sum" (decision C2).  Example: p(y) = 0.8 and 0.6
+    give the mean (0.2231 + 0.5108) / 2 = 0.3670 and the sum 0.7340.
     """
     surprise = -log_posterior.gather(-1, target.unsqueeze(-1)).squeeze(-1)  # (E, M)
     return (surprise.mean(-1) if ce_reduction == "mean" else surprise.sum(-1)).mean()

@@ -18,17 +18,11 @@ HIDDEN_CONSTANT = 1e-8  # of the public re-implementation
 
 @dataclass(frozen=True)
 class CmnOptions(DistanceOptions):
-    """Options of the front, where ``scaled`` divides the squared distance by the width, and:
+    """Options of the front, where ``scaled`` divides the squared distance by the width, and of the embedding."""
 
-    Attributes:
-        n_saliency: hidden states, h.
-        hidden_init: "normal", or the "constant" of the public re-implementation, under which all states stay equal.
-        logit_scale: initial 1 / temperature. The sum of h unit vectors lies h times apart, so 1 is sharp enough.
-    """
-
-    n_saliency: int = number(8, low=1)
-    hidden_init: str = choice("normal", ("normal", "constant"))
-    logit_scale: float = number(1.0, low=0, above=True)
+    n_saliency: int = number(8, low=1)  # hidden states, h
+    hidden_init: str = choice("normal", ("normal", "constant"))  # under "constant" all states stay equal
+    logit_scale: float = number(1.0, low=0, above=True)  # sums of h unit vectors lie h times apart: 1 is sharp enough
 
 
 class Cmn(UnimodalMethod):

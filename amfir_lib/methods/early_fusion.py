@@ -16,8 +16,7 @@ from torch.nn import functional
 from amfir_lib.errors import BadParameter
 from amfir_lib.methods.base import EpisodeOutput, Features, Method, Options, choice, draw_seed, number, seeded_init
 from amfir_lib.methods.front import project_normalised
-from amfir_lib.methods.heads import HeadOptions
-from amfir_lib.methods.protonet import ProtoNet
+from amfir_lib.methods.protonet import HeadOptions, ProtoNet
 from amfir_lib.methods.strm import Strm, StrmOptions
 
 JOINT = "joint"  # name of the one stream that both modalities become
@@ -25,17 +24,11 @@ JOINT = "joint"  # name of the one stream that both modalities become
 
 @dataclass(frozen=True)
 class EarlyFusionOptions(Options):
-    """Options of the fusion, beside those of the method that reads the joint stream.
+    """Options of the fusion, beside those of the method that reads the joint stream."""
 
-    Attributes:
-        early_fusion: "ec" (side by side), or "ea" (after attention to the other modality).
-        early_width: d to which each modality is projected; the joint stream has 2 d channels.
-        early_layer: Linear(2 d, d) and ReLU on the joint stream, which then has d channels.
-    """
-
-    early_fusion: str = choice("ec", ("ec", "ea"))
-    early_width: int = number(64, low=1)
-    early_layer: bool = False
+    early_fusion: str = choice("ec", ("ec", "ea"))  # side by side, or after attention to the other modality
+    early_width: int = number(64, low=1)  # d to which each modality is projected; the joint stream has 2 d channels
+    early_layer: bool = False  # Linear(2 d, d) and ReLU on the joint stream, which then has d channels
 
 
 class CrossAttention(nn.Module):
@@ -89,11 +82,6 @@ def align_time(frames: Tensor, n_frames: int) -> Tensor:
 class EarlyFusion(Method):
     """A unimodal method on the joint stream of two modalities.
 
-    Args:
-        dims: modality -> feature width D, exactly two.
-        options: of the fusion and of the unimodal method.
-        generator: the only source of initial weights.
-        n_patches: modality -> P, for a unimodal method that needs to know it.
     Raises:
         BadParameter: not exactly two modalities, or modalities with different numbers of patches.
     """
@@ -111,7 +99,15 @@ class EarlyFusion(Method):
         if len(dims) != 2:
             raise BadParameter(f"early fusion joins two modalities, but {len(dims)} are given. Give two.")
         super().__init__(dims, options)
-        facts = {} if n_patches is None else {"n_patches": {JOINT: _common_patches({m: n_patches[m] for m in dims})}}
+        facts = {}
+        if n_patches is not None:
+            if len({n_patches[m] for m in dims}) > 1:
+                given = ", ".join(f"{n_patches[m]} of {m}" for m in dims)
+                raise BadParameter(
+                    f"early fusion joins patch with patch, but frames have {given}. "
+                    "Extract both with the same number of patches."
+                )
+            facts["n_patches"] = {JOINT: n_patches[next(iter(dims))]}
         with seeded_init(draw_seed(generator), JOINT):
             self.fusion = JointStream(dims, options)
         self.reader = self.unimodal({JOINT: self.fusion.width}, options, generator=generator, **facts)
@@ -131,16 +127,6 @@ class EarlyFusion(Method):
 
     def loss(self, output: EpisodeOutput, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         return self.reader.loss(output, target)
-
-
-def _common_patches(n_patches: Mapping[str, int]) -> int:
-    if len(set(n_patches.values())) > 1:
-        given = ", ".join(f"{n} of {m}" for m, n in n_patches.items())
-        raise BadParameter(
-            f"early fusion joins patch with patch, but frames have {given}. "
-            "Extract both with the same number of patches."
-        )
-    return next(iter(n_patches.values()))
 
 
 @dataclass(frozen=True)

@@ -37,34 +37,21 @@ FLOATS_PER_MB = 2**18  # in float32
 
 @dataclass(frozen=True)
 class FrontOptions(Options):
-    """Options of every method; defaults are the study's, reasons are in ``amfir_lib.analysis.decisions``.
+    """Options of every method; defaults are the study's, reasons are in ``amfir_lib.analysis.decisions``."""
 
-    Attributes:
-        layer_norm: normalise each feature vector before it is projected.
-        projection: Linear(D, width); without it the width is D.
-        width: d of all that follows.
-        logit_scale: initial 1 / temperature.
-        learn_temperature: whether it is trained (in log space, so that it stays positive).
-        ce_reduction: of the cross-entropy over the queries of an episode.
-    """
-
-    layer_norm: bool = True
-    projection: bool = True
-    width: int = number(64, low=1)
-    logit_scale: float = number(10.0, low=0, above=True)
-    learn_temperature: bool = True
-    ce_reduction: str = choice("mean", ("mean", "sum"))
+    layer_norm: bool = True  # normalise each feature vector before it is projected
+    projection: bool = True  # Linear(D, width); without it the width is D
+    width: int = number(64, low=1)  # d of all that follows
+    logit_scale: float = number(10.0, low=0, above=True)  # initial 1 / temperature
+    learn_temperature: bool = True  # in log space, so that it stays positive
+    ce_reduction: str = choice("mean", ("mean", "sum"))  # of the cross-entropy over the queries of an episode
 
 
 @dataclass(frozen=True)
 class DistanceOptions(FrontOptions):
-    """Options of the methods whose answer comes from distances.
+    """Options of the methods whose answer comes from distances."""
 
-    Attributes:
-        scaled: distances as means over what they sum over; each method says what that is.
-    """
-
-    scaled: bool = True
+    scaled: bool = True  # distances as means over what they sum over; each method says what that is
 
 
 def add_front(module: nn.Module, dim: int, options: FrontOptions) -> int:

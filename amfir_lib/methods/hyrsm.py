@@ -31,33 +31,25 @@ DROPOUT = {"positions": 0.1, "intra": 0.2, "attention": 0.1, "inter": 0.05}
 
 @dataclass(frozen=True)
 class HyrsmOptions(DistanceOptions):
-    """Options of the front, and:
+    """Options of the front, and of the relations; ``scaled`` False sums over frames, as the published code does."""
 
-    Attributes:
-        scaled: Hausdorff distances as means over the frames; False sums over them, as the published code does.
-        n_heads: of both attentions; it divides the width.
-        position_divisor: A in x * sqrt(d / A) + B * positions.  Published: 10; 2048 = D on Kinetics-100, factor 1.
-        position_weight: B there.  Published: 1; 0.01 on Kinetics-100.
-        support_tokens: what the query meets in the inter-relation: frame-wise class "prototypes", which is the
-            published method at 1 and at 5 shots, or all support "videos", the published 1-shot code with more shots.
-        dropout: at the published rates; False leaves it out.
-        aux_weight: of the classifier.  Published: 0.15 (HMDB51, UCF101, SSv2-Small), 0.4 (Kinetics-100), 0.6 (SSv2).
-    """
-
-    n_heads: int = number(8, low=1)
-    position_divisor: float = number(10.0, low=0, above=True)
-    position_weight: float = number(1.0, low=0)
+    n_heads: int = number(8, low=1)  # of both attentions; it divides the width
+    # Frames become x * sqrt(d / A) + B * positions.  Published: A = 10, B = 1; on Kinetics-100 A = 2048 = D, B = 0.01.
+    position_divisor: float = number(10.0, low=0, above=True)  # A
+    position_weight: float = number(1.0, low=0)  # B
+    # What the query meets in the inter-relation: frame-wise class "prototypes", which is the published method at 1 and
+    # at 5 shots, or all support "videos", the published 1-shot code with more shots.
     support_tokens: str = choice("prototypes", ("prototypes", "videos"))
-    dropout: bool = True
-    aux_weight: float = number(0.15, low=0)
+    dropout: bool = True  # at the published rates
+    aux_weight: float = number(0.15, low=0)  # of the classifier; published also: 0.4 (Kinetics-100), 0.6 (SSv2)
 
 
 @dataclass(frozen=True)
 class HyrsmOutput(EpisodeOutput):
-    """Frames after the intra-relation, which the classifier reads: (E, N, K, T, d) and (E, M, T, d)."""
+    """The answer, and frames after the intra-relation, which the classifier reads."""
 
-    support_frames: Tensor | None = None
-    query_frames: Tensor | None = None
+    support_frames: Tensor | None = None  # (E, N, K, T, d)
+    query_frames: Tensor | None = None  # (E, M, T, d)
 
 
 class SelfAttention(nn.Module):
@@ -84,14 +76,7 @@ class SelfAttention(nn.Module):
 
 
 class Hyrsm(UnimodalMethod):
-    """Intra-relation, inter-relation, set matching, and a classifier of the base classes.
-
-    Args:
-        dims, options, generator: see ``UnimodalMethod``.
-        n_base_classes: of the training split.
-    Raises:
-        BadParameter: not one modality, or heads that do not divide the width.
-    """
+    """Intra-relation, inter-relation, set matching, and a classifier of the base classes."""
 
     needs = ("n_base_classes",)
 
@@ -132,10 +117,7 @@ class Hyrsm(UnimodalMethod):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy plus ``aux_weight`` times that of the base classes, averaged over all frames.
 
-        Args:
-            output: of ``compare``.
-            target: (E, M) int64.
-            classes: (E, N) int64 base-class number of each way; without it the auxiliary term is left out.
+        ``classes`` is the (E, N) base-class number of each way; without it the auxiliary term is left out.
         """
         loss = cross_entropy(output.log_posterior, target, ce_reduction=self.options.ce_reduction)
         terms = {"loss": loss, "accuracy": accuracy(output.log_posterior, target), "ce": loss}

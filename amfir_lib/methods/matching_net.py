@@ -15,19 +15,12 @@ from amfir_lib.methods.front import FrontOptions, UnimodalMethod, unit_vectors
 
 @dataclass(frozen=True)
 class MatchingNetOptions(FrontOptions):
-    """Options of the front, and:
+    """Options of the front, and of the comparison."""
 
-    Attributes:
-        logit_scale: initial factor on the cosines, which lie in [-1, 1].
-        pooling: "mean" over time, or "time" keeps the T positions as one vector of T * d, as the study's own heads do.
-        fce: full-context embeddings. They read the supports as a sequence, so their order then matters.
-        n_segments: T, which the contexts of ``pooling="time"`` must know.
-    """
-
-    logit_scale: float = number(3.0, low=0, above=True)
-    pooling: str = choice("time", ("mean", "time"))
-    fce: bool = False
-    n_segments: int = number(8, low=1)
+    logit_scale: float = number(3.0, low=0, above=True)  # initial factor on the cosines, which lie in [-1, 1]
+    pooling: str = choice("time", ("mean", "time"))  # "time" keeps the T positions as one vector of T * d
+    fce: bool = False  # full-context embeddings: they read the supports as a sequence, so their order then matters
+    n_segments: int = number(8, low=1)  # T, which the contexts of ``pooling="time"`` must know
 
 
 class MatchingNet(UnimodalMethod):

@@ -19,15 +19,10 @@ PAIRS_AT_ONCE = 2048  # of clips: what they need fits a processor's cache
 
 @dataclass(frozen=True)
 class OtamOptions(DistanceOptions):
-    """Options of the front, where ``scaled`` divides the summed cost by its 2 T frames, and:
-
-    Attributes:
-        logit_scale: initial 1 / temperature.
-        smoothing: lambda of the soft minimum; towards 0 it becomes the minimum.
-    """
+    """Options of the front, where ``scaled`` divides the summed cost by its 2 T frames, and of the alignment."""
 
     logit_scale: float = number(3.0, low=0, above=True)
-    smoothing: float = number(0.1, low=0, above=True)
+    smoothing: float = number(0.1, low=0, above=True)  # lambda of the soft minimum; towards 0 it becomes the minimum
 
 
 class Otam(UnimodalMethod):
@@ -102,9 +97,8 @@ def alignment_cost(cost: Tensor, *, smoothing: float) -> Tensor:
         cost: (..., T, T') of row frames and column frames, such as 1 - cosine; not negative.
         smoothing: lambda, positive, in units of the cost.
     Returns:
-        (...) alignment costs; many near-minimal alignments, and free padding, can make them negative.
-    Example:
-        One frame against one: g = d. Zero costs, T = T' = 2: six alignments, g = -lambda log 6.
+        (...) alignment costs; many near-minimal alignments, and free padding, can make them negative.  One frame
+        against one: g = d.  Zero costs, T = T' = 2: six alignments, g = -lambda log 6.
     """
     pairs = cost.reshape(-1, *cost.shape[-2:])
     n_cells = sum(cost.shape[-2:]) - 1  # of the longest alignment

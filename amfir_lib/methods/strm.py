@@ -33,35 +33,24 @@ from amfir_lib.methods.tuples import (
 
 @dataclass(frozen=True)
 class StrmOptions(DistanceOptions):
-    """Options of the front, and:
+    """Options of the front, and of the comparison; the published ``scaled`` and ``logit_scale`` are the defaults."""
 
-    Attributes:
-        scaled: distances over ``tuple_width``, and auxiliary ones over the square root of their width; published: not.
-        logit_scale: initial 1 / temperature; published: 1.
-        n_segments: T, which the mixer over time must know.
-        cardinality: frames in a tuple; the released scripts use pairs.
-        tuple_width: of keys and values (1152 in the published code).
-        dropout: rate after positions are added, and before the tuples of the auxiliary comparison.
-        aux_weight: of the query-class similarity, in the loss and in the prediction.
-        aux_head: its layer is "trained", as the paper means it, or "random", as the released code leaves it.
-    """
-
-    scaled: bool = False
+    scaled: bool = False  # distances over ``tuple_width``, auxiliary ones over the square root of their width
     logit_scale: float = number(1.0, low=0, above=True)
-    n_segments: int = number(8, low=1)
-    cardinality: int = number(2, low=1)
-    tuple_width: int = number(64, low=1)
-    dropout: float = number(0.1, low=0, below=1)
-    aux_weight: float = number(0.1, low=0)
-    aux_head: str = choice("trained", ("trained", "random"))
+    n_segments: int = number(8, low=1)  # T, which the mixer over time must know
+    cardinality: int = number(2, low=1)  # frames in a tuple; the released scripts use pairs
+    tuple_width: int = number(64, low=1)  # of keys and values (1152 in the published code)
+    dropout: float = number(0.1, low=0, below=1)  # after positions are added, and before the auxiliary tuples
+    aux_weight: float = number(0.1, low=0)  # of the query-class similarity, in the loss and in the prediction
+    aux_head: str = choice("trained", ("trained", "random"))  # as the paper means it, or as the released code leaves it
 
 
 @dataclass(frozen=True)
 class StrmOutput(EpisodeOutput):
-    """The two parts of the prediction: log-posteriors (E, M, N) of the tuple attention and of the auxiliary head."""
+    """The two parts of the prediction."""
 
-    attention: Tensor | None = None
-    auxiliary: Tensor | None = None
+    attention: Tensor | None = None  # (E, M, N) log-posterior of the tuple attention
+    auxiliary: Tensor | None = None  # and of the query-class similarity
 
 
 class PatchLevelEnrichment(nn.Module):
@@ -96,13 +85,7 @@ class Strm(UnimodalMethod):
     """Patch- and frame-level enrichment, tuple attention, query-class similarity.
 
     Features of a single patch per frame leave nothing to enrich: the patch level is left out, and tables and records
-    call the method STRM-lite (``amfir_lib.methods.title_of``).
-
-    Args:
-        dims, options, generator: see ``UnimodalMethod``.
-        n_patches: modality -> P of the features.
-    Raises:
-        BadParameter: not one modality, or tuples of more places than frames.
+    call the method STRM-lite (``amfir_lib.methods.title_of``).  Tuples of more places than frames are refused.
     """
 
     uses_patches = True

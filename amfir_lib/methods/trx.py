@@ -13,22 +13,14 @@ from amfir_lib.methods.front import DistanceOptions, UnimodalMethod
 from amfir_lib.methods.layers import with_positions
 from amfir_lib.methods.tuples import TupleAttention, tuple_distances
 
-CARDINALITIES = ("2", "3", "2+3")
-
 
 @dataclass(frozen=True)
 class TrxOptions(DistanceOptions):
-    """Options of the front, where ``scaled`` divides the distance by the tuple width, and:
+    """Options of the front, where ``scaled`` divides the distance by the tuple width, and of the tuples."""
 
-    Attributes:
-        cardinalities: frames in a tuple, w: pairs "2", triples "3", or both.
-        tuple_width: of keys and values, 1152 in the published head.
-        dropout: on the frames with their positions.
-    """
-
-    cardinalities: str = choice("2+3", CARDINALITIES)
-    tuple_width: int = number(64, low=1)
-    dropout: float = number(0.1, low=0, below=1)
+    cardinalities: str = choice("2+3", ("2", "3", "2+3"))  # frames in a tuple, w: pairs, triples, or both
+    tuple_width: int = number(64, low=1)  # of keys and values, 1152 in the published head
+    dropout: float = number(0.1, low=0, below=1)  # on the frames with their positions
 
 
 class Trx(UnimodalMethod):
