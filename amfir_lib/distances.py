@@ -52,8 +52,8 @@ def distances(query: Tensor, prototypes: Tensor, *, metric: str = "euclidean", s
     if shared:
         distance = torch.cdist(query, prototypes, compute_mode="donot_use_mm_for_euclid_dist")  # (E, M, N)
     else:
-        one = query.flatten(0, 1).unsqueeze(1)  # (E * M, 1, d)
-        distance = torch.cdist(one, prototypes.flatten(0, 1), compute_mode="donot_use_mm_for_euclid_dist")
+        queries = query.flatten(0, 1).unsqueeze(1)  # (E * M, 1, d)
+        distance = torch.cdist(queries, prototypes.flatten(0, 1), compute_mode="donot_use_mm_for_euclid_dist")
         distance = distance.reshape(prototypes.shape[:3])
     if scaled:
         distance = distance / query.shape[-1] ** 0.5
@@ -64,12 +64,7 @@ def inner_products(vectors: Tensor, *, scaled: bool = True) -> Tensor:
     """Inner products of n vectors less their mean, as ``distances_from_products`` reads them.
 
     In float64, and about the mean, the expansion |q|^2 - 2 q t + |t|^2 is as exact as differences in float32 are.
-
-    Args:
-        vectors: (n, d).
-        scaled: as ``distances``.
-    Returns:
-        (n, n) float64, over d if scaled.
+    From (n, d) to (n, n) float64, over d if scaled.
     """
     vectors = vectors.double()
     vectors = vectors - vectors.mean(0)
@@ -88,19 +83,15 @@ def distances_from_products(products: Tensor, support: Tensor, query: Tensor, *,
         query: (E, M) places among the n.
         metric: "euclidean" or "sqeuclidean"; a cosine is not about the mean.
     Returns:
-        (E, M, N) float64.
-    Raises:
-        UnknownName: no such metric.
-    Example:
-        Vectors 0, 1 and 3 on a line: the query 0 is at distance 2 from the mean of the supports 1 and 3.
+        (E, M, N) float64.  Vectors 0, 1 and 3 on a line: 0 is at distance 2 from the mean of 1 and 3.
     """
     if metric not in METRICS_ABOUT_THE_MEAN:
         raise unknown_name("metric", metric, METRICS_ABOUT_THE_MEAN)
     support, query = support.to(products.device), query.to(products.device)
-    own = products.diagonal()[query].unsqueeze(-1)  # (E, M, 1)
+    square = products.diagonal()[query].unsqueeze(-1)  # (E, M, 1)
     cross = products[query[:, :, None, None], support.unsqueeze(1)].mean(-1)  # (E, M, N)
     within = products[support.unsqueeze(-1), support.unsqueeze(-2)].mean((-1, -2)).unsqueeze(1)  # (E, 1, N)
-    squared = (own - 2 * cross + within).clamp_min(0)
+    squared = (square - 2 * cross + within).clamp_min(0)
     return squared.sqrt() if metric == "euclidean" else squared
 
 

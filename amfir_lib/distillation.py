@@ -22,8 +22,7 @@ def divergence(
     """Divergence of the student's posterior from the teacher's (Eq. 4, the sum over classes); the teacher is detached.
 
     Args:
-        teacher: (..., N) log-posterior.
-        student: (..., N) log-posterior.
+        teacher, student: (..., N) log-posteriors.
         kd_direction: "forward" KL(teacher || student) as in Eq. 4, "reverse" KL(student || teacher), or "js" the
             Jensen-Shannon divergence.
         kd_temperature: both posteriors are softened by it, p^(1/T) normalised again; 1 is the paper's setting.
@@ -52,12 +51,7 @@ def divergence(
 
 
 def distillation_loss(
-    teacher: Tensor,
-    student: Tensor,
-    *,
-    members: Tensor,
-    kd_direction: str = "forward",
-    kd_temperature: float = 1.0,
+    teacher: Tensor, student: Tensor, *, members: Tensor, kd_direction: str = "forward", kd_temperature: float = 1.0
 ) -> Tensor:
     """Distillation from one modality to the other, for each episode (Eq. 6).
 
@@ -65,11 +59,9 @@ def distillation_loss(
     weight.  Teacher and weights are detached: no gradient reaches the teaching modality.
 
     Args:
-        teacher: (E, M, N) log-posterior of modality m.
-        student: (E, M, N) log-posterior of modality n.
+        teacher, student: (E, M, N) log-posteriors of the modalities m and n.
         members: (E, M) bool, the queries that modality m teaches.
-        kd_direction: see ``divergence``.
-        kd_temperature: see ``divergence``; the certainty is taken before softening.
+        kd_direction, kd_temperature: see ``divergence``; the certainty is taken before softening.
     Returns:
         (E,) in nats; zero, and with zero gradient, for an episode whose group is empty.
     Example:
@@ -96,8 +88,7 @@ def teaching_members(
 
     Args:
         groups: dominance by free energy (Eq. 3).
-        first: (E, M, N) log-posterior of the first modality.
-        second: (E, M, N) log-posterior of the second modality.
+        first, second: (E, M, N) log-posteriors of the modalities.
         kd_strategy: "bidirectional" as the paper; "none"; "t_rgb" and "t_flow": the first (second) modality teaches
             all queries and the other none (Fig. 4); "rd_only" and "fd_only": the first (second) teaches its own group
             and the other none (Table 2).
@@ -118,14 +109,14 @@ def teaching_members(
         if value not in known:
             raise unknown_name(kind, value, known)
     everything, nothing = torch.ones_like(groups.first), torch.zeros_like(groups.first)
-    own_first, own_second = (everything, everything) if kd_scope == "all" else (groups.first, groups.second)
+    scope = Groups(everything, everything) if kd_scope == "all" else groups
     by_first, by_second = {
-        "bidirectional": (own_first, own_second),
+        "bidirectional": (scope.first, scope.second),
         "none": (nothing, nothing),
         "t_rgb": (everything, nothing),
         "t_flow": (nothing, everything),
-        "rd_only": (own_first, nothing),
-        "fd_only": (nothing, own_second),
+        "rd_only": (scope.first, nothing),
+        "fd_only": (nothing, scope.second),
     }[kd_strategy]
     if kd_mask == "teacher_correct":
         if target is None:

@@ -13,15 +13,7 @@ WEIGHTS = ("certainty", "free_energy", "equal", "hard", "first", "second")
 
 
 def certainty(log_posterior: Tensor) -> Tensor:
-    """Absolute certainty c = max_k p(k) of each query (Eq. 5).
-
-    Args:
-        log_posterior: (E, M, N).
-    Returns:
-        (E, M) in [1/N, 1].
-    Example:
-        p = (0.8, 0.2) gives 0.8.
-    """
+    """Absolute certainty c = max_k p(k) of each query (Eq. 5): (E, M, N) -> (E, M) in [1/N, 1]."""
     return log_posterior.amax(-1).exp()
 
 
@@ -66,15 +58,14 @@ def fusion_weights(
         log_weight = -torch.stack([energies[m] for m in names])
     elif weight == "equal":
         log_weight = torch.zeros_like(log_certainty)
-    else:
-        if weight == "hard":
-            winner = log_certainty == log_certainty.amax(0)
-        else:
-            winner = torch.zeros_like(log_certainty, dtype=torch.bool)
-            if weight == "second" and len(names) < 2:
-                raise BadParameter(f'fusion weight "second" needs two modalities, but there is only "{names[0]}".')
-            winner[WEIGHTS.index(weight) - WEIGHTS.index("first")] = True
+    elif weight == "hard":
+        winner = log_certainty == log_certainty.amax(0)
         return dict(zip(names, winner / winner.sum(0), strict=True))
+    else:
+        if weight == "second" and len(names) < 2:
+            raise BadParameter(f'fusion weight "second" needs two modalities, but there is only "{names[0]}".')
+        place = 0 if weight == "first" else 1
+        return {m: torch.full_like(log_certainty[0], n == place) for n, m in enumerate(names)}
     return dict(zip(names, torch.softmax(power * log_weight, dim=0), strict=True))
 
 

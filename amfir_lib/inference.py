@@ -20,26 +20,16 @@ SCORES = (*READINGS, "random")
 
 @dataclass(frozen=True)
 class Groups:
-    """Which modality dominates each query (Eq. 3); a query may be in neither group, never in both.
+    """Which modality dominates each query (Eq. 3); a query may be in neither group, never in both."""
 
-    Attributes:
-        first: (E, M) bool, queries dominated by the first modality (appearance; the paper's G_r).
-        second: (E, M) bool, queries dominated by the second modality (motion; the paper's G_f).
-    """
-
-    first: Tensor
-    second: Tensor
+    first: Tensor  # (E, M) bool, queries dominated by the first modality (appearance; the paper's G_r)
+    second: Tensor  # (E, M) bool, queries dominated by the second modality (motion; the paper's G_f)
 
 
 def log_posterior(distance: Tensor) -> Tensor:
-    """Class posterior from temperature-scaled distances (Eq. 2), in log space.
+    """Class posterior from (..., N) temperature-scaled distances psi / temperature (Eq. 2), in log space.
 
-    Args:
-        distance: (..., N) psi / temperature.
-    Returns:
-        (..., N) log-probabilities.
-    Example:
-        Distances (0, ln 4) give the probabilities (0.8, 0.2).
+    Example: distances (0, ln 4) give the probabilities (0.8, 0.2).
     """
     return torch.log_softmax(-distance, dim=-1)
 
@@ -72,7 +62,7 @@ def free_energy(evidence: Evidence, *, score: str = "centred", generator: torch.
     """Free energy of each query in one modality (Eq. 1, decision A1); lower means more reliable.
 
     Args:
-        evidence: what the modality knows.
+        evidence: of the modality.
         score: one of SCORES; "centred" is the default reading, "neg_certainty" gives AMFAR, "random" and "oracle" are
             the lower and the upper control.
         generator: for "random" alone, which draws uniformly from [0, 1).
@@ -93,13 +83,7 @@ def free_energy(evidence: Evidence, *, score: str = "centred", generator: torch.
 
 
 def standardise(energy: Tensor) -> Tensor:
-    """Z-score of the free energy over the queries of each episode (decision A6); zero where all queries are alike.
-
-    Args:
-        energy: (E, M) free energy of one modality.
-    Returns:
-        (E, M) with mean 0 and standard deviation 1 in each episode, unitless.
-    """
+    """Z-score of (E, M) free energy over the queries of each episode (decision A6); zero where all are alike."""
     centred_energy = energy - energy.mean(-1, keepdim=True)
     spread = centred_energy.square().mean(-1, keepdim=True).sqrt()
     alike = spread <= 1e-6 * energy.abs().amax(-1, keepdim=True)  # rounding, not difference
@@ -112,12 +96,9 @@ def reliability_groups(first: Tensor, second: Tensor, *, margin: float = 0.0, eq
     G_m = {i : F_i^m < F_i^n - margin}.  A tie, or a difference within the margin, is in no group.
 
     Args:
-        first: (E, M) free energy of the first modality.
-        second: (E, M) free energy of the second modality.
+        first, second: (E, M) free energy of each modality.
         margin: how much lower the winner must be, >= 0, in the unit of the free energy.
         eq3_literal: take F^m > F^n as printed, although the text says that lower is more reliable.
-    Returns:
-        Groups, disjoint.
     Raises:
         ShapeError: the two differ in shape.
         BadParameter: the margin is negative.

@@ -23,27 +23,16 @@ TINY_VARIANCE = 1e-20  # where the supports are zero as well
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that one modality of a batch of E episodes offers to a reliability score.
+    """All that one modality of a batch of E episodes offers to a reliability score."""
 
-    Attributes:
-        log_posterior: (E, M, N) log-probabilities (Eq. 2).
-        distances: (E, M, N) temperature-scaled psi, whose softmax of the negative is the posterior.
-        query: (E, M, d) video vectors of the queries; None where distances come from inner products.
-        support: (E, N, K, d) video vectors of the supports; None likewise.
-        logit_scale: 1 / temperature, a scalar.
-        metric: of ``distances``.
-        scaled: whether psi is divided by the width.
-        target: (E, M) int64 true positions, in training only; the oracle asks for them.
-    """
-
-    log_posterior: Tensor
-    distances: Tensor
-    query: Tensor | None = None
-    support: Tensor | None = None
-    logit_scale: Tensor | float = 1.0
-    metric: str = "euclidean"
-    scaled: bool = True
-    target: Tensor | None = None
+    log_posterior: Tensor  # (E, M, N) log-probabilities (Eq. 2)
+    distances: Tensor  # (E, M, N) temperature-scaled psi, whose softmax of the negative is the posterior
+    query: Tensor | None = None  # (E, M, d) video vectors; None where distances come from inner products
+    support: Tensor | None = None  # (E, N, K, d) video vectors; None likewise
+    logit_scale: Tensor | float = 1.0  # 1 / temperature, a scalar
+    metric: str = "euclidean"  # of the distances
+    scaled: bool = True  # whether they are divided by the width
+    target: Tensor | None = None  # (E, M) int64 true positions, in training only; the oracle asks for them
 
 
 def centred(evidence: Evidence) -> Tensor:
@@ -97,8 +86,8 @@ def vfe_discrete(evidence: Evidence) -> Tensor:
     prototypes = mean[:, None, None].expand(n_episodes, n_way, n_shot, n_way, d)
     if n_shot > 1:
         left_out = (mean.unsqueeze(2) * n_shot - support) / (n_shot - 1)  # (E, N, K, d)
-        own = torch.eye(n_way, dtype=torch.bool, device=support.device)[None, :, None, :, None]
-        prototypes = torch.where(own, left_out.unsqueeze(3), prototypes)
+        of_its_class = torch.eye(n_way, dtype=torch.bool, device=support.device)[None, :, None, :, None]
+        prototypes = torch.where(of_its_class, left_out.unsqueeze(3), prototypes)
     psi = distances(support.flatten(1, 2), prototypes.flatten(1, 2), metric=evidence.metric, scaled=evidence.scaled)
     log_p = torch.log_softmax(-psi * evidence.logit_scale, dim=-1).reshape(n_episodes, n_way, n_shot, n_way)
     log_likelihood = torch.logsumexp(log_p, dim=2) - math.log(n_shot)  # (E, N states, N outcomes)
@@ -127,13 +116,8 @@ def oracle(evidence: Evidence) -> Tensor:
 
 NEED_VECTORS = ("vfe_gauss", "vfe_discrete")  # names of readings that look at the video vectors themselves
 READINGS = {
-    "centred": centred,
-    "helmholtz": helmholtz,
-    "vfe_gauss": vfe_gauss,
-    "vfe_discrete": vfe_discrete,
-    "entropy": entropy,
-    "neg_certainty": neg_certainty,
-    "oracle": oracle,
+    reading.__name__: reading
+    for reading in (centred, helmholtz, vfe_gauss, vfe_discrete, entropy, neg_certainty, oracle)
 }
 
 

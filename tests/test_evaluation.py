@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from toy_tables import new_method, toy_table
 
 from amfir_lib.errors import NonFiniteFeatures
-from amfir_lib.methods import heads, otam
+from amfir_lib.methods import otam, protonet
 from amfir_lib.study.episodes import Episodes
 from amfir_lib.study.evaluation import FUSED, QueryResults, embed_clips, evaluate, selection_quality
 
@@ -67,7 +67,7 @@ def test_every_answer_is_that_of_the_method_called_on_one_episode_at_a_time(name
 def test_answers_from_what_relates_all_clips_equal_those_from_the_embeddings(name, n_shot, monkeypatch):
     method, episodes = new_method(name), some_episodes(200, n_shot=n_shot)
     fast = evaluate(method, TABLE, episodes)
-    for module in (heads, otam):
+    for module in (protonet, otam):
         monkeypatch.setattr(module, "MOST_RELATED_CLIPS", 0)  # too many clips to relate: the embeddings are compared
     assert_same(evaluate(method, TABLE, episodes), fast)
 

@@ -229,7 +229,7 @@ def test_a_late_fusion_and_its_parts_resolve_the_options_that_they_share_alike(n
 
 def test_a_pair_of_different_methods_is_one_line_of_the_registry(monkeypatch):
     spec = MethodSpec(
-        "TRX and ProtoNet", LateFusion, late_fusion_options(TrxOptions, METHODS["protonet_f"].options), "both",
+        "TRX and ProtoNet", "", LateFusion, late_fusion_options(TrxOptions, METHODS["protonet_f"].options), "both",
         "k", "o", parts=("trx", "protonet_f"),
     )  # fmt: skip
     monkeypatch.setitem(METHODS, "mixed", spec)
@@ -240,7 +240,7 @@ def test_a_pair_of_different_methods_is_one_line_of_the_registry(monkeypatch):
 
 def test_a_part_that_reads_no_patches_gets_their_mean_beside_one_that_does(monkeypatch):
     spec = MethodSpec(
-        "TRX and STRM-F", LateFusion, late_fusion_options(TrxOptions, METHODS["strm_f"].options), "both", "k", "o",
+        "TRX and STRM-F", "", LateFusion, late_fusion_options(TrxOptions, METHODS["strm_f"].options), "both", "k", "o",
         parts=("trx", "strm_f"),
     )  # fmt: skip
     monkeypatch.setitem(METHODS, "mixed", spec)
@@ -253,7 +253,7 @@ def test_a_part_that_reads_no_patches_gets_their_mean_beside_one_that_does(monke
 
 
 def test_parts_that_read_the_same_modality_are_refused(monkeypatch):
-    spec = MethodSpec("twice", LateFusion, late_fusion_options(TrxOptions), "both", "k", "o", parts=("trx", "otam"))
+    spec = MethodSpec("twice", "", LateFusion, late_fusion_options(TrxOptions), "both", "k", "o", parts=("trx", "otam"))
     monkeypatch.setitem(METHODS, "twice", spec)
     with pytest.raises(BadParameter, match="of one modality each, each another one, but got .*'otam': 'rgb'"):
         build_method("twice", dims={"rgb": D, "flow": D}, generator=torch.Generator())

@@ -17,7 +17,7 @@ from amfir_lib.inference import SCORES
 from amfir_lib.methods import METHODS as ALL_METHODS
 from amfir_lib.methods import PRESETS, build_method, resolve_options
 from amfir_lib.methods.base import cross_entropy
-from amfir_lib.methods.heads import StreamMethod
+from amfir_lib.methods.protonet import StreamMethod
 
 E, N, K, Q, T, P, D = 2, 3, 2, 2, 4, 2, 6
 DIMS = {"rgb": D, "flow": D}
