@@ -477,9 +477,7 @@ def test_too_small_a_share_of_a_class_stops_with_the_option_that_accepts_it(tree
     lines = [f"{path.parent.name.replace('_', ' ').lower()}/{path.stem}" for path in videos]
     (tmp_path / "list.txt").write_text("\n".join(lines))
     videos[0].unlink()
-    message = (
-        r'1 of 6 classes .* fewer than 90% of their videos, the least "air drumming" with 3 of 4.*found 0.75'
-    )
+    message = r'1 of 6 classes .* fewer than 90% of their videos, the least "air drumming" with 3 of 4.*found 0.75'
     with pytest.raises(TooFewVideos, match=message):
         load("kinetics100", root, tmp_path / "c", video_list=tmp_path / "list.txt")
     chosen = {"video_list": tmp_path / "list.txt", "min_found": 0.75}
@@ -494,9 +492,7 @@ def test_a_class_without_videos_names_the_nearest_folders_and_is_left_out_on_req
     shutil.rmtree(root / "UCF-101" / "ApplyEyeMakeup")
     archery = (root / "UCF-101" / "Archery").rename(root / "UCF-101" / "Archerry")
     renamed(archery, "*", lambda file: file.with_name(f"clip{file.name[-9:]}"))  # nor do the files' names tell
-    message = (
-        r'97 of 101 classes .* have no video .*: "Archery" .nearest folders: "Archerry".*_report.json\.$'
-    )
+    message = r'97 of 101 classes .* have no video .*: "Archery" .nearest folders: "Archerry".*_report.json\.$'
     with pytest.raises(DataNotFound, match=message):
         load("ucf101", root, tmp_path / "c", min_found=0.01)
     archery.rename(root / "UCF-101" / "Archery")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 import pytest
 from toy_tables import QUICK, toy_material
@@ -28,18 +27,20 @@ class Notebooks:
         self.variant = self.baseline / "variants" / "x"
         self.material = toy_material(folder / "stores")
 
-    def run(self, place, kd_lambda: float, *, cells=(CELL,), seeds=(0, 1), training=QUICK, options=OPTIONS):
+    def run(self, place, kd_lambda: float, *, cells=(CELL,), training=QUICK, options=OPTIONS):
         series = [
             Series("AMFIR", "amfir", OPTIONS | options | {"kd_lambda": kd_lambda}),
             Series("ProtoNet", "protonet", OPTIONS),
         ]
-        runs = [run for one in series for run in one.runs(self.material, training, seeds)]
+        runs = [run for one in series for run in one.runs(self.material, training, (0, 1))]
         results = run_all(runs, cells, cache_dir=self.cache)
         facts = tables.run_facts(results, series=name_of(series))
         write_json(place / "records" / "02_training.json", {"numbers": {"runs": facts}, "seconds": 1.0})
-        return results, name_of(series)
 
-    def compare(self):
+    def compare(self, **variant):
+        """What the comparison gives for a variant that was run so."""
+        self.run(self.baseline, 1.0)
+        self.run(self.variant, **{"kd_lambda": 0.0} | variant)
         return variants.compare(self.baseline, self.variant, self.cache, notebooks=["02_training"])
 
 
@@ -50,7 +51,7 @@ def test_a_series_without_another_accuracy_in_any_episode_is_named_and_has_no_ro
     for place, weight in ((notebooks.baseline, 1.0), (notebooks.variant, 0.5)):
         notebooks.run(place, weight, options=off)
     assert variants.without_baseline(notebooks.baseline, notebooks.cache, ["02_training"]) == []
-    data, remarks = notebooks.compare()
+    data, remarks = variants.compare(notebooks.baseline, notebooks.variant, notebooks.cache, notebooks=["02_training"])
     assert data.empty
     assert any("no episode has another accuracy than in the baseline with AMFIR" in remark for remark in remarks)
 
@@ -60,76 +61,46 @@ def notebooks(tmp_path_factory):
     return Notebooks(tmp_path_factory.mktemp("variants"))
 
 
-def test_the_difference_equals_the_paired_table_of_one_run_that_holds_both(notebooks):
-    notebooks.run(notebooks.baseline, 1.0)
-    notebooks.run(notebooks.variant, 0.0)
-    data, _ = notebooks.compare()
+def test_the_difference_equals_the_contrast_of_one_run_that_holds_both(notebooks, tmp_path):
+    data, remarks = notebooks.compare()
     (row,) = data.to_dict("records")
-
     both = [Series("before", "amfir", OPTIONS), Series("after", "amfir", OPTIONS | {"kd_lambda": 0.0})]
     runs = [run for one in both for run in one.runs(notebooks.material, QUICK, (0, 1))]
     results = run_all(runs, [CELL], cache_dir=notebooks.cache)
-    expected = contrast(collect_answers(results, name_of(both)), "after").iloc[0]
-    for name in ("difference", "half_width", "p_value", "p_holm", "verdict", "n_classes", "n_shot"):
-        both_missing = pd.isna(row[name]) and pd.isna(expected[name])
-        same = row[name] == (pytest.approx(expected[name]) if isinstance(row[name], float) else expected[name])
-        assert same or both_missing, name
-    assert row["series"] == "AMFIR" and row["n_episodes"] == 30
-    assert row["variant"] - row["baseline"] == pytest.approx(row["difference"])
-
-
-def test_it_says_what_differs_and_which_runs_the_parameter_does_not_reach(notebooks):
-    notebooks.run(notebooks.baseline, 1.0)
-    notebooks.run(notebooks.variant, 0.0)
-    text = " ".join(notebooks.compare()[1])
+    names = ["difference", "half_width", "p_value", "p_holm", "verdict", "n_classes", "n_shot", "n_episodes"]
+    pd.testing.assert_frame_equal(data[names], contrast(collect_answers(results, name_of(both)), "after")[names])
+    assert row["series"] == "AMFIR" and row["variant"] - row["baseline"] == pytest.approx(row["difference"])
+    text = " ".join(remarks)
     assert "02_training: the runs differ in kd_lambda 1.0 -> 0.0." in text
     assert "the parameter does not reach ProtoNet: these are the baseline's own runs." in text
+    _, markdown, _ = write_table(variants.difference_table(data, "kd_lambda=0.0"), tmp_path / variants.TABLE)
+    assert "Variant kd_lambda=0.0 minus baseline on identical test episodes" in markdown.read_text()
 
 
 def test_other_episodes_are_not_paired(notebooks):
-    notebooks.run(notebooks.baseline, 1.0)
-    notebooks.run(notebooks.variant, 0.0, cells=(replace(CELL, n_way=4),))
-    data, remarks = notebooks.compare()
+    data, remarks = notebooks.compare(cells=(replace(CELL, n_way=4),))
     assert data.empty
     assert "AMFIR (toy), ProtoNet (toy) met other test episodes than the baseline" in " ".join(remarks)
 
 
 def test_another_number_of_training_steps_reaches_every_trained_method(notebooks):
-    notebooks.run(notebooks.baseline, 1.0)
-    notebooks.run(notebooks.variant, 1.0, training=replace(QUICK, steps=2))
-    data, remarks = notebooks.compare()
+    data, remarks = notebooks.compare(kd_lambda=1.0, training=replace(QUICK, steps=2))
     assert list(data["series"]) == ["AMFIR", "ProtoNet"]
     assert f"steps {QUICK.steps} -> 2" in " ".join(remarks)
 
 
-def test_a_variant_without_a_baseline_names_the_command_that_makes_one(notebooks, tmp_path):
-    notebooks.run(notebooks.variant, 0.0)
+def test_a_baseline_that_lacks_its_record_or_its_runs_names_the_command_that_makes_them(notebooks, tmp_path):
+    notebooks.compare()
     data, remarks = variants.compare(tmp_path, notebooks.variant, notebooks.cache, notebooks=["02_training"])
     assert data.empty
     assert "02_training has no baseline yet. Make it with: ./run_all.sh --only 02_training" in remarks[0]
-
-
-def test_a_committed_record_whose_runs_are_not_in_this_cache_names_the_command_too(notebooks, tmp_path):
-    notebooks.run(notebooks.baseline, 1.0)
-    notebooks.run(notebooks.variant, 0.0)
     data, remarks = variants.compare(notebooks.baseline, notebooks.variant, tmp_path, notebooks=["02_training"])
     assert data.empty
     assert "the cache does not hold the runs of the baseline. Compute them with" in remarks[0]
 
 
-def test_a_notebook_without_tests_has_nothing_to_pair(notebooks, tmp_path):
+def test_a_notebook_without_tests_has_nothing_to_pair(tmp_path):
     for place in (tmp_path / "a", tmp_path / "b"):
         write_json(place / "records" / "01_data.json", {"numbers": {}})
     data, remarks = variants.compare(tmp_path / "a", tmp_path / "b", tmp_path, notebooks=["01_data"])
     assert data.empty and remarks == ["01_data measures no test accuracy; compare its tables with the baseline's."]
-
-
-def test_the_table_says_what_it_is_and_is_written_in_three_forms(notebooks, tmp_path):
-    notebooks.run(notebooks.baseline, 1.0)
-    notebooks.run(notebooks.variant, 0.0)
-    table = variants.difference_table(notebooks.compare()[0], "kd_lambda=0.0")
-    paths = write_table(table, tmp_path / variants.TABLE)
-    text = paths[1].read_text()
-    assert [path.suffix for path in paths] == [".csv", ".md", ".tex"]
-    assert "Variant kd_lambda=0.0 minus baseline on identical test episodes" in text
-    assert "AMFIR" in text and np.isfinite(pd.read_csv(paths[0])["difference"]).all()
