@@ -224,6 +224,12 @@ def test_differences_are_drawn_once_for_each_basis():
         figures.forest(frame.drop(columns="basis"), rows="comparison", series="basis")
 
 
+def test_no_panel_cuts_what_another_one_stretches():
+    frame = differences(n_shot=[1, 5], difference=[0.05, 0.4])
+    figure = figures.forest(frame, rows="comparison", columns=["n_shot"], label="points")
+    assert all(axes.get_xlim()[0] < 0 and axes.get_xlim()[1] > 42 for axes in figure.axes)
+
+
 def test_headings_stand_above_their_rows():
     frame = differences(dataset=["a", "a", "b"], comparison=["x", "y", "x"], difference=[0.01, 0.02, 0.03])
     figure = figures.forest(frame, rows="comparison", group="dataset", columns=["n_shot"], label="points")

@@ -69,7 +69,7 @@ def forest(
         log: panels (by the value of the last of ``columns``) with a logarithmic axis.
         levels: name -> x of a grey line; of differences, zero has one anyway.
         limit: half the width of the axis; what lies beyond stands at its edge, as an arrow with its number.
-        numbers: format in which the value is written beside its interval, such as ".1f".
+        numbers: format in which the values stand at the right edge, such as ".1f".
     Returns:
         The figure, 3.4 in wide for one panel, else 7 in.
     Raises:
@@ -104,13 +104,13 @@ def forest(
             style = styles[str(row[look] if look else names[number])]
             _draw(axes, row | {"x": row[value]}, y, style, size=sizes[number], limit=limit, numbers=numbers)
         _label(panel, own_axis=label is None)
-        axes.margins(x=0.2 if numbers else 0.05)
-        if limit:
-            axes.set_xlim(-limit, limit)
-        elif percent:
-            axes.set_xlim(right=min(axes.get_xlim()[1], 100))
         for y in places.values() if look else ():
             axes.axhline(y, color="#EEEEEE", linewidth=0.5, zorder=0)
+    for axes in [
+        panel.axes for panel in panels
+    ]:  # limits that are set end the search for limits in all that share them
+        left, right = axes.get_xlim()
+        axes.set_xlim((-limit, limit) if limit else (left, min(right, 100) if percent else right))
     first = panels[0].axes
     words = [in_words(name) for _, name in places] + [in_words(name) for name in headings]
     first.set_yticks([*places.values(), *headings.values()], words)
@@ -168,10 +168,8 @@ def _draw(
     else:
         axes.plot(x, y, "x", color=look.colour, zorder=3, **whole)
     if numbers:
-        place = x + np.nan_to_num(half_width)
-        axes.annotate(
-            f"{x:{numbers}}", (place, y), xytext=(3, 0), textcoords="offset points", va="center", fontsize=6.5
-        )
+        edge = {"xycoords": ("axes fraction", "data"), "xytext": (3, 0), "textcoords": "offset points"}
+        axes.annotate(f"{x:{numbers}}", (1, y), **edge, va="center", fontsize=6.5, annotation_clip=False)
     paper = row.get("paper", np.nan)
     if np.isfinite(paper):
         axes.plot(paper, y, look.marker, color=GREY, markerfacecolor="white", markeredgewidth=0.6, zorder=2, **whole)
