@@ -25,8 +25,8 @@ def write(path, *, metadata=None, values=VALUES, cuts=(2,), dtype=np.float16):
 def test_an_array_comes_back_as_it_was_written_and_is_a_safetensors_file(tmp_path, dtype):
     path = write(tmp_path / "a.safetensors", metadata={"a": {"b": 1}}, dtype=dtype)
     array = open_array(path, expected={"a": {"b": 1}})
-    assert isinstance(array.values, np.memmap) and array.metadata == {"a": {"b": 1}} and array.values.dtype == dtype
-    np.testing.assert_array_equal(array.values, VALUES)
+    assert isinstance(array.features, np.memmap) and array.metadata == {"a": {"b": 1}} and array.features.dtype == dtype
+    np.testing.assert_array_equal(array.features, VALUES)
     np.testing.assert_array_equal(safetensors.numpy.load_file(path)["features"], VALUES)
     with safetensors.safe_open(path, "numpy") as file:
         assert list(file.metadata()) == ["amfir"] and json.loads(file.metadata()["amfir"])["a"] == {"b": 1}

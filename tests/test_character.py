@@ -21,8 +21,8 @@ from amfir_lib.analysis.character import (
     query_accuracy,
 )
 from amfir_lib.data import overview
-from amfir_lib.data.features import FeatureStore
-from amfir_lib.data.synthetic.probes import reversed_copy
+from amfir_lib.data.arrays import FeatureStore
+from amfir_lib.data.synthetic import reversed_copy
 from amfir_lib.data.video import read_frames
 from amfir_lib.methods import build_method
 from amfir_lib.study.feature_table import FeatureTable

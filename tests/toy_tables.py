@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from amfir_lib.data.arrays import write_array
-from amfir_lib.data.features import open_store
+from amfir_lib.data.arrays import open_array, write_array
 from amfir_lib.data.manifest import Dataset
 from amfir_lib.methods import build_method
 from amfir_lib.study.feature_table import FeatureTable
@@ -88,5 +87,5 @@ def toy_material(folder: Path, *, name: str = "toy", shift: float = 0.0, swap_gr
             features[0, 0, 0, 0] += shift
         path = folder / f"{modality}.safetensors"
         write_array(path, [features], shape=features.shape, metadata={"modality": modality})
-        stores[modality] = open_store(path)
+        stores[modality] = open_array(path)
     return Material(Dataset(name, folder, manifest), stores)

@@ -17,8 +17,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from amfir_lib.data.features import FeatureStore, extract_stores
-from amfir_lib.data.synthetic.probes import reversed_copy
+from amfir_lib.data.arrays import FeatureStore
+from amfir_lib.data.features import extract_stores
+from amfir_lib.data.synthetic import reversed_copy
 from amfir_lib.errors import ManifestError
 from amfir_lib.parallel import single_thread
 from amfir_lib.storage import digest_of

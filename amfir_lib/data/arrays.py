@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
 
 from amfir_lib.errors import DataNotFound, ShapeError, StoreError
 from amfir_lib.storage import atomic_write, full_disk_explained
@@ -25,22 +26,21 @@ METADATA_KEY = "amfir"
 TYPES = {"F16": np.dtype("<f2"), "F32": np.dtype("<f4"), "U8": np.dtype("u1")}
 ALIGNMENT = 8  # the tensor starts at a multiple of 8 bytes, as the safetensors format asks for
 CHUNK_BYTES = 1 << 22
-MAX_HEADER_BYTES = 1 << 24
 
 
 @dataclass(frozen=True, eq=False)
-class StoredArray:
+class FeatureStore:
     """An array on disk.
 
     Attributes:
         path: the file.
-        values: a read-only memory map.
-        metadata: what the values depend on.
-        digest: over metadata and values.
+        features: a read-only memory map; of a data set float16 [n_clips, T, P, D] in the order of the manifest's rows.
+        metadata: what the features depend on.
+        digest: over metadata and features; part of the key of each run that uses them.
     """
 
     path: Path
-    values: np.ndarray
+    features: np.ndarray
     metadata: dict[str, Any]
     digest: str
 
@@ -111,27 +111,15 @@ def write_array(path: Path | str, pieces: Iterable[np.ndarray], **options: Any) 
             append(piece)
 
 
-def _read_header(path: Path) -> tuple[tuple[int, ...], np.dtype, dict[str, Any], int]:
-    """Shape, type, metadata and the byte at which the values start; StoreError if the header makes no sense."""
-    size = path.stat().st_size
+def _read_header(path: Path) -> tuple[tuple[int, ...], np.dtype, dict[str, Any]]:
+    """Shape, type and metadata; StoreError if the header makes no sense, or not of a file of this size."""
     try:
-        with open(path, "rb") as handle:
-            (length,) = struct.unpack("<Q", handle.read(8))
-            if length > min(size, MAX_HEADER_BYTES):
-                raise ValueError(f"a header of {length} bytes in a file of {size}")
-            header = json.loads(handle.read(length))
-        tensor = header[TENSOR]
-        shape, kind = tuple(int(n) for n in tensor["shape"]), TYPES[tensor["dtype"]]
-        n_bytes = int(np.prod(shape)) * kind.itemsize
-        if tensor["data_offsets"] != [0, n_bytes]:
-            raise ValueError(f"a tensor described as {tensor}")
-        if 8 + length + n_bytes != size:
-            raise ValueError(f"{size} bytes instead of {8 + length + n_bytes}")
-        metadata = json.loads(header["__metadata__"][METADATA_KEY])
-        metadata["content_digest"]
-    except (ValueError, KeyError, TypeError, struct.error) as error:  # JSON and UTF-8 errors are ValueErrors
+        with safe_open(path, "numpy") as file:
+            tensor = file.get_slice(TENSOR)
+            metadata = json.loads(file.metadata()[METADATA_KEY])
+            return tuple(tensor.get_shape()), TYPES[tensor.get_dtype()], metadata
+    except (SafetensorError, ValueError, KeyError, TypeError, OSError) as error:  # JSON and UTF-8 errors: ValueErrors
         raise StoreError(f"{path} is damaged: its header cannot be read ({error!r}).") from error
-    return shape, kind, metadata, 8 + length
 
 
 def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -154,7 +142,7 @@ def _differences(metadata: Mapping[str, Any], expected: Mapping[str, Any]) -> li
 
 def open_array(
     path: Path | str, *, expected: Mapping[str, Any] | None = None, check_content: bool = True
-) -> StoredArray:
+) -> FeatureStore:
     """Open an array as a memory map, if it is whole and is the one that is expected.
 
     Args:
@@ -169,8 +157,8 @@ def open_array(
     path = Path(path)
     if not path.is_file():
         raise DataNotFound(f"There is no feature store {path}. Extract the features first.")
-    shape, kind, metadata, offset = _read_header(path)
-    digest = metadata.pop("content_digest")
+    shape, kind, metadata = _read_header(path)
+    digest, offset = metadata.pop("content_digest", ""), path.stat().st_size - int(np.prod(shape)) * kind.itemsize
     if check_content:
         state = _digest_start(shape, metadata)
         with open(path, "rb") as handle:
@@ -182,5 +170,5 @@ def open_array(
     if differences := _differences(metadata, expected or {}):
         raise StoreError(f"{path} is stale: {'; '.join(differences)}.")
     empty = 0 in shape
-    values = np.zeros(shape, kind) if empty else np.memmap(path, dtype=kind, mode="r", offset=offset, shape=shape)
-    return StoredArray(path, values, metadata, digest[:16])
+    features = np.zeros(shape, kind) if empty else np.memmap(path, dtype=kind, mode="r", offset=offset, shape=shape)
+    return FeatureStore(path, features, metadata, digest[:16])

@@ -19,7 +19,7 @@ import numpy as np
 from amfir_lib.data import flow as flow_module
 from amfir_lib.data import streams as streams_module
 from amfir_lib.data import video as video_module
-from amfir_lib.data.arrays import array_writer, open_array, write_array
+from amfir_lib.data.arrays import FeatureStore, array_writer, open_array, write_array
 from amfir_lib.data.flow import FLOW_ALGORITHMS, check_flow_algorithm
 from amfir_lib.data.manifest import Dataset, manifest_digest
 from amfir_lib.data.streams import STREAMS, dense_frames, seen_by, streams
@@ -37,29 +37,6 @@ PROBE_CLIPS = 128  # whose features are shown to a probe before the others are c
 BYTES_PER_PIXEL = {"rgb": 3, "flow": 8}
 Clip = tuple[str, str, int]  # clip id, file (as text: a hundred thousand paths would be heavy), number of frames
 Probe = Callable[[str, np.ndarray], None]
-
-
-@dataclass(frozen=True, eq=False)
-class FeatureStore:
-    """Features of all clips of a data set in one modality.
-
-    Attributes:
-        path: the file.
-        features: float16 [n_clips, T, P, D], a read-only memory map in the order of the manifest's rows.
-        metadata: what the features depend on.
-        digest: over metadata and features; part of the key of each run that uses them.
-    """
-
-    path: Path
-    features: np.ndarray
-    metadata: dict[str, Any]
-    digest: str
-
-
-def open_store(path: Path | str, *, expected: Mapping[str, Any] | None = None) -> FeatureStore:
-    """Open a feature store; see :func:`amfir_lib.data.arrays.open_array`."""
-    array = open_array(path, expected=expected)
-    return FeatureStore(array.path, array.values, array.metadata, array.digest)
 
 
 @dataclass(frozen=True)
@@ -205,15 +182,15 @@ def fill_shards(
     for n_done, _ in enumerate(chain([None], done)):  # once before the first shard, which may be there already
         if probe is not None and n_done == n_ahead:
             for target in targets:
-                probe(target.modality, np.concatenate([open_array(target.shard(number)).values for number in first]))
+                probe(target.modality, np.concatenate([open_array(target.shard(number)).features for number in first]))
     return len(groups)
 
 
 def _assemble(target: Target, n_shards: int) -> FeatureStore:
     """Join the shards into the store, check it, and remove them."""
-    pieces = (open_array(target.shard(number)).values for number in range(n_shards))
+    pieces = (open_array(target.shard(number)).features for number in range(n_shards))
     write_array(target.path, pieces, shape=tuple(target.expected["shape"]), metadata=target.expected)
-    store = open_store(target.path, expected=target.expected)
+    store = open_array(target.path, expected=target.expected)
     for folder in target.path.parent.glob(f"{target.path.stem}.shards-*"):
         shutil.rmtree(folder, ignore_errors=True)
     return store
@@ -323,7 +300,7 @@ def extract_stores(
         path = store_path(dataset, modality, backbone, cache_dir=cache_dir, flow=flow_algorithm, average=flow_average)
         expected = made_from(dataset, modality, backbone, settings, (n_segments, backbone.n_patches, backbone.dim))
         try:
-            stores[modality] = open_store(path, expected=expected)
+            stores[modality] = open_array(path, expected=expected)
         except DataNotFound:
             missing.append(Target(modality, backbone, path, expected))
         except StoreError as error:

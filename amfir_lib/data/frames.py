@@ -82,7 +82,7 @@ class FrameCache:
         number, place = divmod(int(row), SHARD_CLIPS)
         if (stream, number) not in self._open:
             path = self.targets[stream].shard(number)
-            self._open[stream, number] = open_array(path, check_content=False).values
+            self._open[stream, number] = open_array(path, check_content=False).features
         return self._open[stream, number][place]
 
     def __getstate__(self) -> dict[str, object]:

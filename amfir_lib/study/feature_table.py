@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from amfir_lib.data.features import FeatureStore
+from amfir_lib.data.arrays import FeatureStore
 from amfir_lib.data.manifest import Dataset
 from amfir_lib.errors import ShapeError
 from amfir_lib.study.episodes import Episodes, sample_episodes

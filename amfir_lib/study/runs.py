@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from amfir_lib.data.features import FeatureStore
+from amfir_lib.data.arrays import FeatureStore
 from amfir_lib.data.manifest import Dataset
 from amfir_lib.errors import TrainingDiverged
 from amfir_lib.methods import (

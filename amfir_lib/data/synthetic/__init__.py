@@ -5,6 +5,6 @@ stream, ``benchmarks`` says what each data set is like, ``clips`` renders one cl
 """
 
 from amfir_lib.data.synthetic.benchmarks import CORPUS, SYNTHETIC_NAMES
-from amfir_lib.data.synthetic.generate import make_corpus, make_dataset
+from amfir_lib.data.synthetic.generate import make_corpus, make_dataset, reversed_copy
 
-__all__ = ["CORPUS", "SYNTHETIC_NAMES", "make_corpus", "make_dataset"]
+__all__ = ["CORPUS", "SYNTHETIC_NAMES", "make_corpus", "make_dataset", "reversed_copy"]

@@ -1,4 +1,4 @@
-"""Appearance latents: where a figure acts, what it wears and what it holds."""
+"""Appearance latents, where a figure acts, what it wears and what it holds, and the scene painted from them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 HELD_OBJECTS = ("nothing", "ball", "stick", "box", "ring")
+SHIFT = 4  # OpenCV draws in 1/16 pixel
 
 
 @dataclass(frozen=True)
@@ -46,17 +47,9 @@ def _colour(rng: np.random.Generator, count: int) -> np.ndarray:
 
 
 def draw_appearance(rng: np.random.Generator) -> Appearance:
-    """Draw the appearance latent of a class (or of one clip, where classes do not differ in appearance)."""
-    props = np.concatenate(
-        [
-            rng.uniform(0.05, 0.95, (3, 1)),
-            rng.uniform(0.15, 0.7, (3, 1)),
-            rng.uniform(0.04, 0.16, (3, 2)),
-            rng.random((3, 1)),
-            _colour(rng, 3),
-        ],
-        axis=1,
-    )
+    """Draw the appearance latent of a class, or of one clip, where classes do not differ in appearance."""
+    place = [rng.uniform(0.05, 0.95, (3, 1)), rng.uniform(0.15, 0.7, (3, 1)), rng.uniform(0.04, 0.16, (3, 2))]
+    props = np.hstack([*place, rng.random((3, 1)), _colour(rng, 3)])
     return Appearance(
         wall=_colour(rng, 2),
         floor=_colour(rng, 1)[0],
@@ -73,13 +66,9 @@ def draw_appearance(rng: np.random.Generator) -> Appearance:
 
 
 # What belongs to the class as one piece: a scene keeps its wall with its texture, a dress its two colours.
-_PARTS = (
-    ("wall", "weights", "orientation", "frequency"),
-    ("floor", "horizon"),
-    ("props",),
-    ("clothes",),
-    ("held", "held_colour", "held_size"),
-)
+_PIECES = [names.split() for names in (
+    "wall weights orientation frequency", "floor horizon", "props", "clothes", "held held_colour held_size",
+)]  # fmt: skip
 
 
 def vary_appearance(appearance: Appearance, rng: np.random.Generator, *, fidelity: float, jitter: float) -> Appearance:
@@ -88,14 +77,14 @@ def vary_appearance(appearance: Appearance, rng: np.random.Generator, *, fidelit
     Args:
         appearance: the class's latent.
         rng: source of randomness.
-        fidelity: probability that a part (wall, ground, furniture, clothes, object) is the class's and not a random
+        fidelity: probability that a piece (wall, ground, furniture, clothes, object) is the class's and not a random
             one; 0 gives every class the same distribution of appearance.
         jitter: size of the deviation in colours (HSV units) and geometry.
     """
     other = draw_appearance(rng)
-    for part in _PARTS:
+    for names in _PIECES:
         if rng.random() >= fidelity:
-            appearance = replace(appearance, **{name: getattr(other, name) for name in part})
+            appearance = replace(appearance, **{name: getattr(other, name) for name in names})
 
     def shifted(colours: np.ndarray) -> np.ndarray:
         moved = colours + jitter * rng.standard_normal(np.shape(colours)) * np.array([0.5, 1.0, 1.0])
@@ -106,15 +95,11 @@ def vary_appearance(appearance: Appearance, rng: np.random.Generator, *, fidelit
     props[:, 2:4] = np.clip(props[:, 2:4], 0.02, 0.25)
     props[:, 5:] = shifted(props[:, 5:])
     return replace(
-        appearance,
-        wall=shifted(appearance.wall),
-        floor=shifted(appearance.floor),
+        appearance, wall=shifted(appearance.wall), floor=shifted(appearance.floor),
         orientation=appearance.orientation + jitter * float(rng.standard_normal()),
         frequency=appearance.frequency * float(np.exp(jitter * rng.standard_normal())),
-        props=props,
-        clothes=shifted(appearance.clothes),
-        held_colour=shifted(appearance.held_colour),
-    )
+        props=props, clothes=shifted(appearance.clothes), held_colour=shifted(appearance.held_colour),
+    )  # fmt: skip
 
 
 def rgb(colour: np.ndarray) -> tuple[float, float, float]:
@@ -145,14 +130,9 @@ def paint_scene(
     shift = rng.random(2) * 2.0 * np.pi
     wave = 2.0 * np.pi * appearance.frequency
     stripes = np.sin(wave * along + shift[0])
-    patterns = np.stack(
-        [
-            np.clip(2.0 * stripes, -1, 1),
-            np.sign(stripes * np.sin(wave * across + shift[1])),
-            np.sin(0.6 * wave * along + shift[0] + 1.5 * np.sin(0.7 * wave * across + shift[1])),
-            np.clip(2.0 * along - 0.5, -1, 1),
-        ]
-    )
+    checks = np.sign(stripes * np.sin(wave * across + shift[1]))
+    blobs = np.sin(0.6 * wave * along + shift[0] + 1.5 * np.sin(0.7 * wave * across + shift[1]))
+    patterns = np.stack([np.clip(2.0 * stripes, -1, 1), checks, blobs, np.clip(2.0 * along - 0.5, -1, 1)])
     value = 0.5 + 0.5 * clutter * np.tensordot(appearance.weights.astype(np.float32), patterns, axes=1)[..., None]
     first, second = (np.float32(rgb(colour)) for colour in appearance.wall)
     image = np.ascontiguousarray((1.0 - value) * first + value * second, dtype=np.float32)
@@ -166,12 +146,12 @@ def paint_scene(
         half = np.array([half_width, half_height]) * size
         if roundness > 0.5:
             axes = tuple(int(v * 16) for v in half)
-            cv2.ellipse(image, _fixed(centre), axes, 0, 0, 360, colour, -1, cv2.LINE_AA, 4)
+            cv2.ellipse(image, fixed(centre), axes, 0, 0, 360, colour, -1, cv2.LINE_AA, SHIFT)
         else:
-            cv2.rectangle(image, _fixed(centre - half), _fixed(centre + half), colour, -1, cv2.LINE_AA, 4)
+            cv2.rectangle(image, fixed(centre - half), fixed(centre + half), colour, -1, cv2.LINE_AA, SHIFT)
     return image
 
 
-def _fixed(point: np.ndarray) -> tuple[int, int]:
-    """A point in 1/16 pixel, as OpenCV draws with ``shift=4``."""
+def fixed(point: np.ndarray) -> tuple[int, int]:
+    """A point in 1/16 pixel, as OpenCV draws with ``shift=SHIFT``."""
     return int(round(point[0] * 16)), int(round(point[1] * 16))

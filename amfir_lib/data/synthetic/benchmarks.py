@@ -45,28 +45,16 @@ class Character:
     softness: float = 0.0
 
 
-CHARACTERS = {
-    "synth-kinetics": Character((64, 16, 40), fidelity=0.66, jitter=0.10, style=0.45, onset=0.3),
+CHARACTERS = {  # class counts, fidelity, jitter, style
+    "synth-kinetics": Character((64, 16, 40), 0.66, 0.10, 0.45, onset=0.3),
     "synth-ssv2": Character(
-        (64, 16, 40),
-        fidelity=0.0,
-        jitter=0.10,
-        style=0.22,
-        cyclic=False,
-        reversals=True,
-        onset=0.08,
-        clutter=0.15,
-        sensor_noise=0.6,
+        (64, 16, 40), 0.0, 0.10, 0.22, cyclic=False, reversals=True, onset=0.08, clutter=0.15, sensor_noise=0.6
     ),
-    "synth-hmdb51": Character(
-        (31, 10, 24), fidelity=0.62, jitter=0.12, style=0.30, onset=0.2, camera=0.03, sensor_noise=4.0, softness=0.6
-    ),
-    "synth-ucf101": Character((70, 10, 24), fidelity=0.75, jitter=0.08, style=0.30, onset=0.15),
+    "synth-hmdb51": Character((31, 10, 24), 0.62, 0.12, 0.30, onset=0.2, camera=0.03, sensor_noise=4.0, softness=0.6),
+    "synth-ucf101": Character((70, 10, 24), 0.75, 0.08, 0.30, onset=0.15),
 }
-
 # The stand-in for ImageNet and Charades: scenes and actions are drawn independently and both are labelled.
-CORPUS = "synth-pretraining"
-CORPUS_CHARACTER = Character((0, 0, 0), fidelity=0.85, jitter=0.10, style=0.30, onset=0.2, camera=0.03)
+CORPUS, CORPUS_CHARACTER = "synth-pretraining", Character((0, 0, 0), 0.85, 0.10, 0.30, onset=0.2, camera=0.03)
 
 SYNTHETIC_NAMES = tuple(CHARACTERS)
 

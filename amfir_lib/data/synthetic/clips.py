@@ -71,8 +71,6 @@ def degradation_of(plan: ClipPlan) -> Degradation:
 def render_clip(plan: ClipPlan) -> tuple[np.ndarray, np.ndarray]:
     """Render a clip.
 
-    Args:
-        plan: which clip.
     Returns:
         frames: uint8 RGB (N_FRAMES, SIDE, SIDE, 3), degraded as the plan says.
         joints: float32 (N_FRAMES, J, 2) x and y of the joints as shares of the side, before any degradation.
@@ -80,9 +78,8 @@ def render_clip(plan: ClipPlan) -> tuple[np.ndarray, np.ndarray]:
     character = character_of(plan.dataset)
     rng = plan.rng("clip", plan.action, plan.take)
     body = draw_body(plan.rng("body", person_of(plan)))
-    look = vary_appearance(
-        draw_appearance(plan.rng("scene", plan.scene)), rng, fidelity=character.fidelity, jitter=character.jitter
-    )
+    scene = draw_appearance(plan.rng("scene", plan.scene))
+    look = vary_appearance(scene, rng, fidelity=character.fidelity, jitter=character.jitter)
     motion = vary_motion(class_motion(plan, character), rng, style=character.style)
     onset = float(rng.uniform(0.0, character.onset))
     frames, places = _film(poses(motion, N_FRAMES, onset=onset), body, look, character, rng)

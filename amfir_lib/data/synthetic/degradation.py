@@ -13,6 +13,7 @@ import numpy as np
 
 KINDS = {"rgb": ("false_colour", "negative"), "flow": ("shake", "stutter")}
 SHARES = {"rgb": 0.2, "flow": 0.2, "none": 0.6}
+TINT = 110.0  # grey levels of a negative's colour patches
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,10 @@ NO_DEGRADATION = Degradation("none", "none", 0.0)
 
 
 def draw_degradation(rng: np.random.Generator, *, stream: str = "mixed") -> Degradation:
-    """Draw what happens to one clip.
+    """Draw what happens to one clip: ``mixed`` draws the stream by ``SHARES``, another word forces it.
 
-    Args:
-        rng: source of randomness; the same numbers are drawn whatever ``stream`` says, so that copies of a data set
-            with another choice differ in nothing else.
-        stream: ``mixed`` draws by ``SHARES``; ``rgb``, ``flow`` or ``none`` forces it.
+    The same numbers are drawn whatever ``stream`` says, so that copies of a data set with another choice differ in
+    nothing else.
     """
     lot, pick, strength = rng.random(), rng.random(), rng.uniform(0.6, 1.0)
     if stream == "mixed":
@@ -51,15 +50,7 @@ def draw_degradation(rng: np.random.Generator, *, stream: str = "mixed") -> Degr
 
 
 def degrade(frames: np.ndarray, degradation: Degradation, rng: np.random.Generator) -> np.ndarray:
-    """Apply a degradation.
-
-    Args:
-        frames: uint8 (F, H, W, 3) RGB.
-        degradation: what to do.
-        rng: source of randomness.
-    Returns:
-        uint8 (F, H, W, 3).
-    """
+    """A degraded copy of frames, uint8 (F, H, W, 3) RGB."""
     if degradation.kind == "none":
         return frames
     return _EFFECTS[degradation.kind](frames, degradation.strength, rng)
@@ -89,19 +80,15 @@ def _negative(frames: np.ndarray, strength: float, rng: np.random.Generator) -> 
     """
     side = frames.shape[1]
     tint = cv2.resize(rng.uniform(-1.0, 1.0, (3, 3, 2)).astype(np.float32), (side, side), interpolation=cv2.INTER_CUBIC)
-    red_shift, blue_shift = np.moveaxis(_TINT * strength * tint, -1, 0)
+    red_shift, blue_shift = np.moveaxis(TINT * strength * tint, -1, 0)
     out = np.empty_like(frames)
     for index, frame in enumerate(frames):
         luma = 255.0 - cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32)
         red, blue = luma + red_shift, luma + blue_shift
-        green = (
-            luma - 0.299 * red - 0.114 * blue
-        ) / 0.587  # keeps the luma of ITU-R BT.601, from which flow is computed
+        # keeps the luma of ITU-R BT.601, from which flow is computed
+        green = (luma - 0.299 * red - 0.114 * blue) / 0.587
         out[index] = np.clip(np.stack([red, green, blue], axis=-1), 0, 255).astype(np.uint8)
     return out
-
-
-_TINT = 110.0  # grey levels
 
 
 def _shake(frames: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:

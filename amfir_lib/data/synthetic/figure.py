@@ -7,9 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from amfir_lib.data.synthetic.appearance import HELD_OBJECTS, Appearance, rgb
-
-_SHIFT = 4  # OpenCV draws in 1/16 pixel
+from amfir_lib.data.synthetic.appearance import HELD_OBJECTS, SHIFT, Appearance, fixed, rgb
 
 
 @dataclass(frozen=True)
@@ -33,12 +31,9 @@ def draw_body(rng: np.random.Generator) -> Body:
     """Draw a person: build, proportions and skin."""
     tone = rng.random()
     light, dark = np.array([245.0, 212.0, 185.0]), np.array([92.0, 58.0, 40.0])
-    return Body(
-        height=float(rng.uniform(0.60, 0.76)),
-        limbs=np.array([0.33, 0.19, 0.235, 0.075]) * rng.uniform(0.9, 1.1, 4),
-        girth=float(rng.uniform(0.075, 0.105)),
-        skin=tuple((1.0 - tone) * light + tone * dark),
-    )
+    height = float(rng.uniform(0.60, 0.76))
+    limbs = np.array([0.33, 0.19, 0.235, 0.075]) * rng.uniform(0.9, 1.1, 4)
+    return Body(height, limbs, float(rng.uniform(0.075, 0.105)), tuple((1.0 - tone) * light + tone * dark))
 
 
 def joints(pose: np.ndarray, body: Body, *, root: np.ndarray, scale: float, view: float) -> dict[str, np.ndarray]:
@@ -67,14 +62,11 @@ def joints(pose: np.ndarray, body: Body, *, root: np.ndarray, scale: float, view
         elbow = step(shoulder, angles[index], arm)
         socket = hip + np.array([sign * 0.20 * torso * view, 0.0])
         knee = step(socket, angles[4 + index], leg)
-        places |= {
-            f"shoulder_{side}": shoulder,
-            f"elbow_{side}": elbow,
-            f"hand_{side}": step(elbow, angles[index] + angles[2 + index], arm),
-            f"socket_{side}": socket,
-            f"knee_{side}": knee,
-            f"foot_{side}": step(knee, angles[4 + index] - angles[6 + index], leg),
-        }
+        hand = step(elbow, angles[index] + angles[2 + index], arm)
+        foot = step(knee, angles[4 + index] - angles[6 + index], leg)
+        names = ("shoulder", "elbow", "hand", "socket", "knee", "foot")
+        points = (shoulder, elbow, hand, socket, knee, foot)
+        places |= {f"{name}_{side}": point for name, point in zip(names, points, strict=True)}
     return places
 
 
@@ -85,23 +77,23 @@ def paint_figure(image: np.ndarray, places: dict[str, np.ndarray], body: Body, l
 
     def limb(start: str, end: str, colour: tuple[float, ...], width: float) -> None:
         first, second = places[start], places[end]
-        cv2.line(image, _fixed(first), _fixed(second), colour, max(1, round(width)), cv2.LINE_AA, _SHIFT)
+        cv2.line(image, fixed(first), fixed(second), colour, max(1, round(width)), cv2.LINE_AA, SHIFT)
 
     def darker(colour: tuple[float, ...]) -> tuple[float, ...]:
         return tuple(0.72 * channel for channel in colour)
 
     limb("shoulder_left", "elbow_left", darker(upper), 0.85 * thick)  # the far arm lies behind the body
     limb("elbow_left", "hand_left", darker(body.skin), 0.7 * thick)
-    for side in ("left", "right"):
-        limb(f"socket_{side}", f"knee_{side}", lower if side == "right" else darker(lower), 1.15 * thick)
-        limb(f"knee_{side}", f"foot_{side}", lower if side == "right" else darker(lower), 0.95 * thick)
-    corners = np.array([_fixed(places[name]) for name in _TORSO], dtype=np.int32)
-    cv2.fillPoly(image, [corners], upper, cv2.LINE_AA, _SHIFT)
+    for side, colour in (("left", darker(lower)), ("right", lower)):
+        limb(f"socket_{side}", f"knee_{side}", colour, 1.15 * thick)
+        limb(f"knee_{side}", f"foot_{side}", colour, 0.95 * thick)
+    corners = np.array([fixed(places[name]) for name in _TORSO], dtype=np.int32)
+    cv2.fillPoly(image, [corners], upper, cv2.LINE_AA, SHIFT)
     limb("shoulder_left", "shoulder_right", upper, thick)
     limb("socket_left", "socket_right", lower, 1.1 * thick)
     limb("neck", "head", body.skin, 0.8 * thick)
     radius = int(body.limbs[3] * scale * 16)
-    cv2.circle(image, _fixed(places["head"]), radius, body.skin, -1, cv2.LINE_AA, _SHIFT)
+    cv2.circle(image, fixed(places["head"]), radius, body.skin, -1, cv2.LINE_AA, SHIFT)
     _paint_held(image, places, look, scale)
     limb("shoulder_right", "elbow_right", upper, 0.85 * thick)
     limb("elbow_right", "hand_right", body.skin, 0.7 * thick)
@@ -115,17 +107,13 @@ def _paint_held(image: np.ndarray, places: dict[str, np.ndarray], look: Appearan
     kind, colour, size = HELD_OBJECTS[look.held], rgb(look.held_colour), look.held_size * scale
     direction = (hand - elbow) / max(float(np.hypot(*(hand - elbow))), 1e-6)
     if kind == "ball":
-        cv2.circle(image, _fixed(hand), int(0.55 * size * 16), colour, -1, cv2.LINE_AA, _SHIFT)
+        cv2.circle(image, fixed(hand), int(0.55 * size * 16), colour, -1, cv2.LINE_AA, SHIFT)
     elif kind == "ring":
-        cv2.circle(image, _fixed(hand), int(0.6 * size * 16), colour, max(1, round(0.2 * size)), cv2.LINE_AA, _SHIFT)
+        cv2.circle(image, fixed(hand), int(0.6 * size * 16), colour, max(1, round(0.2 * size)), cv2.LINE_AA, SHIFT)
     elif kind == "stick":
-        ends = _fixed(hand - 0.5 * size * direction), _fixed(hand + 1.6 * size * direction)
-        cv2.line(image, *ends, colour, max(1, round(0.25 * size)), cv2.LINE_AA, _SHIFT)
+        ends = fixed(hand - 0.5 * size * direction), fixed(hand + 1.6 * size * direction)
+        cv2.line(image, *ends, colour, max(1, round(0.25 * size)), cv2.LINE_AA, SHIFT)
     elif kind == "box":
         across = np.array([-direction[1], direction[0]])
         corners = [hand + 0.5 * size * (a * direction + b * across) for a, b in ((-1, -1), (-1, 1), (1, 1), (1, -1))]
-        cv2.fillPoly(image, [np.array([_fixed(c) for c in corners], dtype=np.int32)], colour, cv2.LINE_AA, _SHIFT)
-
-
-def _fixed(point: np.ndarray) -> tuple[int, int]:
-    return int(round(point[0] * 16)), int(round(point[1] * 16))
+        cv2.fillPoly(image, [np.array([fixed(c) for c in corners], dtype=np.int32)], colour, cv2.LINE_AA, SHIFT)

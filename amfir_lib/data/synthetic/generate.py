@@ -1,8 +1,8 @@
-"""Write a synthetic data set to disk: video files first, the manifest last."""
+"""Write synthetic data sets to disk, video files first, the manifest last, and copies that differ in one thing."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -14,24 +14,16 @@ from amfir_lib.data.manifest import SPLITS, Dataset, read_manifest, write_manife
 from amfir_lib.data.synthetic.benchmarks import CORPUS, character_of
 from amfir_lib.data.synthetic.clips import FPS, N_FRAMES, SIDE, ClipPlan, degradation_of, person_of, render_clip
 from amfir_lib.data.synthetic.degradation import SHARES
-from amfir_lib.data.video import MJPG_QUALITY, write_video
+from amfir_lib.data.video import MJPG_QUALITY, read_frames, write_video
 from amfir_lib.errors import BadParameter, unknown_name
 from amfir_lib.parallel import map_parallel
 from amfir_lib.storage import atomic_write, digest_of, digest_of_code, meaning_of
 
 
 def make_dataset(
-    name: str,
-    *,
-    cache_dir: Path | str,
-    clips_per_class: int = 20,
-    class_counts: tuple[int, int, int] | None = None,
-    degradation: str = "mixed",
-    splits: tuple[str, ...] = SPLITS,
-    codec: str = "MJPG",
-    seed: int = 0,
-    n_jobs: int = 1,
-) -> Dataset:
+    name: str, *, cache_dir: Path | str, clips_per_class: int = 20, class_counts: tuple[int, int, int] | None = None,
+    degradation: str = "mixed", splits: tuple[str, ...] = SPLITS, codec: str = "MJPG", seed: int = 0, n_jobs: int = 1,
+) -> Dataset:  # fmt: skip
     """Make a benchmark, or find it in the cache.
 
     Clips that an interrupted call has already written are kept; the manifest is written last, so a data set with a
@@ -48,8 +40,6 @@ def make_dataset(
         codec: ``MJPG``, or ``FFV1`` (lossless, larger).
         seed: of everything.
         n_jobs: worker processes.
-    Returns:
-        The data set.
     Raises:
         UnknownName: no such benchmark, split or kind of degradation.
         BadParameter: fewer than two clips a class, class counts that are no three numbers, or an odd number of classes
@@ -91,11 +81,8 @@ def make_corpus(
     Its classes appear in no benchmark, because every data set draws its latents from a stream of its own.
 
     Args:
-        cache_dir: folder of the cache.
         n_classes: number of actions, and of scenes.
         clips_per_class: takes of each action, each in another scene.
-        seed: of everything.
-        n_jobs: worker processes.
     Returns:
         A data set whose ``label`` is the action and whose further column ``scene`` is the scene.
     Raises:
@@ -106,7 +93,8 @@ def make_corpus(
             raise BadParameter(f"{name} of the pretraining corpus is {value}, but must be at least 2. Raise it.")
     plans = _corpus_plans(n_classes, clips_per_class, seed)
     manifest, root = _write(CORPUS, plans, cache_dir=Path(cache_dir), codec="MJPG", n_jobs=n_jobs)
-    manifest = manifest.assign(scene=[f"scene{plan.scene:03d}" for plan in sorted(plans, key=_clip_id)])
+    scenes = {_entry(plan)["clip_id"]: f"scene{plan.scene:03d}" for plan in plans}
+    manifest = manifest.assign(scene=manifest["clip_id"].map(scenes))
     return Dataset(name=CORPUS, root=root, manifest=manifest, synthetic=True, caption="synthetic pretraining corpus")
 
 
@@ -126,28 +114,15 @@ def _corpus_plans(n_classes: int, clips_per_class: int, seed: int) -> list[ClipP
     ]
 
 
-def _clip_id(plan: ClipPlan) -> str:
-    return f"{plan.split}_action{plan.action:03d}_{plan.take:03d}"
-
-
 def _entry(plan: ClipPlan) -> dict[str, object]:
     """The manifest row of a clip."""
-    degradation = degradation_of(plan)
-    label = f"{plan.split}_action{plan.action:03d}"
+    degradation, label = degradation_of(plan), f"{plan.split}_action{plan.action:03d}"
     return {
-        "clip_id": _clip_id(plan),
-        "path": f"{label}/{plan.take:03d}.avi",
-        "label": label,
-        "split": plan.split,
-        "group": f"{plan.split}_person{person_of(plan):02d}",
-        "n_frames": N_FRAMES,
-        "fps": FPS,
-        "height": SIDE,
-        "width": SIDE,
-        "degraded": degradation.stream,
-        "kind": degradation.kind,
+        "clip_id": f"{label}_{plan.take:03d}", "path": f"{label}/{plan.take:03d}.avi", "label": label,
+        "split": plan.split, "group": f"{plan.split}_person{person_of(plan):02d}", "n_frames": N_FRAMES, "fps": FPS,
+        "height": SIDE, "width": SIDE, "degraded": degradation.stream, "kind": degradation.kind,
         "strength": round(degradation.strength, 4),
-    }
+    }  # fmt: skip
 
 
 def _digest(name: str, plans: list[ClipPlan], codec: str) -> str:
@@ -158,7 +133,7 @@ def _digest(name: str, plans: list[ClipPlan], codec: str) -> str:
     modules = [synthetic.motion, synthetic.appearance, synthetic.figure, synthetic.clips]
     if any(plan.degradation != "none" for plan in plans):
         modules.append(synthetic.degradation)
-    functions = (_clip_id, _entry, _render_class, write_video)
+    functions = (_entry, _render_class, write_video)
     source = [digest_of_code(*modules), *(meaning_of(function) for function in functions)]
     return digest_of([source, asdict(character_of(name)), codec, MJPG_QUALITY, [vars(plan) for plan in plans]])
 
@@ -191,3 +166,32 @@ def _render_class(plans: list[ClipPlan], *, root: Path, codec: str) -> None:
 def joints_path(clip: Path) -> Path:
     """Where the corpus keeps the joint positions of a clip, float32 (F, J, 2) in shares of the side."""
     return clip.with_suffix(".npy")
+
+
+def reversed_copy(dataset: Dataset, split: str, *, cache_dir: Path | str, n_jobs: int = 1) -> Dataset:
+    """The clips of one split played backwards, as lossless video files in the cache.
+
+    Everything that reads a data set reads the copy in the same way, so flow is computed anew from the reversed frames:
+    a field of the copy is not the negative of an old one, it starts at the other frame of the pair.
+
+    Returns:
+        A data set of that split alone, its rows in the order of the original.  Frames need even sizes, which FFV1 asks
+        for.
+    """
+    manifest = dataset.manifest.iloc[dataset.rows(split)].reset_index(drop=True)
+    paths = manifest["path"].map(lambda path: str(Path(path).with_suffix(".avi")))
+    made_of = digest_of([dataset.root.name, split, digest_of_code(_reverse)])
+    root = Path(cache_dir) / "clips" / f"{dataset.name}-reversed-{made_of}"
+    items = [
+        (dataset.root / path, root / copy, fps)
+        for path, copy, fps in zip(manifest["path"], paths, manifest["fps"], strict=True)
+        if not (root / copy).exists()  # each file is written whole or not at all
+    ]
+    map_parallel(_reverse, items, n_jobs=n_jobs, description=f"{dataset.name}: reversed clips")
+    caption = f"{dataset.caption}, played backwards"
+    return replace(dataset, root=root, manifest=manifest.assign(path=paths), caption=caption)
+
+
+def _reverse(pair: tuple[Path, Path, float]) -> None:
+    original, copy, fps = pair
+    write_video(copy, read_frames(original)[::-1], fps=fps, codec="FFV1")

@@ -14,18 +14,9 @@ import numpy as np
 # One row of a key pose: joint angles in radians (0 = limb hangs down, positive = to the viewer's right), then the
 # root's displacement as a share of the frame's side.
 CHANNELS = (
-    "lean",
-    "shoulder_left",
-    "shoulder_right",
-    "elbow_left",
-    "elbow_right",
-    "hip_left",
-    "hip_right",
-    "knee_left",
-    "knee_right",
-    "root_x",
-    "root_y",
-)
+    "lean", "shoulder_left", "shoulder_right", "elbow_left", "elbow_right", "hip_left", "hip_right", "knee_left",
+    "knee_right", "root_x", "root_y",
+)  # fmt: skip
 _REST = np.array([0.0, -0.25, 0.25, -0.1, 0.1, -0.12, 0.12, 0.05, -0.05, 0.0, 0.0])
 _SPREAD = np.array([0.22, 1.25, 1.25, 0.9, 0.9, 0.5, 0.5, 0.5, 0.5, 0.09, 0.05])
 # Limbs move as one: the channels that each activity weight scales.
@@ -52,14 +43,9 @@ class Motion:
 
 
 def draw_motion(rng: np.random.Generator, *, n_key_poses: int = 4, cyclic: bool = True) -> Motion:
-    """Draw the motion latent of a class.
+    """Draw the motion latent of a class: a programme that repeats, or is passed through once.
 
-    Args:
-        rng: source of randomness.
-        n_key_poses: poses in the programme.
-        cyclic: repeat the programme, or pass through it once.
-    Returns:
-        The motion; every limb has an activity between still and full swing.
+    Every limb has an activity between still and full swing.
     """
     activity = np.empty(len(CHANNELS))
     for channels in _LIMBS:
@@ -75,10 +61,7 @@ def draw_motion(rng: np.random.Generator, *, n_key_poses: int = 4, cyclic: bool 
 def vary_motion(motion: Motion, rng: np.random.Generator, *, style: float) -> Motion:
     """How one person performs an action once: tempo and poses differ a little.
 
-    Args:
-        motion: the class's motion.
-        rng: source of randomness.
-        style: size of the deviation from the class's key poses; 0.3 means 30 % of a typical swing.
+    ``style`` is the size of the deviation from the class's key poses; 0.3 means 30 % of a typical swing.
     """
     deviation = style * _SPREAD * rng.standard_normal(motion.key_poses.shape)
     return replace(motion, key_poses=motion.key_poses + deviation, cycles=motion.cycles * rng.uniform(0.85, 1.15))
