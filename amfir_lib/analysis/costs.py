@@ -7,7 +7,6 @@ takes more, so supports, which are embedded once, stand apart.
 from __future__ import annotations
 
 import time
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
@@ -49,35 +49,26 @@ def peak_bytes(function: Callable[[], Any]) -> int:
 
 
 class _LiveTensors(TorchDispatchMode):
-    """Follows the memory of every tensor that an operation returns, until the last view of it is gone."""
+    """Follows the memory that every operation returns, until the last tensor that shows it is gone."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.views: dict[int, int] = {}  # address of a memory block -> tensors that show it
-        self.sizes: dict[int, int] = {}
-        self.now = self.peak = 0
+        self.blocks: dict[int, tuple[StorageWeakRef, int]] = {}  # address -> memory, bytes
+        self.peak = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        known = {x.untyped_storage().data_ptr() for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)}
-        result = func(*args, **(kwargs or {}))
-        for tensor in (x for x in tree_leaves(result) if isinstance(x, Tensor)):
-            block = tensor.untyped_storage()
-            address = block.data_ptr()
-            if address in known and address not in self.views:
-                continue  # a view of something that was there before
-            if address not in self.views:
-                self.views[address], self.sizes[address] = 0, block.nbytes()
-                self.now += block.nbytes()
-                self.peak = max(self.peak, self.now)
-            self.views[address] += 1
-            weakref.finalize(tensor, self._gone, address)
+        given, result = _storages((args, kwargs)), func(*args, **(kwargs or {}))
+        self.blocks = {address: block for address, block in self.blocks.items() if not block[0].expired()}
+        for address, storage in _storages(result).items():
+            if address not in given:  # else a view of something that was there before
+                self.blocks[address] = StorageWeakRef(storage), storage.nbytes()
+        self.peak = max(self.peak, sum(n_bytes for _, n_bytes in self.blocks.values()))
         return result
 
-    def _gone(self, address: int) -> None:
-        self.views[address] -= 1
-        if not self.views[address]:
-            del self.views[address]
-            self.now -= self.sizes.pop(address)
+
+def _storages(values: Any) -> dict[int, torch.UntypedStorage]:
+    tensors = [value for value in tree_leaves(values) if isinstance(value, Tensor)]
+    return {tensor.untyped_storage().data_ptr(): tensor.untyped_storage() for tensor in tensors}
 
 
 def median_seconds(function: Callable[[], Any], repeats: int = REPEATS) -> float:

@@ -14,10 +14,9 @@ import numpy as np
 import pandas as pd
 
 from amfir_lib.analysis.answers import Answers, Fold
+from amfir_lib.data.manifest import UNUSED
 from amfir_lib.errors import BadParameter
-from amfir_lib.storage import digest_of
 from amfir_lib.study.evaluation import FUSED
-from amfir_lib.study.feature_table import FeatureTable
 from amfir_lib.study.runs import Material, Series, TestCell, run_all
 from amfir_lib.study.training import Training
 
@@ -37,31 +36,6 @@ class Amount:
         return {"swept": self.swept, "n_left": self.n}
 
 
-@dataclass(frozen=True, eq=False)
-class Reduced(Material):
-    """A data set without some of its base clips, the manifest rows ``left_out``; nothing is copied."""
-
-    left_out: tuple[int, ...] = ()
-
-    @property
-    def identity(self) -> dict[str, str | bool]:
-        """As of every material, and what is left out."""
-        return super().identity | {"left_out": digest_of(list(self.left_out))}
-
-    def raw_table(self, *, patches: bool = False) -> FeatureTable:
-        """The features as they are stored, left-out clips in a split of their own, which whitening does not read."""
-        return self._without(super().raw_table(patches=patches))
-
-    def layout(self) -> FeatureTable:
-        """Labels, groups and splits."""
-        return self._without(super().layout())
-
-    def _without(self, table: FeatureTable) -> FeatureTable:
-        splits = table.splits.astype(object)
-        splits[list(self.left_out)] = "unused"
-        return replace(table, splits=splits.astype(str))
-
-
 def reduce_base(material: Material, amount: Amount) -> Material:
     """A data set with less base data; the smaller amounts are parts of the larger ones.
 
@@ -70,7 +44,7 @@ def reduce_base(material: Material, amount: Amount) -> Material:
     Returns:
         The data set itself where all is kept.
     """
-    layout = material.layout()
+    dataset, layout = material.dataset, material.layout()
     rows = layout.rows("train")
     labels = pd.Series(layout.labels[rows])
     kept = np.ones(len(rows), bool)
@@ -78,8 +52,11 @@ def reduce_base(material: Material, amount: Amount) -> Material:
         kept = labels.isin(layout.base_classes[: amount.n]).to_numpy()
     elif amount.swept == CLIPS:
         kept = (labels.groupby(labels).cumcount() < amount.n).to_numpy()
-    left_out = tuple(int(row) for row in rows[~kept])
-    return Reduced(material.dataset, material.stores, material.whiten, left_out) if left_out else material
+    if kept.all():
+        return material
+    splits = dataset.manifest["split"].to_numpy(dtype=object, copy=True)
+    splits[rows[~kept]] = UNUSED
+    return replace(material, dataset=replace(dataset, manifest=dataset.manifest.assign(split=splits)))
 
 
 def reduced_training(settings: Training, amount: Amount) -> Training:

@@ -15,6 +15,7 @@ from amfir_lib.errors import DataNotFound, ManifestError, unknown_name
 from amfir_lib.storage import atomic_write
 
 SPLITS = ("train", "val", "test")
+UNUSED = "unused"  # the split of clips that nobody reads, such as base clips that a study leaves out
 TEXT_COLUMNS = ("clip_id", "path", "label", "split", "group")
 NUMBER_COLUMNS = ("n_frames", "fps", "height", "width")
 COLUMNS = TEXT_COLUMNS + NUMBER_COLUMNS
@@ -71,9 +72,9 @@ def check_manifest(manifest: pd.DataFrame, source: str) -> None:
     if not manifest["clip_id"].is_monotonic_increasing:
         raise ManifestError(f"{source} is not sorted by clip_id. Sort its rows, or write it with write_manifest.")
     for split in manifest["split"].unique():
-        if split not in SPLITS:
+        if split not in (*SPLITS, UNUSED):
             raise unknown_name(f"split in {source}", split, SPLITS, error=ManifestError)
-    splits_of = manifest.groupby("label", sort=True)["split"].unique()
+    splits_of = manifest[manifest["split"] != UNUSED].groupby("label", sort=True)["split"].unique()
     for label, splits in splits_of.items():
         if len(splits) > 1:
             raise ManifestError(
@@ -151,7 +152,7 @@ class Dataset:
 
     def rows(self, split: str) -> np.ndarray:
         """Row numbers in the manifest of the clips of "train", "val" or "test"; int64 [n]."""
-        if split not in SPLITS:
+        if split not in (*SPLITS, UNUSED):
             raise unknown_name("split", split, SPLITS)
         return np.flatnonzero(self.manifest["split"] == split).astype(np.int64)
 
