@@ -20,7 +20,7 @@ from pandas.api.types import is_bool_dtype, is_numeric_dtype
 from PIL import Image
 
 from amfir_lib.errors import BadParameter
-from amfir_lib.storage import atomic_write
+from amfir_lib.storage import atomic_write, write_text
 from amfir_lib.units import COLUMNS, NONE, UNITS, Unit, text_of
 
 DPI = 200
@@ -155,9 +155,8 @@ class Table:
             data = flat(self.data)
             return Table.of(data, {column: column for column in data}, {}, keys=self.keys, units=self.units).readable()
         shown = flat(self.shown)
-        numeric = {column for column in shown if _is_number(shown[column]) or column in self.numbers}
-        numeric |= {column for column in shown if not self.numbers and _holds_numbers(shown[column])}
-        return shown, ["right" if column in numeric else "left" for column in shown]
+        numbers = {column for column in shown if _is_number(shown[column]) or column in self.numbers}
+        return shown, ["right" if column in numbers else "left" for column in shown]
 
 
 class _Cell(NamedTuple):
@@ -184,10 +183,8 @@ def _first(template: str) -> str:
 def write_table(table: Table | pd.DataFrame, stem: Path) -> list[Path]:
     """Write ``stem.csv`` with full precision, ``stem.md`` and ``stem.tex`` (booktabs) as they are to be read.
 
-    An index with a name becomes the first columns.
+    An index with a name becomes the first columns.  Returns the three paths.
 
-    Returns:
-        The three paths.
     Raises:
         BadParameter: a column of numbers has no unit.
     """
@@ -200,13 +197,10 @@ def write_table(table: Table | pd.DataFrame, stem: Path) -> list[Path]:
         ".md": _markdown(shown, sides) + caption + "\n",
         ".tex": _latex(shown, sides, table.caption),
     }
-    written = []
-    for suffix, text in contents.items():
-        path = stem.with_name(stem.name + suffix)
-        with atomic_write(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-        written.append(path)
-    return written
+    written = {stem.with_name(stem.name + suffix): text for suffix, text in contents.items()}
+    for path, text in written.items():
+        write_text(path, text)
+    return list(written)
 
 
 def flat(frame: pd.DataFrame) -> pd.DataFrame:
@@ -222,17 +216,11 @@ def _is_number(column: pd.Series) -> bool:
     return is_numeric_dtype(column) and not is_bool_dtype(column) and column.notna().any()
 
 
-def _holds_numbers(column: pd.Series) -> bool:
-    """Whether every cell is a number, with or without sign, interval and unit; asides do not count."""
-    cells = column.dropna().astype(str).map(without_asides).str.lstrip("+-−–").str.strip()
-    return bool(cells.str.match(r"^$|^(nan|[\d.,]+(e[+-]?\d+)?)( ± [\d.]+)?( %| px| points)?$").all())
-
-
 def _markdown(frame: pd.DataFrame, sides: list[str]) -> str:
     text = frame.map(lambda value: f"{value:.4g}" if isinstance(value, float) else value)
     text = text.map(lambda value: value.replace("|", r"\|") if isinstance(value, str) else value)  # ends no cell
     text = text.astype(object).where(frame.notna(), None)
-    return text.to_markdown(index=False, colalign=sides, missingval="–", disable_numparse=True)
+    return text.to_markdown(index=False, colalign=sides, missingval=NONE, disable_numparse=True)
 
 
 def _latex(frame: pd.DataFrame, sides: list[str], caption: str) -> str:
@@ -241,7 +229,7 @@ def _latex(frame: pd.DataFrame, sides: list[str], caption: str) -> str:
     text = cells.rename(columns=lambda name: to_latex(str(name))).to_latex(
         index=False,
         escape=False,
-        na_rep="–",
+        na_rep=NONE,
         float_format="{:.4g}".format,
         column_format=columns,
         caption=signs(caption.replace("%", r"\%").replace("_", r"\_").replace("&", r"\&")) or None,
@@ -268,11 +256,6 @@ def bold(text: str) -> str:
 def aside(text: str) -> str:
     """Mark a part of a cell as no result of ours."""
     return f"*{text}*"
-
-
-def without_asides(text: str) -> str:
-    """The cell's own content, without marks."""
-    return _BOLD.sub(r"\1", _ASIDE.sub("", text))
 
 
 def to_plain(text: str) -> str:
@@ -305,16 +288,14 @@ def signs(text: str) -> str:
 def write_figure(figure: Figure, stem: Path) -> list[Path]:
     """Write ``stem.png`` and ``stem.pdf`` without dates, at 200 dpi, or 130 where a panel holds pictures of clips.
 
-    A figure that is mostly pictures has no PDF: lines and letters gain by one, pixels do not.
-
-    Returns:
-        The paths.
+    A figure that is mostly pictures has no PDF: lines and letters gain by one, pixels do not.  Returns the paths.
     """
     dpi = PICTURE_DPI if holds_pictures(figure) else DPI
     png, pdf = (stem.with_name(stem.name + suffix) for suffix in (".png", ".pdf"))
     with atomic_write(png) as temporary:
         temporary.write_bytes(png_of(figure, dpi=dpi))
-    if share_of_pictures(figure) > PICTURES:
+    boxes = [axes.bbox for axes in figure.axes if axes.images]
+    if sum(box.width * box.height for box in boxes) > PICTURES * figure.bbox.width * figure.bbox.height:
         pdf.unlink(missing_ok=True)  # of an earlier figure of this name
         return [png]
     with atomic_write(pdf) as temporary:
@@ -323,28 +304,15 @@ def write_figure(figure: Figure, stem: Path) -> list[Path]:
 
 
 def write_drawn(frame: pd.DataFrame, stem: Path) -> Path:
-    """Write ``stem.csv``, the numbers that a figure draws, with six significant digits.
-
-    Returns:
-        The path.
-    """
+    """Write ``stem.csv``, the numbers that a figure draws, with six significant digits; returns the path."""
     path = stem.with_name(f"{stem.name}.csv")
-    with atomic_write(path) as temporary:
-        temporary.write_text(
-            flat(frame).to_csv(index=False, float_format="%.6g", lineterminator="\n"), encoding="utf-8"
-        )
+    write_text(path, flat(frame).to_csv(index=False, float_format="%.6g", lineterminator="\n"))
     return path
 
 
 def holds_pictures(figure: Figure) -> bool:
     """Whether a panel shows frames of clips, flow colours or a map."""
     return any(axes.images for axes in figure.axes)
-
-
-def share_of_pictures(figure: Figure) -> float:
-    """Part of the page, 0 to 1, that pictures cover, once the figure is drawn."""
-    boxes = [axes.bbox for axes in figure.axes if axes.images]
-    return float(sum(box.width * box.height for box in boxes) / (figure.bbox.width * figure.bbox.height))
 
 
 def png_of(figure: Figure, *, dpi: float) -> bytes:

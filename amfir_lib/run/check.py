@@ -28,7 +28,7 @@ from amfir_lib.run.clean import folder_lock, tag_cache
 from amfir_lib.run.compare import EQUAL, MOVED, STATUSES, WARNING, WITHIN, Difference, compare_folders
 from amfir_lib.run.notebooks import find_notebooks, select_notebooks
 from amfir_lib.run.plan import Request, plan
-from amfir_lib.storage import atomic_write, plain, write_json
+from amfir_lib.storage import plain, write_json, write_text
 from amfir_lib.units import POINT, UNITS
 
 FOLDER, COLD_CACHE = "check", "cold-cache"
@@ -193,11 +193,8 @@ def conclusion(found: Difference) -> str:
 
 def write(found: Difference, folder: Path, *, how: str) -> None:
     """Write ``check.md``, ``check.json`` and ``cells.csv`` (one row per cell) into a folder."""
-    with atomic_write(folder / "cells.csv") as temporary:
-        found.cells.to_csv(temporary, index=False)
-    with atomic_write(folder / "check.md") as temporary:
-        text = "\n".join(lines(found, how=how))
-        temporary.write_text(f"# Check\n\n```\n{text}\n```\n", encoding="utf-8")
+    write_text(folder / "cells.csv", found.cells.to_csv(index=False))
+    write_text(folder / "check.md", "\n".join(["# Check\n\n```", *lines(found, how=how), "```\n"]))
     tables = [
         {
             "table": table,
