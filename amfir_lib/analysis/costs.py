@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from amfir_lib.data.streams import seen_by, streams
 from amfir_lib.methods import Method
 from amfir_lib.parallel import single_thread
-from amfir_lib.study.runs import RunResult
+from amfir_lib.study.runs import Material, RunResult
 
 REPEATS = 5
 BATCH = 4  # clips that a backbone is timed on
@@ -124,6 +124,14 @@ def blank_clips(backbone: Any, *, n_segments: int, n_clips: int = 1) -> np.ndarr
     return np.zeros((n_clips, count, backbone.input_size, backbone.input_size, channels), kind)
 
 
+def reading_settings(material: Material) -> dict[str, Any]:
+    """How ``streams`` reads a clip of the material, by what its feature stores recorded."""
+    stores = material.stores.values()
+    flow = next(store.metadata["flow"] for store in stores if store.metadata["flow"])
+    settings = {f"flow_{name}": flow[name] for name in ("size", "algorithm", "bound", "average")}
+    return settings | {"n_segments": next(iter(stores)).metadata["n_segments"]}
+
+
 def cost_frame(results: Sequence[RunResult], backbones: Mapping[str, Any], **episode: int) -> pd.DataFrame:
     """What a query costs with each method, reading its clip included.
 
@@ -138,9 +146,7 @@ def cost_frame(results: Sequence[RunResult], backbones: Mapping[str, Any], **epi
     """
     material = results[0].run.material
     dataset, stores = material.dataset, material.stores
-    flow = next(store.metadata["flow"] for store in stores.values() if store.metadata["flow"])
-    settings = {"n_segments": next(iter(stores.values())).metadata["n_segments"]}
-    settings |= {"flow_algorithm": flow["algorithm"], "flow_size": flow["size"], "flow_average": flow["average"]}
+    settings = reading_settings(material)
     clip = dataset.clip_path(int(dataset.manifest["n_frames"].argsort().iloc[len(dataset) // 2]))
 
     def reading(used: Sequence[Any]) -> dict[str, float]:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from amfir_lib.analysis.costs import blank_clips
+from amfir_lib.analysis.costs import blank_clips, reading_settings
 from amfir_lib.data import flow, spoiling, video
 from amfir_lib.data import streams as streams_module
 from amfir_lib.data.manifest import Dataset
@@ -33,34 +33,27 @@ from amfir_lib.study.runs import Material
 
 SHARD_CLIPS = 32
 POOLED = "mean over patches"
-NOTHING, MISSING = "none", "without"
+NOTHING, MISSING = "none", "without "  # kinds beside those of spoiling; the latter before a modality
 SHOWN_SIZE = 112  # px, for looking at
-SIDES = ("queries", "all")  # of which clips a modality is missing: of queries only, or of supports as well
 
 
 @dataclass(frozen=True, order=True)
 class Condition:
-    """One state of the queries.
-
-    Attributes:
-        kind: of spoiling; ``none``; or ``without MODALITY``.
-        severity: in (0, 1]; 0 for none.
-        side: "queries"; "all" where supports are in the same state.
-    """
+    """One state of the queries, and with side "all" of the supports as well."""
 
     kind: str = NOTHING
-    severity: float = 0.0
+    severity: float = 0.0  # up to 1
     side: str = "queries"
 
     @property
     def key(self) -> str:
-        """Short name for files."""
+        """Name for files."""
         return f"{self.kind}-{self.severity:.3f}-{self.side}".replace(" ", "_")
 
     @property
     def missing(self) -> str:
         """Name of the modality that is missing, or empty."""
-        return self.kind.removeprefix(f"{MISSING} ") if self.kind.startswith(f"{MISSING} ") else ""
+        return self.kind.partition(MISSING)[2]
 
     @property
     def family(self) -> str:
@@ -99,7 +92,7 @@ def spoilt_conditions(kinds: Mapping[str, Sequence[str]], severities: Sequence[f
 
 def missing_conditions(modalities: Sequence[str]) -> list[Condition]:
     """Each modality missing in the queries, and in all clips of an episode."""
-    return [Condition(f"{MISSING} {m}", 1.0, side) for side in SIDES for m in modalities]
+    return [Condition(f"{MISSING}{m}", 1.0, side) for side in ("queries", "all") for m in modalities]
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,11 +176,7 @@ def spoil_clips(
         UnreadableVideo, NonFiniteFeatures: name the clip. DiskFull: no room; what is finished is kept.
     """
     stores, dataset = material.stores, material.dataset
-    how = next(store.metadata["flow"] for store in stores.values() if store.metadata["flow"])
-    settings = {
-        "n_segments": next(iter(stores.values())).metadata["n_segments"], "flow_size": how["size"],
-        "flow_algorithm": how["algorithm"], "flow_bound": how["bound"], "flow_average": how["average"],
-    }  # fmt: skip
+    settings = reading_settings(material)
     ids = [str(name) for name in dataset.manifest["clip_id"].iloc[rows]]
     code = digest_of_code(spoiling, streams_module, video, flow, degradation)
     digests = {m: [backbones[m].digest, store.digest] for m, store in stores.items()}  # the stores know the pixels
@@ -206,8 +195,8 @@ def spoil_clips(
         _extract, shards, n_jobs=n_jobs, description=f"{dataset.name}: spoilt clips",
         units_of=lambda shard: len(shard.clips),
     )  # fmt: skip
+    n_segments = settings["n_segments"]
     with single_thread():
-        n_segments = settings["n_segments"]
         blank = {m: one.features(blank_clips(one, n_segments=n_segments)) for m, one in backbones.items()}
     return SpoiltClips(material, rows, folder, blank, material.whitening())
 
