@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -21,13 +20,14 @@ from amfir_lib.analysis.character import (
     query_accuracy,
 )
 from amfir_lib.data import overview
-from amfir_lib.data.arrays import FeatureStore
 from amfir_lib.data.synthetic import reversed_copy
 from amfir_lib.data.video import read_frames
 from amfir_lib.methods import build_method
+from amfir_lib.study.evaluation import evaluate
 from amfir_lib.study.feature_table import FeatureTable
-from amfir_lib.study.runs import Material, TestCell
+from amfir_lib.study.runs import TestCell
 from tests.toy_clips import toy_dataset
+from tests.toy_tables import toy_material
 
 N_CLASSES, CLIPS = 8, 8
 
@@ -67,24 +67,17 @@ def toy_results(n_seeds: int = 1) -> dict:
 CELLS = [TestCell(n_way=3, n_shot=k, n_query=2, n_episodes=60, split="val") for k in (1, 2)]
 
 
-def test_a_reversed_copy_holds_the_same_frames_backwards(tmp_path):
+def test_a_reversed_copy_holds_the_same_frames_backwards_and_is_kept(tmp_path):
     dataset = toy_dataset(tmp_path / "original", n_clips=3)
     copy = reversed_copy(dataset, "train", cache_dir=tmp_path / "cache")
     assert list(copy.manifest["clip_id"]) == list(dataset.manifest["clip_id"])
     for row in range(len(copy)):
         np.testing.assert_array_equal(read_frames(copy.clip_path(row)), read_frames(dataset.clip_path(row))[::-1])
-
-
-def test_a_reversed_copy_is_kept(tmp_path):
-    dataset = toy_dataset(tmp_path / "original", n_clips=2)
-    first = reversed_copy(dataset, "train", cache_dir=tmp_path).clip_path(0)
-    before = first.stat().st_mtime_ns
-    assert reversed_copy(dataset, "train", cache_dir=tmp_path).clip_path(0).stat().st_mtime_ns == before
+    before = copy.clip_path(0).stat().st_mtime_ns
+    assert reversed_copy(dataset, "train", cache_dir=tmp_path / "cache").clip_path(0).stat().st_mtime_ns == before
 
 
 def test_queries_of_the_same_version_are_answered_as_without_exchange():
-    from amfir_lib.study.evaluation import evaluate
-
     probes, results = toy_probes(own_damage=1.0), toy_results()["toy", "rgb"]
     episodes = CELLS[0].episodes(probes.table)
     plain = evaluate(results[0].method(), probes.table, episodes).correct["fused"]
@@ -159,38 +152,19 @@ def test_too_few_classes_leave_the_interval_out():
     assert mean == pytest.approx(0.6) and np.isnan(half)
 
 
-def toy_material() -> Material:
-    rng = np.random.default_rng(3)
-    stores = {
-        m: FeatureStore("no file", rng.normal(size=(6, 5, 4, 3)).astype(np.float16), {}, f"digest of {m}")
-        for m in ("rgb", "flow")
-    }
-    return Material(SimpleNamespace(digest="d"), stores)
+def test_derived_features_are_the_middle_frame_and_both_streams_side_by_side(tmp_path):
+    material = toy_material(tmp_path)
+    raw = {m: store.features.astype(np.float32).mean(2) for m, store in material.stores.items()}
+    middle, joined = (derived(material).stores for derived in (middle_frame, early_fusion))
+    for t in range(3):
+        np.testing.assert_array_equal(middle["rgb"].features[:, t, 0], raw["rgb"][:, 1])
+    np.testing.assert_array_equal(joined["fused"].features[:, :, 0], np.concatenate([raw["rgb"], raw["flow"]], -1))
 
 
-def test_the_middle_frame_stands_in_the_place_of_all_frames():
-    material = toy_material()
-    derived = middle_frame(material).stores["rgb"]
-    expected = material.stores["rgb"].features[:, 2].astype(np.float32).mean(1)
-    assert derived.features.shape == (6, 5, 1, 3)
-    for t in range(5):
-        np.testing.assert_allclose(derived.features[:, t, 0], expected)
-
-
-def test_early_fusion_puts_both_streams_side_by_side():
-    material = toy_material()
-    (store,) = early_fusion(material).stores.values()
-    assert store.features.shape == (6, 5, 1, 6)
-    np.testing.assert_allclose(store.features[0, 1, 0, 3:], material.stores["flow"].features[0, 1].mean(0), atol=1e-3)
-
-
-def test_derived_features_have_digests_that_follow_from_their_sources():
-    material = toy_material()
-    other = replace(material.stores["rgb"], digest="another")
-    assert middle_frame(material).identity == middle_frame(toy_material()).identity
-    changed = Material(material.dataset, material.stores | {"rgb": other})
-    assert middle_frame(changed).identity != middle_frame(material).identity
-    assert early_fusion(changed).identity != early_fusion(material).identity
+def test_derived_features_have_digests_that_follow_from_their_sources(tmp_path):
+    material, other = toy_material(tmp_path), toy_material(tmp_path / "other", shift=1.0)  # another store of flow
+    assert middle_frame(material).identity == middle_frame(other).identity
+    assert early_fusion(material).identity != early_fusion(other).identity
 
 
 def test_flow_statistics_find_the_speed_of_a_moving_texture(tmp_path):

@@ -54,17 +54,11 @@ Trained = Mapping[tuple[str, str], Sequence[RunResult]]  # (data set, measure) -
 
 @dataclass(frozen=True)
 class Probes:
-    """The validation clips of one benchmark in several versions, with what is needed to measure on them.
-
-    Attributes:
-        table: features of the whole benchmark.
-        versions: version -> modality -> (n_val, T, 1, D) features of the validation clips, in the order of the rows.
-        kinds: version -> (n_val,) kind of degradation.
-    """
+    """The features of a benchmark, and its validation clips in several versions, in the order of their rows."""
 
     table: FeatureTable
-    versions: Mapping[str, Mapping[str, Tensor]]
-    kinds: Mapping[str, np.ndarray]
+    versions: Mapping[str, Mapping[str, Tensor]]  # version -> modality -> (n_val, T, 1, D)
+    kinds: Mapping[str, np.ndarray]  # version -> (n_val,) kind of degradation
 
 
 def prepare_probes(config: Config, material: Material, *, backbone: str = "auto") -> Probes:
@@ -97,12 +91,8 @@ def prepare_probes(config: Config, material: Material, *, backbone: str = "auto"
 
 def validation_cells(config: Config, *, n_episodes: int) -> list[TestCell]:
     """Episodes of validation classes on which the character is measured, one cell per number of shots."""
-    profile = config.profile
-    n_way = config.options.get("n_way") or profile.n_way
-    return [
-        TestCell(n_way=n_way, n_shot=n_shot, n_query=profile.n_query, n_episodes=n_episodes, split="val", seed=1)
-        for n_shot in profile.test_shots
-    ]
+    n_way, profile = config.size("n_way"), config.profile
+    return [TestCell(n_way, k, profile.n_query, n_episodes, split="val", seed=1) for k in profile.test_shots]
 
 
 def train_streams(config: Config, materials: Sequence[Material], cells: Sequence[TestCell]) -> Trained:
@@ -127,36 +117,26 @@ def train_streams(config: Config, materials: Sequence[Material], cells: Sequence
 
 def middle_frame(material: Material) -> Material:
     """The appearance stream with its middle frame in the place of all frames: no motion, no order."""
-    (name, store), *_ = material.stores.items()
-    features = _pooled(store)
-    features = np.repeat(features[:, features.shape[1] // 2, None], features.shape[1], axis=1)
-    return Material(material.dataset, {name: _derived([store], features, "middle frame")})
+    (name, features), *_ = material.raw_table().features.items()  # (n, T, 1, D)
+    n_frames = features.shape[1]
+    return _derived(material, "middle frame", {name: features[:, [n_frames // 2] * n_frames]}, [material.stores[name]])
 
 
 def early_fusion(material: Material) -> Material:
     """Both streams as one: their features side by side, (n, T, 1, D1 + D2)."""
-    features = np.concatenate([_pooled(store) for store in material.stores.values()], axis=-1)
-    return Material(material.dataset, {"fused": _derived(list(material.stores.values()), features, "early fusion")})
+    features = torch.cat(list(material.raw_table().features.values()), dim=-1)
+    return _derived(material, "early fusion", {"fused": features}, list(material.stores.values()))
 
 
-def _pooled(store: FeatureStore) -> np.ndarray:
-    """(n, T, 1, D) float32, a few clips at a time."""
-    parts = [np.asarray(store.features[i : i + 256], np.float32) for i in range(0, len(store.features), 256)]
-    return np.concatenate([part.mean(2, keepdims=True) for part in parts])
-
-
-def _derived(stores: Sequence[FeatureStore], features: np.ndarray, name: str) -> FeatureStore:
-    """Features in memory that are made from stores on disk; their digest follows from those of the stores."""
-    digest = digest_of([name, *(store.digest for store in stores)])
-    return FeatureStore(stores[0].path, features, {"derived": name}, digest)
+def _derived(material: Material, how: str, features: Mapping[str, Tensor], stores: Sequence[FeatureStore]) -> Material:
+    """A material with features in memory; their digest follows from those of the stores of which they are made."""
+    digest = digest_of([how, *(store.digest for store in stores)])
+    made = {m: FeatureStore(stores[0].path, x.numpy(), {"derived": how}, digest) for m, x in features.items()}
+    return Material(material.dataset, made)
 
 
 def query_accuracy(results: Sequence[RunResult], probes: Probes, episodes: Episodes, *, version: str) -> np.ndarray:
-    """Share of the trained methods (one a seed) that answer each query rightly, queries taken from one version.
-
-    Returns:
-        (E, M) in [0, 1].
-    """
+    """(E, M) share of the trained methods (one a seed) that answer each query rightly, as it is in a version."""
     rows, n = probes.table.rows("val"), len(probes.table.labels)
     joined = {m: torch.cat([x, probes.versions[version][m]]) for m, x in probes.table.features.items()}
     table = replace(probes.table, features=joined)  # rows n, n + 1, ... are the validation clips in the other version
