@@ -69,7 +69,8 @@ def run_notebook(
     log.write_text("", encoding="utf-8")
     started = time.monotonic()
     limit = timeout_s or notebook.timeout_s
-    before = _file_state(record_path(output_dir, notebook.name))
+    record = record_path(output_dir, notebook.name)
+    before = record.stat().st_mtime_ns if record.exists() else None
     with tempfile.TemporaryDirectory(prefix="amfir-") as workspace:
         work = Path(workspace)
         variables = environment | _prepare(work, notebook, parameters)
@@ -245,10 +246,10 @@ def why_not_all_cells_ran(executed: Path) -> str:
     return ""
 
 
-def why_not_exported(notebook: Notebook, output_dir: Path, before: tuple[int, int] | None) -> str:
-    """Half a sentence, or nothing if the record is not the one of ``before`` and every export exists as it says."""
+def why_not_exported(notebook: Notebook, output_dir: Path, before: int | None) -> str:
+    """Half a sentence, or nothing if the record was written since ``before`` (ns) and every export exists as it says."""
     path = record_path(output_dir, notebook.name)
-    if _file_state(path) in (None, before):
+    if not path.exists() or path.stat().st_mtime_ns == before:
         return "ran to its end but wrote no record; its last cell must be run.finish(...)"
     record: dict[str, Any] = read_json(path)
     if record.get("status") != "done":
@@ -261,11 +262,6 @@ def why_not_exported(notebook: Notebook, output_dir: Path, before: tuple[int, in
         if not (output_dir / name).exists() or digest_of_file(output_dir / name) != digest:
             return f"ran to its end but {name} is not the file that its record describes"
     return ""
-
-
-def _file_state(path: Path) -> tuple[int, int] | None:
-    """What changes when a file is replaced; None when it does not exist."""
-    return (path.stat().st_ino, path.stat().st_mtime_ns) if path.exists() else None
 
 
 def _keep(executed: Path, target: Path) -> None:

@@ -10,14 +10,12 @@ import base64
 import html
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import cv2
 import mistune
 import nbformat
-import numpy as np
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -36,47 +34,11 @@ PAGE = "index.html"
 MARKS = {HOLDS: "✓", ONLY_DEGRADED: "◐", FAILS: "✗", UNDECIDED: "≈", NOT_TESTED: "○", NOT_TESTABLE: "–"}
 PAPERS_TABLE = re.compile(r"tables/table\d+$")  # shown unfolded
 LOSSLESS_BYTES = 100_000  # curves stay below this without loss; pictures of clips do not
-QUALITY = 85  # of WebP, for what is larger
+QUALITIES = (101, 85)  # of WebP: without loss, as OpenCV calls it; for what is larger then
 # Widgets work in Lab alone; what else a cell shows, the richest first.
 SHOWN = ["text/html", "image/svg+xml", "image/png", "image/jpeg", "text/markdown", "text/plain"]
 
 Record = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Exhibit:
-    """One exported figure or table.
-
-    Attributes:
-        stem: such as ``figures/differences``.
-        caption: Markdown; empty where the notebook gave none.
-        picture: of a figure: URI, width and height in px.
-        table: of a table, HTML.
-        files: paths relative to the study's folder, without the Markdown that is shown.
-        changed: the files are not those that the record names: something wrote over them afterwards.
-    """
-
-    stem: str
-    caption: str
-    picture: tuple[str, int, int] | None
-    table: Markup | None
-    files: tuple[str, ...]
-    changed: bool
-
-    @property
-    def anchor(self) -> str:
-        """For links within the page."""
-        return self.stem.replace("/", "-")
-
-    @property
-    def name(self) -> str:
-        """File name in words."""
-        return PurePosixPath(self.stem).name.replace("_", " ")
-
-    @property
-    def is_of_the_paper(self) -> bool:
-        """Whether it is a table of the paper, which is not folded away."""
-        return bool(PAPERS_TABLE.match(self.stem))
 
 
 def write(output_dir: Path) -> Path:
@@ -164,13 +126,13 @@ def picture_of(path: Path) -> tuple[str, int, int]:
     Raises:
         DataNotFound: the file is not there, or is no image.
     """
-    content = path.read_bytes() if path.exists() else b""
-    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED) if content else None
+    pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.exists() else None
     if pixels is None:
         raise DataNotFound(f"{path} is not there or is no image. Run its notebook again with --force.")
-    encoded = cv2.imencode(".webp", pixels, [cv2.IMWRITE_WEBP_QUALITY, 101])[1]  # OpenCV's sign for "without loss"
-    if len(encoded) > LOSSLESS_BYTES:
-        encoded = cv2.imencode(".webp", pixels, [cv2.IMWRITE_WEBP_QUALITY, QUALITY])[1]
+    for quality in QUALITIES:
+        encoded = cv2.imencode(".webp", pixels, [cv2.IMWRITE_WEBP_QUALITY, quality])[1]
+        if len(encoded) <= LOSSLESS_BYTES:
+            break
     uri = f"data:image/webp;base64,{base64.b64encode(encoded.tobytes()).decode()}"
     return uri, pixels.shape[1], pixels.shape[0]
 
@@ -204,19 +166,33 @@ def _section(output_dir: Path, name: str, record: Record) -> dict[str, Any]:
     }
 
 
-def _exhibit(output_dir: Path, stem: str, caption: str, digests: Mapping[str, str]) -> Exhibit | None:
-    """An export as its files are; None where one is missing."""
-    paths_of = list(digests) or [f"{stem}.{suffix}" for suffix in ("csv", "md")]
-    if not all((output_dir / path).exists() for path in paths_of):
+def _exhibit(output_dir: Path, stem: str, caption: str, digests: Mapping[str, str]) -> dict[str, Any] | None:
+    """A figure or table as its files are; None where one is missing.
+
+    Args:
+        output_dir: the study's folder.
+        stem: such as ``figures/differences``.
+        caption: of a figure; a table brings its own.
+        digests: path -> digest of each file, by the record; without a record, the files of a table.
+    """
+    files = list(digests) or [f"{stem}.csv", f"{stem}.md"]
+    if not all((output_dir / path).exists() for path in files):
         return None
-    picture = picture_of(output_dir / f"{stem}.png") if f"{stem}.png" in paths_of else None
     table = None
-    if f"{stem}.md" in paths_of:
+    if f"{stem}.md" in files:
         markdown, _, caption = (output_dir / f"{stem}.md").read_text(encoding="utf-8").strip().partition("\n\n")
         table = to_html(markdown)
-    files = tuple(path for path in paths_of if not path.endswith(".md"))
-    changed = any(digest_of_file(output_dir / path) != digest for path, digest in digests.items())
-    return Exhibit(stem, caption, picture, table, files, changed)
+    return {
+        "stem": stem,
+        "anchor": stem.replace("/", "-"),
+        "name": PurePosixPath(stem).name.replace("_", " "),
+        "caption": caption,
+        "picture": picture_of(output_dir / f"{stem}.png") if f"{stem}.png" in files else None,
+        "table": table,
+        "is_of_the_paper": bool(PAPERS_TABLE.match(stem)),
+        "files": [path for path in files if not path.endswith(".md")],
+        "changed": any(digest_of_file(output_dir / path) != digest for path, digest in digests.items()),
+    }
 
 
 def read_claims(output_dir: Path) -> pd.DataFrame:
