@@ -18,7 +18,7 @@ from pathlib import Path
 import nbformat
 import psutil
 import pytest
-from small_notebooks import QUICK_FINISH, write_notebook
+from small_notebooks import PARAMETERS, QUICK_FINISH, write_notebook
 
 from amfir_lib import paths, storage
 from amfir_lib.errors import BadParameter, CacheLocked, DataNotFound, UnknownName, UnknownParameter
@@ -100,41 +100,31 @@ def said(broken: Study, name: str) -> str:
     return next(line for line in broken.text.splitlines() if line.startswith(f"NotebookFailed: {name}"))
 
 
-def test_a_raising_cell_is_named_with_number_error_and_log(broken):
-    sentence = said(broken, "01_raises")
-    assert "stopped in cell 3 of 4: ZeroDivisionError: division by zero." in sentence
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("01_raises", "stopped in cell 3 of 4: ZeroDivisionError: division by zero. Full log: "),
+        ("02_refuses", 'TooFewVideos: class "cartwheel" is small. Full log'),
+        ("03_killed", "stopped in cell 3 of 4: its kernel died (peak memory"),
+        ("03_killed", "last line: so far so good"),
+        ("04_hangs", "stopped in cell 3 of 4: it did not end within 12 s (--timeout SECONDS raises the limit)"),
+        ("05_exits", "stopped after cell 3 of 4, which left the notebook with sys.exit()"),
+        ("06_forgets", 'did not make figures/fig2.png, which its metadata declares under "makes"'),
+        ("07_no_record", "ran to its end but wrote no record"),
+    ],
+)
+def test_a_broken_notebook_is_named_with_what_went_wrong(broken, name, words):
+    assert words in said(broken, name)
+
+
+def test_a_traceback_is_in_the_log_and_not_on_the_screen(broken):
     log = broken.output_dir / "notebooks" / "01_raises.log"
-    assert sentence.endswith(f"Full log: {log}")
-    assert "Traceback" in log.read_text()
-
-
-def test_an_error_of_ours_reaches_the_screen_as_its_sentence_without_a_traceback(broken):
-    assert 'TooFewVideos: class "cartwheel" is small. Full log' in said(broken, "02_refuses")
-    assert "Traceback" not in broken.text
-
-
-def test_a_killed_kernel_is_a_failure_with_its_last_line(broken):
-    sentence = said(broken, "03_killed")
-    assert "stopped in cell 3 of 4: its kernel died (peak memory" in sentence
-    assert "last line: so far so good" in sentence
+    assert said(broken, "01_raises").endswith(f"Full log: {log}")
+    assert "Traceback" in log.read_text() and "Traceback" not in broken.text
 
 
 def test_a_hanging_cell_is_ended_with_everything_that_it_started(broken):
-    sentence = said(broken, "04_hangs")
-    assert "stopped in cell 3 of 4: it did not end within 12 s (--timeout SECONDS raises the limit)" in sentence
-    assert not is_alive(int(re.search(r"last line: (\d+)", sentence)[1]))
-
-
-def test_sys_exit_0_is_a_failure(broken):
-    assert "05_exits stopped after cell 3 of 4, which left the notebook with sys.exit()" in broken.text
-
-
-def test_a_missing_export_is_a_failure(broken):
-    assert 'did not make figures/fig2.png, which its metadata declares under "makes"' in said(broken, "06_forgets")
-
-
-def test_a_missing_record_is_a_failure(broken):
-    assert "ran to its end but wrote no record" in said(broken, "07_no_record")
+    assert not is_alive(int(re.search(r"last line: (\d+)", said(broken, "04_hangs"))[1]))
 
 
 def test_a_notebook_that_needs_a_failed_one_is_not_run(broken):
@@ -160,39 +150,22 @@ def test_executed_notebooks_hold_no_paths_of_this_machine_and_no_overwritten_tex
     assert ["step 2"] in [output.get("text") for output in outputs]
 
 
-def test_a_mistyped_parameter_is_refused_before_any_kernel_starts(study):
-    study.add("01_first")
-    with pytest.raises(
-        UnknownParameter, match=r'"nway" is not a known parameter of 01_first \(did you mean "n_way"\?\)'
-    ):
-        study.run(overrides={"nway": "5"})
-    assert not study.results.exists()
-
-
-def test_an_ill_typed_value_is_refused_before_any_kernel_starts(study):
-    study.add("01_first")
-    with pytest.raises(BadParameter, match='n_way of 01_first is "five", but must be a whole number .* -p n_way=5'):
-        study.run(overrides={"n_way": "five"})
-    assert not study.results.exists()
-
-
-def test_a_parameter_that_some_notebooks_lack_names_those_that_have_it(study):
-    study.add("01_first")
+@pytest.mark.parametrize(
+    ("error", "changes", "words"),
+    [
+        (UnknownParameter, {"overrides": {"nway": "5"}}, r'"nway" is not a .* of 01_first \(did you mean "n_way"\?\)'),
+        (UnknownParameter, {"overrides": {"margin": "0.2"}}, "Only these have it: --only 02_other"),
+        (BadParameter, {"overrides": {"n_way": "five"}}, 'n_way of 01_first is "five", .* whole number .* -p n_way=5'),
+        (UnknownName, {"only": ("01_frist",)}, 'did you mean "01_first"'),
+        (DataNotFound, {"baseline": {"dataset": "folder", "data_root": "/no/clips"}}, "There is no folder /no/clips"),
+    ],
+)
+def test_a_wrong_request_is_refused_before_any_kernel_starts(study, error, changes, words):
+    study.add("01_first", parameters=f'{PARAMETERS}\ndataset: str = ""\ndata_root: str = ""')
     study.add("02_other", parameters="n_way: int = 5\nmargin: float = 0.1")
-    with pytest.raises(UnknownParameter, match="Only these have it: --only 02_other"):
-        study.run(overrides={"margin": "0.2"})
-
-
-def test_an_unknown_notebook_is_refused_with_the_nearest_name(study):
-    study.add("03_free_energy")
-    with pytest.raises(UnknownName, match='did you mean "03_free_energy"'):
-        study.run(only=("03_fre_energy",))
-
-
-def test_a_data_root_that_is_not_there_is_refused(study):
-    study.add("01_first", parameters='profile: str = "smoke"\ndataset: str = ""\ndata_root: str = ""')
-    with pytest.raises(DataNotFound, match="There is no folder /no/clips"):
-        study.run(baseline={"dataset": "folder", "data_root": "/no/clips"})
+    with pytest.raises(error, match=words):
+        study.run(**changes)
+    assert not study.results.exists()
 
 
 def test_a_second_run_computes_nothing_and_says_so(study):
@@ -277,10 +250,12 @@ def test_a_variant_is_written_beside_the_baseline_and_never_over_it(study):
 def test_a_variant_says_how_it_differs_or_why_it_cannot(study):
     study.add("01_first")
     _, text = study.run(overrides={"n_way": "7"})
+    assert text.startswith("No baseline on this machine yet for 01_first")
     assert "01_first has no baseline yet. Make it with: ./run_all.sh --only 01_first and run this again" in text
     study.run()
     _, text = study.run(overrides={"n_way": "7"})
     assert "up to date" in text and "01_first measures no test accuracy; compare its tables" in text
+    assert "No baseline" not in text
 
 
 def test_what_describes_a_data_set_is_part_of_its_baseline(study):
@@ -304,15 +279,6 @@ def test_a_dry_run_ends_with_how_many_notebooks_and_how_long_they_took(study):
     _, text = study.run(dry_run=True)
     told = "2 of 2 notebooks would run; by their records 42 s after the notebooks before them, less with a filled cache"
     assert f"{told} (1 of them" in text
-
-
-def test_a_variant_without_a_baseline_is_told_so_before_it_starts(study):
-    study.add("01_first")
-    for dry_run in (True, False):
-        _, text = study.run(overrides={"n_way": "6"}, dry_run=dry_run)
-        assert text.startswith("No baseline on this machine yet for 01_first")
-    study.run()
-    assert "No baseline" not in study.run(overrides={"n_way": "7"}, dry_run=True)[1]
 
 
 def test_variants_with_the_same_readable_name_do_not_share_a_folder():

@@ -247,7 +247,7 @@ def why_not_all_cells_ran(executed: Path) -> str:
 
 
 def why_not_exported(notebook: Notebook, output_dir: Path, before: int | None) -> str:
-    """Half a sentence, or nothing if the record was written since ``before`` (ns) and every export exists as it says."""
+    """Half a sentence, or nothing if the record is newer than ``before`` (ns) and every export exists as it says."""
     path = record_path(output_dir, notebook.name)
     if not path.exists() or path.stat().st_mtime_ns == before:
         return "ran to its end but wrote no record; its last cell must be run.finish(...)"
