@@ -34,8 +34,7 @@ def test_a_benchmark_verifies_equal_results_and_saves_what_it_measured(name, tmp
 def test_extraction_is_measured_and_planned(tmp_path):
     assert main(["extraction", "--quick", "--threads", "1", "--output", str(tmp_path)]) == 0
     record = json.loads((tmp_path / "extraction.json").read_text())
-    stages = [sum(row[stage] for stage in ("decode", "flow", "features")) for row in record["throughput"]]
-    assert stages == pytest.approx([1, 1]) and all(row["clips_per_s"] > 0 for row in record["throughput"])
+    assert all(row["clips_per_s"] > 0 and 0 < row["share_of_features"] < 1 for row in record["throughput"])
     assert {row["machine"] for row in record["plan"]} == {"laptop", "one GPU", "8-GPU node", "cluster"}
     page = (tmp_path / "planning.md").read_text()
     assert "## Plan" in page and "| rendered" in page

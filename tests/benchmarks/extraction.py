@@ -1,9 +1,9 @@
 """How many clips a second feature extraction reads, and what the real benchmarks will cost.
 
-Each stage is timed alone in one thread, then whole extraction on several cores, beside what the single-thread costs
-promise when they are divided by the cores.  The rest is arithmetic.  The clips of the real benchmarks are drifting
-textures of their typical length and size, coded in MPEG-4 part 2 as UCF101 and HMDB51 are; the networks are those of
-the paper, with random weights, which are as fast as trained ones.
+Reading a clip and its features are timed in one thread, then whole extraction on several cores, beside what the
+single-thread costs promise when they are divided by the cores; the rest is arithmetic.  The clips of the real
+benchmarks are drifting textures of their typical length and size, coded in MPEG-4 part 2 as UCF101 and HMDB51 are; the
+networks are those of the paper, with random weights, which are as fast as trained ones.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from amfir_lib.data.catalogue import load_dataset
 from amfir_lib.data.features import extract_stores
 from amfir_lib.data.frames import cache_bytes
 from amfir_lib.data.manifest import COLUMNS, Dataset
+from amfir_lib.data.streams import seen_by, streams
 from amfir_lib.methods import METHODS, uses_patches
 from amfir_lib.parallel import map_parallel, single_thread
 from amfir_lib.records import peak_memory
@@ -35,15 +36,15 @@ from amfir_lib.study.feature_table import MAX_WIDTH, FeatureTable
 from amfir_lib.study.materials import FLOW_OF_REAL_CLIPS, FLOW_OF_RENDERED_CLIPS
 from amfir_lib.study.training import Training, train
 from amfir_lib.workers import available_cores
-from tests.benchmarks.stage_costs import ClipCosts, measure_features, measure_stages
 
 from .data import FPS, new_method, random_table, untrained_compact, write_probe_clip
 from .measure import machine_facts
 from .planning import MODEL_CLIPS, PAPER, page, plan, training_plan
 
 PAPERS = "resnet50+i3d"
-CASES = (("rendered", "compact", 640), (MODEL_CLIPS, "compact", 160), (MODEL_CLIPS, PAPERS, 24))  # clips, backbone, n
+CASES = (("rendered", "compact", 640), (MODEL_CLIPS, PAPERS, 24))  # clips, backbone, number of clips
 QUICK = (("rendered", "compact", 8), (MODEL_CLIPS, "compact", 2))
+BATCH = 4  # clips that a backbone is timed on
 STEPS = 4  # of training that are timed, after as many that warm up
 EPISODES = 100  # that are timed at test
 
@@ -53,24 +54,22 @@ def report(output: Path | None, *, quick: bool) -> None:
     name = "compact" if quick else PAPERS
     side = max(112, input_size_of(names_of_streams(name)[1], synthetic=False))
     backbones = backbones_of(name, flow_size=side)
-    rates = pd.concat(measure_throughput(quick=quick), ignore_index=True)
-    costs = measure_benchmarks(backbones, ["hmdb51"] if quick else list(BENCHMARKS), flow_size=side, quick=quick)
+    rates = measure_throughput(quick=quick)
+    settings = {"flow_size": side, "repeats": 1 if quick else 3, **FLOW_OF_REAL_CLIPS}
+    costs = measure_benchmarks(backbones, ["hmdb51"] if quick else list(BENCHMARKS), **settings)
     methods = ["protonet", "amfir"] if quick else [name for name, spec in METHODS.items() if not spec.parts]
     training, gpu = training_plan(measure_training(methods)), {}
     if torch.cuda.is_available():
-        seconds, _ = measure_features(backbones_of(name, flow_size=side, device="cuda:0"))
-        gpu = {
-            "gpu_features_s": sum(seconds.values()),
-            "gpu_training": training_plan(measure_training(methods, device="cuda:0")),
-        }
+        nets = backbones_of(name, flow_size=side, device="cuda:0")
+        gpu = {"gpu_features_s": measure_benchmarks(nets, ["hmdb51"], **settings)["hmdb51"]["features_s"]}
+        gpu["gpu_training"] = training_plan(measure_training(methods, device="cuda:0"))
     frames_bytes = cache_bytes(1, stored_streams(backbones, EndToEnd()))
     worker = float(rates["worker_bytes"].iloc[-1])
     planned = plan(costs, worker_bytes=worker, frame_bytes=frames_bytes, training=training, **gpu)
     machine = machine_facts() | {"gpu": torch.cuda.get_device_name(0) if gpu else None}
     record = {
         "benchmark": "extraction", "machine": machine, "backbone": name, "throughput": rates.to_dict("records"),
-        "costs": {benchmark: asdict(cost) for benchmark, cost in costs.items()}, "plan": planned.to_dict("records"),
-        "training": training.to_dict("records"),
+        "costs": costs, "plan": planned.to_dict("records"), "training": training.to_dict("records"),
     }  # fmt: skip
     text = page(machine, name, costs, planned, training, rates)
     print(text)
@@ -90,70 +89,75 @@ def backbones_of(name: str, *, flow_size: int, device: str = "cpu") -> dict[str,
     return opened
 
 
-def measure_benchmarks(
-    backbones: Mapping[str, Any], names: Sequence[str], *, flow_size: int, quick: bool
-) -> dict[str, ClipCosts]:
-    """Benchmark -> costs of a clip of its typical length and size; features, which do not depend on it, once."""
-    costs: dict[str, ClipCosts] = {}
-    features = None
+def clip_costs(path: Path, backbones: Mapping[str, Any], *, repeats: int = 3, **settings: Any) -> dict[str, float]:
+    """Seconds of reading a clip (decoding and flow) and of its features, in one thread; bytes of the features."""
+    with single_thread():
+        inputs = streams(path, **seen_by(backbones.values()), **settings)
+        costs = {"read_s": median_seconds(lambda: streams(path, **seen_by(backbones.values()), **settings), repeats)}
+        costs |= feature_costs(backbones, inputs, repeats=repeats)
+    return costs
+
+
+def feature_costs(backbones: Mapping[str, Any], inputs: Mapping[str, np.ndarray], *, repeats: int) -> dict[str, float]:
+    """Seconds of the features of one clip, both streams, wherever the backbones are; bytes of them."""
+    batches = [(net, np.repeat(inputs[net.modality][None], BATCH, axis=0)) for net in backbones.values()]
+    seconds = sum(median_seconds(lambda net=net, batch=batch: net.features(batch), repeats) for net, batch in batches)
+    return {"features_s": seconds / BATCH, "bytes": sum(net.features(batch[:1]).nbytes for net, batch in batches)}
+
+
+def median_seconds(work: Callable[[], object], repeats: int) -> float:
+    """Median time of a call, after one that warms up."""
+    work()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return float(np.median(times))
+
+
+def measure_benchmarks(backbones: Mapping[str, Any], names: Sequence[str], **settings: Any) -> dict[str, dict]:
+    """Benchmark -> costs of a clip of its typical length and size."""
+    costs = {}
     with tempfile.TemporaryDirectory() as folder:
         for number, name in enumerate(names):
             kind, path = BENCHMARKS[name], Path(folder) / f"{name}.mp4"
             rng = np.random.default_rng([0, number])
             write_probe_clip(path, n_frames=kind.frames, height=kind.height, width=kind.width, rng=rng)
-            costs[name] = measure_stages(
-                path, backbones, algorithms=("dis", "farneback"), flow_size=flow_size, features=features,
-                flow_average=FLOW_OF_REAL_CLIPS["flow_average"], repeats=1 if quick else 3,
-            )  # fmt: skip
-            features = costs[name].features_s, costs[name].feature_bytes
+            costs[name] = clip_costs(path, backbones, **settings)
     return costs
 
 
-def measure_throughput(*, quick: bool) -> list[pd.DataFrame]:
+def measure_throughput(*, quick: bool) -> pd.DataFrame:
     """For each kind of clips and backbone one row a number of cores.
 
-    ``clips_per_s`` as measured, ``promised_per_s`` (cores / seconds a clip in one thread), the shares ``decode, flow,
-    features`` of those seconds, and ``worker_bytes``, the most memory that a worker held.
+    ``clips_per_s`` as measured, ``promised_per_s`` (cores / seconds a clip in one thread), ``share_of_features`` of
+    those seconds, and ``worker_bytes``, the most memory that a worker held.
     """
-    frames = []
+    rows = []
     for clips, backbone, n_clips in QUICK if quick else CASES:
         with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            if clips == "rendered":
-                dataset = load_dataset("synth-ssv2", cache_dir=folder, clips_per_class=max(2, n_clips // 32),
-                                       class_counts=(2, 2, 2) if quick else (8, 8, 16))  # fmt: skip
-                flow = FLOW_OF_RENDERED_CLIPS
+            folder, rendered = Path(name), clips == "rendered"
+            if rendered:
+                sizes = {"clips_per_class": max(2, n_clips // 32), "class_counts": (2, 2, 2) if quick else (8, 8, 16)}
+                dataset = load_dataset("synth-ssv2", cache_dir=folder, **sizes)
             else:
-                n_frames = 20 if quick else BENCHMARKS[clips].frames
-                dataset, flow = probe_clips(folder, n_clips=n_clips, n_frames=n_frames), FLOW_OF_REAL_CLIPS
+                dataset = probe_clips(folder, n_clips=n_clips, n_frames=20 if quick else BENCHMARKS[clips].frames)
             dataset = replace(dataset, manifest=dataset.manifest.iloc[:n_clips].reset_index(drop=True))
-            side = max(112, input_size_of(names_of_streams(backbone)[1], synthetic=clips == "rendered"))
-            backbones, algorithm = backbones_of(backbone, flow_size=side), flow["flow_algorithm"]
-            settings = {"flow_size": side, "flow_average": flow["flow_average"]}
-            middle = Path(dataset.clip_path(int(dataset.manifest["n_frames"].argsort().iloc[len(dataset) // 2])))
-            cost = measure_stages(middle, backbones, algorithms=[algorithm], repeats=1 if quick else 3, **settings)
-            seconds = {
-                "decode": cost.decode_s,
-                "flow": cost.flow_s[algorithm],
-                "features": sum(cost.features_s.values()),
-            }
-            rows = []
+            side = max(112, input_size_of(names_of_streams(backbone)[1], synthetic=rendered))
+            backbones = backbones_of(backbone, flow_size=side)
+            settings = {"flow_size": side, **(FLOW_OF_RENDERED_CLIPS if rendered else FLOW_OF_REAL_CLIPS)}
+            costs = clip_costs(Path(dataset.clip_path(0)), backbones, **settings)
+            total = costs["read_s"] + costs["features_s"]
             for n_jobs in [1] if quick else sorted({1, min(2, available_cores())}):
                 on_workers(import_all, n_jobs)  # a worker's first task, which is no part of the throughput
                 start = time.perf_counter()
-                extract_stores(
-                    dataset, backbones, cache_dir=folder / f"cache{n_jobs}", n_jobs=n_jobs, flow_algorithm=algorithm,
-                    shard_clips=max(1, min(64, len(dataset) // (4 * n_jobs))), **settings,
-                )  # fmt: skip
-                total = sum(seconds.values())
-                rows.append({
-                    "clips_are": clips, "backbone": backbone, "cores": n_jobs,
-                    "clips_per_s": len(dataset) / (time.perf_counter() - start), "promised_per_s": n_jobs / total,
-                    **{stage: value / total for stage, value in seconds.items()},
-                    "worker_bytes": max(on_workers(peak_bytes, n_jobs)),
-                })  # fmt: skip
-            frames.append(pd.DataFrame(rows))
-    return frames
+                extract_stores(dataset, backbones, cache_dir=folder / f"cache{n_jobs}", n_jobs=n_jobs, **settings)
+                rate = len(dataset) / (time.perf_counter() - start)
+                rows.append((clips, backbone, n_jobs, rate, n_jobs / total, costs["features_s"] / total))
+                rows[-1] += (max(on_workers(peak_bytes, n_jobs)),)
+    columns = "clips_are backbone cores clips_per_s promised_per_s share_of_features worker_bytes".split()
+    return pd.DataFrame(rows, columns=columns)
 
 
 def probe_clips(root: Path, *, n_clips: int, n_frames: int) -> Dataset:

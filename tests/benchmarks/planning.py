@@ -16,7 +16,6 @@ from amfir_lib.methods import METHODS, tuned_training
 from amfir_lib.study.config import PROFILES
 from amfir_lib.study.materials import FLOW_OF_REAL_CLIPS
 from amfir_lib.study.training import Training
-from tests.benchmarks.stage_costs import ClipCosts
 
 MODEL_CLIPS = "ucf101"  # whose typical clip stands for real ones
 MACHINES = {"laptop": (2, 0), "one GPU": (16, 1), "8-GPU node": (128, 8), "cluster": (1024, 0)}  # cores, GPUs
@@ -51,7 +50,7 @@ def training_plan(costs: Mapping[str, tuple[float, float]]) -> pd.DataFrame:
 
 
 def plan(
-    costs: Mapping[str, ClipCosts], *, worker_bytes: float, frame_bytes: float, training: pd.DataFrame,
+    costs: Mapping[str, Mapping[str, float]], *, worker_bytes: float, frame_bytes: float, training: pd.DataFrame,
     gpu_features_s: float | None = None, gpu_training: pd.DataFrame | None = None,
 ) -> pd.DataFrame:  # fmt: skip
     """Time, disk and memory of Table 1 of each benchmark on each machine, stages one after another.
@@ -64,15 +63,14 @@ def plan(
         gpu_features_s, gpu_training: seconds a clip, and ``training_plan``, on one GPU, which trains one run after
             another; None leaves the work to the cores everywhere.
     """
-    algorithm, rows = FLOW_OF_REAL_CLIPS["flow_algorithm"], []
+    rows = []
     for name, cost in costs.items():
         clips = sum(published_videos(name).values())
         for machine, (cores, gpus) in MACHINES.items():
             on_gpu = bool(gpus) and gpu_features_s is not None
-            features_s = gpu_features_s / gpus if on_gpu else sum(cost.features_s.values()) / cores
+            features_s = gpu_features_s / gpus if on_gpu else cost["features_s"] / cores
             hours = {
-                "decode_h": clips * cost.decode_s / cores / HOUR,
-                "flow_h": clips * cost.flow_s[algorithm] / cores / HOUR,
+                "read_h": clips * cost["read_s"] / cores / HOUR,
                 "features_h": clips * features_s / HOUR,
                 "training_h": max(training["hours"].sum() / cores, training["run_s"].max() / HOUR),
             }
@@ -80,25 +78,19 @@ def plan(
                 hours["training_h"] = gpu_training["hours"].sum()
             rows.append({
                 "dataset": name, "machine": machine, "cores": cores, "gpus": gpus, "clips": clips, **hours,
-                "total_h": sum(hours.values()), "features_gb": clips * cost.feature_bytes / GIGABYTE,
+                "total_h": sum(hours.values()), "features_gb": clips * cost["bytes"] / GIGABYTE,
                 "frame_cache_gb": clips * frame_bytes / GIGABYTE, "memory_gb": cores * worker_bytes / GIGABYTE,
             })  # fmt: skip
     return pd.DataFrame(rows)
 
 
 def page(
-    machine: Mapping[str, Any], backbone: str, costs: Mapping[str, ClipCosts], planned: pd.DataFrame,
+    machine: Mapping[str, Any], backbone: str, costs: Mapping[str, Mapping[str, float]], planned: pd.DataFrame,
     training: pd.DataFrame, rates: pd.DataFrame,
 ) -> str:  # fmt: skip
     """The planning page in Markdown."""
-    clips = pd.DataFrame({
-        name: {
-            "clip": f"{BENCHMARKS[name].frames} frames, {BENCHMARKS[name].width} × {BENCHMARKS[name].height}",
-            "decode_ms": 1e3 * cost.decode_s, **{f"flow_{key}_ms": 1e3 * value for key, value in cost.flow_s.items()},
-            **{f"features_{key}_ms": 1e3 * value for key, value in cost.features_s.items()},
-            "features_kb": cost.feature_bytes / 1e3,
-        } for name, cost in costs.items()
-    }).T.rename_axis("dataset").reset_index()  # fmt: skip
+    sizes = {name: f"{kind.frames} frames, {kind.width} × {kind.height}" for name, kind in BENCHMARKS.items()}
+    clips = pd.DataFrame({"dataset": name, "clip": sizes[name], **cost} for name, cost in costs.items())
     where = f"on {machine['gpu']}" if machine["gpu"] else "on the cores everywhere: no GPU was measured"
     intro = (
         f"Costs per clip were measured on {machine['device_name']}, {machine['cores']} cores, GPU: "
@@ -119,7 +111,7 @@ def page(
         f"are those of validation and test. All methods together: {training['hours'].sum():.0f} h of one core."
     )
     about_rates = (
-        "Clips read a second by feature extraction, both streams; shares of the time in one thread. Real clips are as "
+        "Clips read a second by feature extraction, both streams; share of the time in one thread. Real clips are as "
         f"long and large as those of {MODEL_CLIPS}."
     )
     parts = ["# Planning: what the real benchmarks cost", intro]
