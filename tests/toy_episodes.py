@@ -1,13 +1,14 @@
-"""Small random episodes with patches, and methods for them; shared by the tests of HyRSM, STRM and early fusion."""
+"""Small random episodes with patches, small methods for them, and the steps that slow references share."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 
-from amfir_lib.methods import DataFacts, Method, build_method
+from amfir_lib.methods import METHODS, DataFacts, Method, build_method
 
 E, N, K, Q, T, P, D = 2, 3, 2, 2, 4, 3, 6
 M_QUERY = N * Q  # queries of an episode
@@ -15,45 +16,57 @@ DIMS = {"rgb": D, "flow": 5}
 N_BASE = 7
 TARGET = torch.arange(N).repeat_interleave(Q).expand(E, N * Q)
 CLASSES = torch.tensor([[4, 0, 2], [1, 6, 3]])
+SIZES = {"width": 8, "tuple_width": 5, "early_width": 4, "n_heads": 2, "n_segments": T}
+LITERAL = {"preset": "paper_literal"}
 
 
-def build(name: str, *, seed: int = 0, n_patches: int = P, **options: object) -> Method:
-    """A method for ``clips`` with that many patches."""
+def build(
+    name: str = "amfir", *, seed: int = 0, n_patches: int = P, dims: Mapping[str, int] = DIMS, **options: object
+) -> Method:
+    """A method of small ``SIZES`` for ``clips`` with that many patches."""
+    known = METHODS[name].options.__dataclass_fields__ if name in METHODS else ()
     return build_method(
         name,
-        dims=DIMS,
-        options=options,
+        dims=dims,
+        options={option: size for option, size in SIZES.items() if option in known} | options,
         generator=torch.Generator().manual_seed(seed),
-        facts=DataFacts(n_base_classes=N_BASE, n_patches=dict.fromkeys(DIMS, n_patches)),
+        facts=DataFacts(n_base_classes=N_BASE, n_patches=dict.fromkeys(dims, n_patches)),
     )
 
 
 def clips(
-    seed: int = 0, *, n_shot: int = K, n_patches: int = P, scale: float = 1.0
+    seed: int = 0, *, n_shot: int = K, n_patches: int = P, scale: float = 1.0, dims: Mapping[str, int] = DIMS
 ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """Support and query features whose classes are told apart by their mean."""
     source = torch.Generator().manual_seed(seed)
     support, query = {}, {}
-    for m, dim in DIMS.items():
+    for m, dim in dims.items():
         centre = torch.randn(E, N, 1, 1, 1, dim, generator=source)
         support[m] = scale * (centre + torch.randn(E, N, n_shot, T, n_patches, dim, generator=source))
         query[m] = (scale * (centre + torch.randn(E, N, Q, T, n_patches, dim, generator=source))).flatten(1, 2)
     return support, query
 
 
-def loss_of(
-    method: Method, support: dict, query: dict, *, device: str = "cpu"
-) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+def open_gate(method: Method) -> Method:
+    """A method whose patch attention, if it has one, takes part, as after some training."""
+    for name, parameter in method.named_parameters():
+        if name.endswith("gamma"):
+            parameter.data.fill_(0.7)
+    return method
+
+
+def loss_of(method: Method, support: dict, query: dict) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """Loss and terms as in training."""
+    device = support["rgb"].device
     given = {"classes": CLASSES.to(device)} if "n_base_classes" in method.needs else {}
     return method.loss(method(support, query), TARGET.to(device), **given)
 
 
-def gradients(method: Method, support: dict, query: dict, *, device: str = "cpu") -> dict[str, torch.Tensor | None]:
+def gradients(method: Method, support: dict, query: dict) -> dict[str, torch.Tensor | None]:
     """Parameter name -> gradient, of those that are trained."""
     method.zero_grad()
-    loss_of(method, support, query, device=device)[0].backward()
-    return {name: p.grad for name, p in method.named_parameters() if p.requires_grad}
+    loss_of(method, support, query)[0].backward()
+    return {name: p.grad.clone() for name, p in method.named_parameters() if p.requires_grad}
 
 
 def as_double(method: Method, *sides: dict) -> tuple[Method, ...]:
@@ -64,9 +77,6 @@ def as_double(method: Method, *sides: dict) -> tuple[Method, ...]:
 def weights(method: Method) -> dict[str, np.ndarray]:
     """Name -> float64 array."""
     return {name: values.detach().double().numpy() for name, values in method.state_dict().items()}
-
-
-# The steps that references share, one vector or one clip at a time.
 
 
 def positions(n: int, width: int) -> np.ndarray:
@@ -98,17 +108,19 @@ def mlp(x: np.ndarray, w: dict[str, np.ndarray], name: str, layers: tuple[int, .
 
 def softmax(scores: np.ndarray) -> np.ndarray:
     """Of one vector."""
-    energy = np.exp(scores - scores.max())
+    energy = np.exp(scores - np.max(scores))
     return energy / energy.sum()
 
 
-def front(clip: np.ndarray, w: dict[str, np.ndarray]) -> list[np.ndarray]:
-    """(T, P, D) -> T frames: each patch normalised and projected where the method does so, then their mean."""
-    frames = []
-    for patches in clip:
-        if "norm.weight" in w:
-            patches = [layer_norm(x, w, "norm") for x in patches]
-        if "projection.weight" in w:
-            patches = [linear(x, w, "projection") for x in patches]
-        frames.append(np.mean(patches, axis=0))
-    return frames
+def tokens(clip: np.ndarray, w: dict[str, np.ndarray]) -> np.ndarray:
+    """(T, P, D) -> (T, P, d): each patch normalised and projected where the method does so."""
+    if "norm.weight" in w:
+        clip = np.array([[layer_norm(x, w, "norm") for x in patches] for patches in clip])
+    if "projection.weight" in w:
+        clip = np.array([[linear(x, w, "projection") for x in patches] for patches in clip])
+    return clip
+
+
+def front(clip: np.ndarray, w: dict[str, np.ndarray]) -> np.ndarray:
+    """(T, P, D) -> (T, d) frames, the means of their patches."""
+    return tokens(clip, w).mean(1)
