@@ -257,6 +257,7 @@ def test_a_method_keeps_its_colour_and_marker_at_every_number_of_shots():
     ours = sorted((d.get_color(), d.get_marker()) for d in drawn if d.get_markerfacecolor() != "white")
     assert ours == sorted(2 * [(LOOKS[name].colour, LOOKS[name].marker) for name in ("amfir", "amfar")])
     assert {"AMFIR", "AMFAR (our reading)", "Multimodal", "1-shot", "5-shot", "chance"} <= set(texts(figure))
+    assert figure.axes[0].get_xlim()[0] < 20  # the level lies within the axis
 
 
 def test_the_papers_numbers_are_hollow_and_a_doubtful_one_is_marked():

@@ -14,11 +14,13 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from amfir_lib.figures.style import (
     GREY,
     HOLLOW,
-    LEVEL_LINES,
     PAPER,
+    WHITE,
+    Keys,
     Look,
     Panel,
     checked,
+    draw_levels,
     grid_of_panels,
     in_words,
     legend,
@@ -81,7 +83,7 @@ def forest(
     )
     frame = frame.assign(hollow=not_shown(frame) if value == "difference" else False)
     scale = 100 if percent else 1
-    levels = ({"": 0.0} if value == "difference" else {}) | dict(levels or {})
+    levels = ({"": 0.0} if value == "difference" else {}) | {name: scale * x for name, x in (levels or {}).items()}
     names = list(dict.fromkeys(frame[series])) if series else [""]
     styles = looks(frame[look] if look else names)
     places, headings = _places(frame, rows, group, step=1 + SERIES / ROW * (len(names) - 1))
@@ -91,13 +93,12 @@ def forest(
         frame, rows=panel_rows, columns=columns, wrap=wrap, height=0.3 + ROW * (bottom - top),
         sharex=label is not None, sharey=True,
     )  # fmt: skip
+    keys_of_levels = draw_levels(panels, levels, upright=True)
     sizes = np.linspace(*SIZES, len(names)) if look and series else np.full(len(names), 3.8)
     for panel in panels:
         axes = panel.axes
         if label is None and list(panel.place.values())[-1] in log:
             axes.set_xscale("log")
-        for level, line in zip(levels.values(), LEVEL_LINES, strict=False):
-            axes.axvline(scale * level, color=GREY, linewidth=0.8, linestyle=line, zorder=1)
         for row in panel.frame.to_dict("records"):
             number = names.index(row[series]) if series else 0
             y = places[row.get(group), row[rows]] + SERIES / ROW * (number - (len(names) - 1) / 2)
@@ -106,9 +107,7 @@ def forest(
         _label(panel, own_axis=label is None)
         for y in places.values() if look else ():
             axes.axhline(y, color="#EEEEEE", linewidth=0.5, zorder=0)
-    for axes in [
-        panel.axes for panel in panels
-    ]:  # limits that are set end the search for limits in all that share them
+    for axes in (panel.axes for panel in panels):  # once all is drawn: limits that are set end the search for limits
         left, right = axes.get_xlim()
         axes.set_xlim((-limit, limit) if limit else (left, min(right, 100) if percent else right))
     first = panels[0].axes
@@ -121,15 +120,28 @@ def forest(
     if label:
         figure.supxlabel(label, fontsize=8)
     keys = {style: {} for style in styles.values() if not any(word.startswith(style.label) for word in words)}
-    keys |= {style: {"markerfacecolor": "white"} for name, style in styles.items() if name == "undecided"}
+    if "undecided" in styles:
+        keys[styles["undecided"]] = WHITE
     if look and series:
         keys |= {
-            Look(in_words(n, series), "black", "o", ""): {"markersize": s} for n, s in zip(names, sizes, strict=True)
+            Look(in_words(n, series), "black", "o", ""): {"markersize": size}
+            for n, size in zip(names, sizes, strict=True)
         }
-    keys |= _remarks(frame, levels, hollow="undecided" not in styles)
-    if keys:
-        legend(figure, keys, above=True)
+    legend(figure, keys | _remarks(frame, styles) | keys_of_levels, above=True)
     return figure
+
+
+def _remarks(frame: pd.DataFrame, styles: Mapping[str, Look]) -> Keys:
+    """Keys of the legend for what is hollow, without interval, or published."""
+    keys = {}
+    if "undecided" not in styles and (frame["hollow"] & frame["half_width"].notna()).any():
+        keys[HOLLOW] = WHITE
+    if frame["half_width"].isna().any():
+        keys[Look("no interval", GREY, "x", "")] = {}
+    if "paper" in frame and frame["paper"].notna().any():
+        doubt = "; †: doubtful" if "paper_doubt" in frame and frame["paper_doubt"].fillna("").any() else ""
+        keys[Look(f"{PAPER}, real data{doubt}", GREY, "o", "")] = WHITE
+    return keys
 
 
 def _places(
@@ -172,7 +184,7 @@ def _draw(
         axes.annotate(f"{x:{numbers}}", (1, y), **edge, va="center", fontsize=6.5, annotation_clip=False)
     paper = row.get("paper", np.nan)
     if np.isfinite(paper):
-        axes.plot(paper, y, look.marker, color=GREY, markerfacecolor="white", markeredgewidth=0.6, zorder=2, **whole)
+        axes.plot(paper, y, look.marker, color=GREY, markeredgewidth=0.6, zorder=2, **WHITE, **whole)
     if row.get("paper_doubt"):
         axes.annotate("†", (paper, y), xytext=(size / 2 + 0.5, 0), textcoords="offset points", fontsize=7, va="center",
                       annotation_clip=False)  # fmt: skip
@@ -195,17 +207,3 @@ def _label(panel: Panel, *, own_axis: bool) -> None:
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-
-
-def _remarks(frame: pd.DataFrame, levels: Mapping[str, float], *, hollow: bool) -> dict[Look, dict[str, Any]]:
-    """Keys of the legend for what is hollow, crossed, published, or a level."""
-    white = {"markerfacecolor": "white"}
-    keys = {}
-    if hollow and (frame["hollow"] & frame["half_width"].notna()).any():
-        keys[Look(HOLLOW, GREY, "o", "")] = white
-    if frame["half_width"].isna().any():
-        keys[Look("no interval", GREY, "x", "")] = {}
-    if "paper" in frame and frame["paper"].notna().any():
-        doubt = "; †: doubtful" if "paper_doubt" in frame and frame["paper_doubt"].fillna("").any() else ""
-        keys[Look(f"{PAPER}, real data{doubt}", GREY, "o", "")] = white
-    return keys | {Look(name, GREY, "", line): {} for name, line in zip(levels, LEVEL_LINES, strict=False) if name}

@@ -14,12 +14,14 @@ from matplotlib.ticker import NullLocator
 from amfir_lib.figures.style import (
     GREY,
     HOLLOW,
-    LEVEL_LINES,
     PAPER,
     SOFT,
+    WHITE,
+    Keys,
     Look,
     Panel,
     checked,
+    draw_levels,
     grid_of_panels,
     legend,
     looks,
@@ -85,7 +87,7 @@ def lines(
     needed = (*rows, *columns, series, x, y)
     frame = checked(frame, needed, shares=(y, "half_width") if percent else ())
     scale = 100 if percent else 1
-    levels = levels or {}
+    levels = {name: scale * level for name, level in (levels or {}).items()}
     looks_of = looks(frame[series])
     figure, panels = grid_of_panels(
         frame, rows=rows, columns=columns, wrap=wrap, height=height, sharex=x_label is not None, sharey=share_y
@@ -93,27 +95,24 @@ def lines(
     direct = panels[0].axes.get_gridspec().ncols <= 2
     styles = {} if direct else {look: {} for look in looks_of.values()}
     ends = [_draw(panel, looks_of, x=x, y=y, series=series, kept=kept) for panel in panels]
-    at_ends = {name: scale * level for name, level in levels.items() if direct and name.isalpha()}
-    looks_of |= {name: Look(name, GREY, "") for name in at_ends}
+    keys = draw_levels(panels, levels)
+    at_ends = {key.label: key for key in keys if direct and key.label.isalpha()}
+    looks_of |= at_ends
+    styles |= {key: style for key, style in keys.items() if key.label not in at_ends}
     for panel, ends_of_panel in zip(panels, ends, strict=True):
         points = panel.frame[x] if x_label is None else frame[x]
         _label(panel, points=sorted(set(points)), x=x, x_label=x_label, y_label=y_label, log=log, notes=notes)
-        for level, line in zip(levels.values(), LEVEL_LINES, strict=False):
-            panel.axes.axhline(scale * level, color=GREY, linewidth=0.8, linestyle=line, zorder=1)
-        ends_of_panel |= at_ends
+        ends_of_panel |= {name: levels[name] for name in at_ends}
         if paper is not None and len(paper):
             styles |= _draw_paper(panel, paper, looks_of, x=x, y=y, series=series, scale=scale)
     if y == "difference" and not_shown(frame).any():
-        styles |= {Look(HOLLOW, GREY, "o", ""): {"markerfacecolor": "white"}}
-    keys = {name: Look(name, GREY, "", line) for name, line in zip(levels, LEVEL_LINES, strict=False)}
-    styles |= {look: {} for name, look in keys.items() if name and name not in at_ends}
+        styles[HOLLOW] = WHITE
     for panel, ends_of_panel in zip(panels, ends, strict=True):
         if limits:
             panel.axes.set_ylim(*limits)
         if direct:
             label_ends(panel.axes, ends_of_panel, looks_of)
-    if styles:
-        legend(figure, styles)
+    legend(figure, styles)
     return figure
 
 
@@ -166,7 +165,7 @@ def _draw(
 
 def _draw_paper(
     panel: Panel, paper: pd.DataFrame, looks_of: Mapping[str, Look], *, x: str, y: str, series: str, scale: float
-) -> dict[Look, dict[str, str]]:
+) -> Keys:
     """Hollow markers at the points of a panel; returns what the legend needs."""
     keys, points = {}, set(panel.frame[x])
     for row in _within(paper, panel).to_dict("records"):
@@ -174,10 +173,9 @@ def _draw_paper(
             continue
         bound = bool(row.get("bound"))
         look = Look("", GREY, "v") if bound else looks_of.get(str(row[series])) or looks([row[series]])[row[series]]
-        style = {"color": look.colour, "markerfacecolor": "white"}
-        panel.axes.plot(row[x], scale * row[y], look.marker, markersize=5, zorder=4, **style)
+        panel.axes.plot(row[x], scale * row[y], look.marker, color=look.colour, markersize=5, zorder=4, **WHITE)
         name = f"{PAPER}: " + ("all others below" if bound else f"{look.label}, approximate")
-        keys[Look(name, look.colour, look.marker, "")] = {"markerfacecolor": "white"}
+        keys[Look(name, look.colour, look.marker, "")] = WHITE
     return keys
 
 

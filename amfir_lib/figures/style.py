@@ -27,7 +27,6 @@ SCREEN_DPI = 130
 GREY = "#8C8C8C"  # chance, references, and everything that is no result of ours
 SOFT = "#6B6B6B"  # small words beside results
 PAPER = "paper (as printed)"
-HOLLOW = "hollow: no difference shown"
 LEVEL_LINES = ("-", "--", ":")  # of reference levels, in order
 
 
@@ -49,6 +48,9 @@ class Look:
     line: str = "-"
 
 
+Keys = dict[Look, dict[str, Any]]  # of a legend: look -> what differs from it in the key
+WHITE = {"markerfacecolor": "white"}
+HOLLOW = Look("hollow: no difference shown", GREY, "o", "")
 # Of streams, series, data sets and verdicts from the file, of methods from their registry.
 _ROWS = pd.read_csv(Path(__file__).with_name("looks.csv"), keep_default_na=False).to_dict("records")
 LOOKS = {row.pop("name"): Look(**row) for row in _ROWS}
@@ -195,8 +197,21 @@ def not_shown(frame: pd.DataFrame) -> pd.Series:
     return (frame["verdict"] == "undecided") | (by_interval & frame["verdict"].isna())
 
 
-def legend(figure: Figure, styles: Mapping[Look, Mapping[str, Any]], *, above: bool = False) -> None:
-    """One legend for all panels, below or above them: look -> what differs from it in the key."""
+def draw_levels(panels: Iterable[Panel], levels: Mapping[str, float], *, upright: bool = False) -> Keys:
+    """A grey line in every panel for each level (name -> place on the axis); returns what the legend needs."""
+    keys = {}
+    for (name, level), line in zip(levels.items(), LEVEL_LINES, strict=False):
+        for panel in panels:
+            draw = panel.axes.axvline if upright else panel.axes.axhline
+            draw(level, color=GREY, linewidth=0.8, linestyle=line, zorder=1)
+        keys |= {Look(name, GREY, "", line): {}} if name else {}
+    return keys
+
+
+def legend(figure: Figure, styles: Keys, *, above: bool = False) -> None:
+    """One legend for all panels, below or above them; none without keys."""
+    if not styles:
+        return
     handles = [
         Line2D([], [], **{"color": s.colour, "linestyle": s.line, "marker": s.marker, "markersize": 3.5} | other)
         for s, other in styles.items()
