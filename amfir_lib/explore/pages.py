@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from amfir_lib.explore import clips
-from amfir_lib.explore.session import Answers, Session
+from amfir_lib.explore.session import SessionAnswers, Session
 from amfir_lib.explore.what_if import Knobs, WhatIf
 from amfir_lib.figures.clips import saturation_of
 from amfir_lib.figures.style import looks
@@ -92,7 +92,13 @@ def what_if_page(what_if: WhatIf, knobs: Knobs) -> str:
 
 
 def _page(
-    session: Session, now: Answers, episode: int, query: int, *, before: Answers | None = None, **parts: Any
+    session: Session,
+    now: SessionAnswers,
+    episode: int,
+    query: int,
+    *,
+    before: SessionAnswers | None = None,
+    **parts: Any,
 ) -> str:
     """Fill the template with what a method says about a query."""
     look = looks(now.posterior)

@@ -47,7 +47,7 @@ SORTS = {
 
 
 @dataclass(frozen=True)
-class Answers:
+class SessionAnswers:
     """What a method says about the M queries of each of E episodes.
 
     Attributes:
@@ -68,7 +68,7 @@ class Answers:
 
     @classmethod
     @torch.inference_mode()
-    def from_output(cls, method: Method, output: EpisodeOutput) -> Answers:
+    def from_output(cls, method: Method, output: EpisodeOutput) -> SessionAnswers:
         """Keep everything of an output that can be looked at."""
         energies, modalities = method.free_energies(output), output.modality_log_posteriors
         weight, dominant = {}, np.full(output.log_posterior.shape[:2], NEITHER, dtype=object)
@@ -91,11 +91,13 @@ class Answers:
             dominant=dominant,
         )
 
-    def of(self, episode: int, query: int) -> Answers:
+    def of(self, episode: int, query: int) -> SessionAnswers:
         """The same for one query: (N,) posteriors and scalars."""
         at = (episode, query)
         parts = (self.posterior, self.free_energy, self.certainty, self.weight)
-        return Answers(*({name: values[at] for name, values in part.items()} for part in parts), self.dominant[at])
+        return SessionAnswers(
+            *({name: values[at] for name, values in part.items()} for part in parts), self.dominant[at]
+        )
 
 
 def _arrays(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
@@ -118,7 +120,7 @@ class Session:
     method: Method
     table: FeatureTable
     episodes: Episodes
-    answers: Answers
+    answers: SessionAnswers
 
     @property
     def dataset(self) -> Dataset:
@@ -158,7 +160,7 @@ def open_session(result: RunResult, cell: TestCell, *, n_episodes: int = N_EPISO
     episodes = replace(cell, n_episodes=min(n_episodes, cell.n_episodes)).episodes(table)
     method = result.method()
     ((output, _),) = episode_outputs(method, table, episodes, batch_mb=AT_ONCE, evidence=True)
-    return Session(result, method, table, episodes, Answers.from_output(method, output))
+    return Session(result, method, table, episodes, SessionAnswers.from_output(method, output))
 
 
 def choose_query(results: QueryResults, episodes: Episodes, *, episode: int = -1, query: int = -1) -> tuple[int, int]:

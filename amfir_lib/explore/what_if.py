@@ -17,7 +17,7 @@ import torch
 from amfir_lib.data.spoiling import spoil_clip
 from amfir_lib.data.streams import centre_square, streams
 from amfir_lib.data.video import read_frames
-from amfir_lib.explore.session import Answers, Session
+from amfir_lib.explore.session import SessionAnswers, Session
 from amfir_lib.exports import Table
 from amfir_lib.figures.style import in_words
 from amfir_lib.methods import uses_patches
@@ -93,7 +93,7 @@ class WhatIf:
         return frames, streams(frames, **self._read)
 
     @torch.inference_mode()
-    def answer(self, inputs: Mapping[str, np.ndarray]) -> Answers:
+    def answer(self, inputs: Mapping[str, np.ndarray]) -> SessionAnswers:
         """What the method says about the changed clip; (N,) posteriors and scalars."""
         features = {
             m: torch.from_numpy(backbone.features(inputs[backbone.modality][None]))
@@ -105,7 +105,7 @@ class WhatIf:
             features = self._whitening(features)
         method = self.session.method
         query = {name: x[None] for name, x in method.embed(features).items()}
-        return Answers.from_output(method, method.compare(dict(self._support), query)).of(0, 0)
+        return SessionAnswers.from_output(method, method.compare(dict(self._support), query)).of(0, 0)
 
 
 def knob_table(what_if: WhatIf, *, levels: tuple[float, ...] = (0.5, 1.0)) -> Table:
