@@ -70,6 +70,7 @@ def measured(place):
 def test_keys_and_titles_are_unique_and_every_choice_questions_a_decision():
     assert len({one.key for one in CHOICES}) == len({one.title for one in CHOICES}) == len(CHOICES)
     assert all(one.decisions for one in CHOICES), [one.key for one in CHOICES if not one.decisions]
+    assert sum(map(len, SECTIONS.values())) == len(CHOICES) and NEW.section == "further"
 
 
 def test_every_alternative_of_a_decision_about_the_score_is_a_choice():
@@ -144,13 +145,10 @@ def test_a_retest_is_the_trained_weights_with_other_options(measured):
     (found,) = (r for r in measured.results if choice_of(r) == NEW.key and r.run.seed == trained.run.seed)
     assert np.array_equal(found.tests[ONE].correct["fused"], expected.correct["fused"])
     assert found.record["seconds"] == 0
-
-
-def test_a_retest_is_found_in_the_cache(measured):
-    one = Retest(measured.defaults[0], NEW.options, {}, CELLS)
-    before = one.path.stat().st_mtime_ns
-    retest([one])
-    assert one.path.stat().st_mtime_ns == before
+    again = Retest(trained, NEW.options, {}, CELLS)
+    before = again.path.stat().st_mtime_ns
+    retest([again])
+    assert again.path.stat().st_mtime_ns == before
 
 
 def test_calibration_at_test_changes_certainties_by_the_fitted_temperatures(measured):
@@ -203,8 +201,3 @@ def test_the_scores_as_learnt_are_those_that_evaluation_keeps(measured):
     assert np.array_equal(counted, expected.counted)
     rate = hit_rate([place], ("centred", "as learnt"))
     assert rate.mean == pytest.approx(expected.rate, abs=0.01)  # another path of float32 sums may turn near ties
-
-
-def test_sections_hold_every_choice_once():
-    assert sum(map(len, SECTIONS.values())) == len(CHOICES)
-    assert NEW.section == "further"

@@ -30,7 +30,7 @@ from amfir_lib.analysis.spoilt import (
 from amfir_lib.data.features import extract_stores
 from amfir_lib.data.spoiling import MOTION, SENSOR, SPOILINGS, Spoiling, spoil_clip, spoiling_rng
 from amfir_lib.data.streams import centre_square, streams
-from amfir_lib.data.video import read_frames, write_video
+from amfir_lib.data.video import read_frames
 from amfir_lib.errors import BadParameter, TooFewVideos, UnknownName
 from amfir_lib.study.evaluation import evaluate
 from amfir_lib.study.feature_table import Whitening
@@ -103,18 +103,6 @@ def test_unknown_kinds_and_impossible_severities_are_refused():
     with pytest.raises(UnknownName, match="kind of motion ambiguity"):
         spoilt_conditions({MOTION: ["blur"]}, [0.5])
     assert [c.severity for c in spoilt_conditions({MOTION: ["reversal"]}, [0.3, 1.0])] == [1.0]
-
-
-@pytest.mark.parametrize("average", [1, 3])
-def test_frames_in_memory_are_read_like_a_file(tmp_path, average):
-    write_video(tmp_path / "clip.avi", frames_of())
-    frames = centre_square(read_frames(tmp_path / "clip.avi"))
-    how = HOW | {"flow_average": average}
-    sizes = {"rgb": 20, "flow": 24}
-    for counts in ({}, {"flow": 9}):
-        in_memory = streams(frames, sizes, counts=counts, **how)
-        for stream, expected in streams(tmp_path / "clip.avi", sizes, counts=counts, **how).items():
-            np.testing.assert_array_equal(in_memory[stream], expected)
 
 
 def test_spoilt_features_are_those_of_the_spoilt_frames(material, backbones, clips):
