@@ -26,11 +26,11 @@ from amfir_lib.data.video import read_frames, write_video
 from amfir_lib.errors import AmfirError, DiskFull, UnknownName
 from amfir_lib.run import command, runner
 from amfir_lib.storage import atomic_write
-from amfir_lib.study import materials
 from amfir_lib.study import runs as runs_module
 from amfir_lib.study.config import Config
 from amfir_lib.study.episodes import sample_episodes
 from amfir_lib.study.runs import Run, TestCell, run_all
+from amfir_lib.study.study import prepare
 from amfir_lib.study.training import train
 
 CELL = TestCell(n_way=3, n_shot=1, n_query=2, n_episodes=10)
@@ -149,7 +149,7 @@ def test_the_command_line_refuses_before_anything_is_computed(tmp_path, monkeypa
 
 BAD_CLASS = """
 from pathlib import Path
-from amfir_lib.study.materials import open_dataset
+from amfir_lib.study.study import open_dataset, prepare
 open_dataset(config, "folder")
 """
 
@@ -181,7 +181,7 @@ def test_a_bad_folder_reaches_the_screen_as_one_line_and_the_log_as_a_traceback(
 def test_an_unknown_backbone_is_refused_before_clips_are_rendered(tmp_path):
     config = Config.from_notebook({"profile": "smoke"}, environ={"AMFIR_CACHE_DIR": str(tmp_path)})
     with pytest.raises(UnknownName, match='did you mean "compact"'):
-        materials.prepare(config, "synth-ssv2", backbone="compat")
+        prepare(config, "synth-ssv2", backbone="compat")
     assert not list(tmp_path.iterdir())
 
 

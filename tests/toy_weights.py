@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from amfir_lib.backbones.inception3d import Inception3D
-from amfir_lib.backbones.weights_files import PublishedFile
+from amfir_lib.backbones.i3d import Inception3D
+from amfir_lib.backbones.weights import PublishedFile
 from amfir_lib.methods.base import seeded_init
 
 

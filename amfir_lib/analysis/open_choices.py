@@ -19,7 +19,6 @@ from amfir_lib.data.features import extract_stores
 from amfir_lib.exports import text_of
 from amfir_lib.methods import resolve_options
 from amfir_lib.study.config import Config
-from amfir_lib.study.materials import flow_of, open_backbones, prepare_all, stream_names, test_cells, training_of
 from amfir_lib.study.runs import (
     Material,
     Run,
@@ -28,6 +27,7 @@ from amfir_lib.study.runs import (
     TestCell,
     run_all,
 )
+from amfir_lib.study.study import flow_of, open_backbones, prepare_all, stream_names, test_cells, training_of
 
 MOST_SEEDS = 2  # unless a notebook asks for more: classes set the interval far more than seeds
 Resolved = dict[str, tuple[Any, Any]]  # name of a change of the data -> (default, alternative)

@@ -1,25 +1,27 @@
 """``compact``: small residual nets for RGB frames and flow fields, the embedded stand-in for ResNet-50 and I3D.
 
 Both streams share the architecture and differ in the number of input channels.  A frame of 64 px becomes a 4 x 4 map of
-96 channels: 16 patches.  The weights come from ``backbones.pretraining``.
+96 channels: 16 patches.  The weights come from ``backbones.training``.
 """
 
 from __future__ import annotations
 
+import copy
 import sys
+from collections.abc import Mapping
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from amfir_lib.backbones.frozen import FrozenBackbone, normalised
 from amfir_lib.storage import digest_of, digest_of_array, digest_of_code
 
 INPUT_SIZE = 64
 GRID = 4  # patches per side
 DIM = 96
 _WIDTHS = (24, 48, 96, DIM)
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 FLOW_SCALE = 4.0  # px per frame that become 1; the corpus moves at 0 to 8 px per frame
+BLUR = 2  # times, of the motion features of real clips
 
 
 class Residual(nn.Module):
@@ -57,57 +59,89 @@ class CompactNet(nn.Module):
         return self.stages(self.stem(x.contiguous(memory_format=torch.channels_last)))
 
 
-def normalise(clips: np.ndarray, modality: str) -> Tensor:
+def net_channels(stream: str) -> int:
+    """Channels of what the net of a stream reads."""
+    return 2 if stream == "flow" else 3
+
+
+def normalise(clips: Tensor, stream: str) -> Tensor:
     """Frames or flow fields as the network wants them.
 
     Args:
         clips: uint8 (..., S, S, 3) RGB, or float (..., S, S, 2) flow in pixels per frame.
-        modality: ``flow``, or an appearance stream (``rgb``, ``depth``).
+        stream: ``flow``, or an appearance stream (``rgb``, ``depth``).
     Returns:
         float32 (..., C, S, S); RGB by the ImageNet mean and deviation, flow in units of ``FLOW_SCALE``.
     """
-    x = torch.from_numpy(np.ascontiguousarray(clips)).movedim(-1, -3).float()
-    if modality == "flow":
-        return x / FLOW_SCALE
-    return (x / 255.0 - torch.tensor(IMAGENET_MEAN)[:, None, None]) / torch.tensor(IMAGENET_STD)[:, None, None]
+    x = clips.movedim(-1, -3).float()
+    return x / FLOW_SCALE if stream == "flow" else normalised(x / 255.0)
 
 
-class CompactBackbone:
-    """A trained ``CompactNet`` as a feature extractor.
+class CompactStream(nn.Module):
+    """``CompactNet`` on raw clips: uint8 (B, T, S, S, 3), or float flow (B, T, S, S, 2), to (B, T, 16, 96).
 
-    Attributes:
-        name: ``compact``.
-        modality: stream that it reads.
-        input_size: side of its input in pixels.
-        n_patches: 16.
-        dim: 96.
-        digest: of the weights and of this module, which says how they are used.
+    Args:
+        net: the network.
+        stream: that it reads.
+        blur: how often the features are blurred in time, see ``blurred``.
     """
 
-    name = "compact"
-    input_size = INPUT_SIZE
-    n_patches = GRID * GRID
-    dim = DIM
+    def __init__(self, net: CompactNet, stream: str, *, blur: int = 0) -> None:
+        super().__init__()
+        self.net, self.stream, self.blur = net, stream, blur
 
-    def __init__(self, modality: str, weights: dict[str, Tensor], *, batch_size: int = 256) -> None:
-        self.modality = modality
+    def forward(self, clips: Tensor) -> Tensor:
+        features = self.net(normalise(clips.flatten(0, 1), self.stream)).flatten(2).mT.unflatten(0, clips.shape[:2])
+        return blurred(features.half().float(), times=self.blur) if self.blur else features
+
+
+def blurred(features: Tensor, *, times: int) -> Tensor:
+    """Features (B, T, ...) with neighbouring segments weighted 1 : 2 : 1, ``times`` times; ends are repeated.
+
+    Two people do not reach the same point of an action at the same share of a clip: so a movement done a little earlier
+    or later keeps its place in the sequence.  Chosen on base and validation classes of real depth clips, see
+    ``real_clips_choice.csv`` beside this module; blurring the appearance stream gained nothing there.
+    """
+    for _ in range(times):
+        before = torch.cat([features[:, :1], features[:, :-1]], dim=1)
+        after = torch.cat([features[:, 1:], features[:, -1:]], dim=1)
+        features = (before + 2 * features + after) / 4
+    return features
+
+
+class CompactBackbone(FrozenBackbone):
+    """A trained ``CompactNet`` as a backbone; see ``FrozenBackbone``.
+
+    Args:
+        modality: stream that it reads.
+        weights: of the net.
+        blur: how often its features are blurred in time; only those of flow are.
+        name: ``compact``, ``compact_blurred`` or ``compact_adapted``.  The last one is followed by the beginning of its
+            digest, so that features of several class folds, each with an adaptation of its own, lie beside each other.
+        notes: see ``FrozenBackbone``.
+    """
+
+    input_size, n_patches, dim, batch_clips = INPUT_SIZE, GRID * GRID, DIM, 32
+
+    def __init__(
+        self,
+        modality: str,
+        weights: Mapping[str, Tensor],
+        *,
+        blur: int = 0,
+        name: str = "compact",
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        self.modality, self.notes, self.blur = modality, notes, blur if modality == "flow" else 0
         with torch.random.fork_rng(devices=[]):  # the initial weights are replaced, and draw from no one's generator
-            self.net = CompactNet(2 if modality == "flow" else 3)
+            self.net = CompactNet(net_channels(modality))
         self.net.load_state_dict(weights)
         self.net.eval()
-        self.batch_size = batch_size
         arrays = digest_of_array(*(weights[key].cpu().numpy() for key in sorted(weights)))
-        self.digest = digest_of([sorted(weights), arrays, digest_of_code(sys.modules[__name__])])
+        self.digest = digest_of([modality, sorted(weights), arrays, self.blur, digest_of_code(sys.modules[__name__])])
+        self.learns = name == "compact"  # the others do more than their net, which training would leave out
+        self.name = f"{name}-{self.digest[:8]}" if name == "compact_adapted" else name
 
-    @torch.inference_mode()
-    def features(self, clips: np.ndarray) -> np.ndarray:
-        """Features of clips.
-
-        Args:
-            clips: (B, T, S, S, C), see ``normalise``.
-        Returns:
-            float16 (B, T, P, D).
-        """
-        frames = normalise(clips.reshape(-1, *clips.shape[2:]), self.modality)
-        maps = torch.cat([self.net(part) for part in frames.split(self.batch_size)])  # (B T, D, 4, 4)
-        return maps.flatten(2).mT.reshape(*clips.shape[:2], self.n_patches, self.dim).half().numpy()
+    def network(self) -> CompactStream:
+        """A copy of the net on raw clips."""
+        return CompactStream(copy.deepcopy(self.net), self.modality, blur=self.blur)

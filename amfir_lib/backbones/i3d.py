@@ -1,7 +1,9 @@
 """``i3d``: the paper's flow backbone; Inception-3D on 64 frames of a clip, resampled to T instants.
 
-The public weights of pytorch-i3d (Kinetics-400 and Charades, RGB and flow) load unchanged.  I3D sees a clip, not a
-frame: it needs many frames, and gives one output for 8 of them (decision B5).
+Inception-v1 with all filters inflated to three dimensions: Carreira and Zisserman, "Quo Vadis, Action Recognition?",
+CVPR 2017.  Modules carry the names of the end points, and the branches of a block the names b0, b1a, b1b, b2a, b2b,
+b3b, so that the public weights of pytorch-i3d (Kinetics-400 and Charades, RGB and flow) load unchanged.  I3D sees a
+clip, not a frame: it needs many frames, and gives one output for 8 of them (decision B5).
 """
 
 from __future__ import annotations
@@ -14,11 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from amfir_lib.backbones import inception3d
-from amfir_lib.backbones.frozen import PATCH_COUNTS, WEIGHTS, FrozenBackbone
-from amfir_lib.backbones.inception3d import DIM, TIME_STRIDE, Inception3D
-from amfir_lib.backbones.weights_files import PublishedFile, find_weights, load_state
-from amfir_lib.errors import BackboneUnavailable, BadParameter, unknown_name
+from amfir_lib.backbones.frozen import FrozenBackbone, check_settings
+from amfir_lib.backbones.weights import RANDOM_NOTE, PublishedFile, check_kind, find_weights, load_state
+from amfir_lib.errors import BackboneUnavailable, BadParameter
 from amfir_lib.storage import digest_of, digest_of_code, digest_of_file
 
 NAME = "i3d"
@@ -34,7 +34,112 @@ LEAKAGE = {
     "Charades": "The weights of I3D ({stream}) were trained on Charades from Kinetics-400 weights, whose classes "
     "include novel classes of the Kinetics benchmarks: accuracies on those are too high (leakage).",
 }
-RANDOM_NOTE = "The weights of I3D ({stream}) are random (untrained): these numbers only show that the code runs."
+DIM = 1024
+TIME_STRIDE = 8  # frames per output: the stem and two of the poolings halve time
+BN_EPS = 1e-3  # with which the public weights were trained
+# end point -> widths of: 1x1x1 | reduction, 3x3x3 | reduction, 3x3x3 | 1x1x1 after pooling
+BLOCKS = {
+    "Mixed_3b": (64, 96, 128, 16, 32, 32),
+    "Mixed_3c": (128, 128, 192, 32, 96, 64),
+    "Mixed_4b": (192, 96, 208, 16, 48, 64),
+    "Mixed_4c": (160, 112, 224, 24, 64, 64),
+    "Mixed_4d": (128, 128, 256, 24, 64, 64),
+    "Mixed_4e": (112, 144, 288, 32, 64, 64),
+    "Mixed_4f": (256, 160, 320, 32, 128, 128),
+    "Mixed_5b": (256, 160, 320, 32, 128, 128),
+    "Mixed_5c": (384, 192, 384, 48, 128, 128),
+}
+
+
+def pad_same(x: Tensor, kernel: tuple[int, int, int], stride: tuple[int, int, int]) -> Tensor:
+    """Pad with zeros as TensorFlow's "SAME": ceil(size / stride) outputs, the odd zero behind.
+
+    Unlike the padding of PyTorch's layers it depends on the size of the input, and differs between the two ends.
+
+    Args:
+        x: (B, C, T, H, W).
+        kernel, stride: of the layer that follows, in T, H, W.
+    Returns:
+        (B, C, T', H', W').
+    """
+    sizes: list[int] = []
+    for size, k, s in zip(reversed(x.shape[-3:]), reversed(kernel), reversed(stride), strict=True):
+        total = max((-(-size // s) - 1) * s + k - size, 0)
+        sizes += [total // 2, total - total // 2]
+    return F.pad(x, sizes) if any(sizes) else x
+
+
+class Unit3D(nn.Module):
+    """Convolution without bias, batch norm, ReLU; "SAME" padding."""
+
+    def __init__(self, n_in: int, n_out: int, kernel: int, stride: int = 1) -> None:
+        super().__init__()
+        self.kernel, self.stride = (kernel,) * 3, (stride,) * 3
+        self.conv3d = nn.Conv3d(n_in, n_out, kernel, stride=stride, bias=False)
+        self.bn = nn.BatchNorm3d(n_out, eps=BN_EPS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(self.bn(self.conv3d(pad_same(x, self.kernel, self.stride))))
+
+
+class MaxPool3D(nn.Module):
+    """Maximum with "SAME" padding; its inputs come from a ReLU, so a padded zero changes no maximum."""
+
+    def __init__(self, kernel: tuple[int, int, int], stride: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.kernel, self.stride = kernel, stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.max_pool3d(pad_same(x, self.kernel, self.stride), self.kernel, self.stride)
+
+
+class InceptionBlock(nn.Module):
+    """Four branches, concatenated: 1x1x1; 1x1x1 then 3x3x3; the same, narrower; pooling then 1x1x1."""
+
+    def __init__(self, n_in: int, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        self.b0 = Unit3D(n_in, widths[0], 1)
+        self.b1a, self.b1b = Unit3D(n_in, widths[1], 1), Unit3D(widths[1], widths[2], 3)
+        self.b2a, self.b2b = Unit3D(n_in, widths[3], 1), Unit3D(widths[3], widths[4], 3)
+        self.b3a, self.b3b = MaxPool3D((3, 3, 3), (1, 1, 1)), Unit3D(n_in, widths[5], 1)
+        self.n_out = widths[0] + widths[2] + widths[4] + widths[5]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self.b0(x), self.b1b(self.b1a(x)), self.b2b(self.b2a(x)), self.b3b(self.b3a(x))], dim=1)
+
+
+class Inception3D(nn.Module):
+    """(B, C, N, S, S) -> (B, 1024, ceil(N / 8), ceil(S / 32), ceil(S / 32)): the last block, not pooled, no classes.
+
+    Args:
+        channels: 3 for RGB, 2 for flow; both in -1 .. 1.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        stages: dict[str, nn.Module] = {
+            "Conv3d_1a_7x7": Unit3D(channels, 64, 7, stride=2),
+            "MaxPool3d_2a_3x3": MaxPool3D((1, 3, 3), (1, 2, 2)),
+            "Conv3d_2b_1x1": Unit3D(64, 64, 1),
+            "Conv3d_2c_3x3": Unit3D(64, 192, 3),
+            "MaxPool3d_3a_3x3": MaxPool3D((1, 3, 3), (1, 2, 2)),
+        }
+        width = 192
+        for name, widths in BLOCKS.items():
+            if name == "Mixed_4b":
+                stages["MaxPool3d_4a_3x3"] = MaxPool3D((3, 3, 3), (2, 2, 2))
+            elif name == "Mixed_5b":
+                stages["MaxPool3d_5a_2x2"] = MaxPool3D((2, 2, 2), (2, 2, 2))
+            stages[name] = block = InceptionBlock(width, widths)
+            width = block.n_out
+        self.stages = tuple(stages)
+        for name, stage in stages.items():
+            self.add_module(name, stage)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for name in self.stages:
+            x = self.get_submodule(name)(x)
+        return x
 
 
 def published_files(stream: str, weights: str = "pretrained") -> tuple[PublishedFile, ...]:
@@ -68,32 +173,32 @@ def check_state(state: Mapping[str, Tensor], stream: str, source: str) -> tuple[
     with torch.device("meta"):
         wanted = {name: value.shape for name, value in Inception3D(CHANNELS[stream]).state_dict().items()}
     state = {name.removeprefix("module."): value for name, value in state.items()}
-    own = {name: value for name, value in state.items() if not name.startswith("logits.")}
+    kept = {name: value for name, value in state.items() if not name.startswith("logits.")}
     counters = {name for name in wanted if name.endswith("num_batches_tracked")}
     stem = "Conv3d_1a_7x7.conv3d.weight"
-    missing = sorted(wanted.keys() - own.keys() - counters)
+    missing = sorted(wanted.keys() - kept.keys() - counters)
     if missing:
         raise BackboneUnavailable(
             f"{source} is no I3D: it lacks {len(missing)} of {len(wanted) - len(counters)} tensors, among them "
             f'"{missing[0]}". {remedy}'
         )
-    channels = own[stem].shape[1] if own[stem].ndim == 5 else 0
+    channels = kept[stem].shape[1] if kept[stem].ndim == 5 else 0
     if channels != CHANNELS[stream] and channels in CHANNELS.values():
         other = next(name for name, number in CHANNELS.items() if number == channels)
         raise BackboneUnavailable(
             f"{source} holds the {other} network of I3D ({channels} input channels), but the {stream} stream needs "
             f"{CHANNELS[stream]}. {remedy}"
         )
-    for name in sorted(own):
+    for name in sorted(kept):
         if name not in wanted:
             raise BackboneUnavailable(f'{source} holds "{name}", which I3D does not have. {remedy}')
-        if own[name].shape != wanted[name]:
-            shapes = f"{tuple(own[name].shape)} instead of {tuple(wanted[name])}"
+        if kept[name].shape != wanted[name]:
+            shapes = f"{tuple(kept[name].shape)} instead of {tuple(wanted[name])}"
             raise BackboneUnavailable(f'{source} does not fit I3D: "{name}" has shape {shapes}. {remedy}')
-        if own[name].is_floating_point() and not bool(torch.isfinite(own[name]).all()):
+        if kept[name].is_floating_point() and not bool(torch.isfinite(kept[name]).all()):
             raise BackboneUnavailable(f'{source} holds NaN or infinity in "{name}". Copy the file again.')
     fitted = {name: torch.zeros((), dtype=torch.int64) for name in counters}
-    fitted |= {name: value if name in counters else value.float() for name, value in own.items()}
+    fitted |= {name: value if name in counters else value.float() for name, value in kept.items()}
     logits = state.get("logits.conv3d.bias")
     return fitted, CORPUS_OF_CLASSES.get(len(logits), "") if logits is not None else ""
 
@@ -142,7 +247,7 @@ class I3DStream(nn.Module):
 
 
 class I3D(FrozenBackbone):
-    """Inception-3D as a frozen backbone for one stream.
+    """Inception-3D as a backbone for one stream.
 
     Args:
         modality: "rgb" (any appearance stream) or "flow".
@@ -160,7 +265,7 @@ class I3D(FrozenBackbone):
         BadParameter, UnknownName: a parameter that does not exist.
     """
 
-    dim = DIM
+    dim, batch_clips = DIM, 1
 
     def __init__(
         self,
@@ -175,36 +280,30 @@ class I3D(FrozenBackbone):
         flow_range: float = FLOW_RANGE,
         device: str = "cpu",
     ) -> None:
-        if modality not in CHANNELS:
-            raise unknown_name("stream", modality, CHANNELS)
-        if weights not in (*WEIGHTS, CHARADES):
-            raise unknown_name("kind of weights", weights, (*WEIGHTS, CHARADES))
-        odd_frames = n_frames < 16 or (n_frames > WINDOW and n_frames % HOP)
-        if n_patches not in PATCH_COUNTS or input_size < 32 or odd_frames or not flow_range > 0:
+        check_kind(weights, CHARADES)
+        check_settings(NAME, modality, input_size=input_size, n_patches=n_patches, flow_range=flow_range)
+        if n_frames < 16 or (n_frames > WINDOW and n_frames % HOP):
             raise BadParameter(
-                f"n_patches = {n_patches}, input_size = {input_size}, n_frames = {n_frames}, flow_range = "
-                f"{flow_range}: {NAME} needs n_patches of 1 or 16, an input_size of 32 or more, n_frames of 16 to "
-                f"{WINDOW} or a multiple of {HOP} above, and a positive flow_range."
+                f"n_frames = {n_frames}: {NAME} needs 16 to {WINDOW} frames, or a multiple of {HOP} above."
             )
         self.modality, self.input_size, self.dense_frames, self.n_patches = modality, input_size, n_frames, n_patches
         self.device, self.path = device, None
         self.settings = {"n_segments": n_segments, "n_patches": n_patches, "flow_range": flow_range}
         if weights == "random":
             self.name, content = f"{NAME}-random", "random"
-            self.notes = (RANDOM_NOTE.format(stream=modality),)
+            self.notes = (RANDOM_NOTE.format(name="I3D", stream=modality),)
         else:
             self.name = NAME
             files = published_files(modality, weights)
             self.path = find_weights(f"{NAME} ({modality})", files, weights_dir=weights_dir)
             content = digest_of_file(self.path)
             corpus = check_state(load_state(self.path), modality, str(self.path))[1]
-            self.leakage = LEAKAGE[corpus].format(stream=modality) if corpus else ""
-            self.notes = (self.leakage,) if corpus else ()
-        code = digest_of_code(sys.modules[__name__], inception3d)
+            self.notes = (LEAKAGE[corpus].format(stream=modality),) if corpus else ()
+        code = digest_of_code(sys.modules[__name__])
         self.digest = digest_of([NAME, modality, content, input_size, n_frames, self.settings, code])
 
-    def trainable(self) -> I3DStream:
-        """A fresh copy with its weights, for training end to end."""
+    def network(self) -> I3DStream:
+        """A fresh copy with its weights."""
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(0)  # the same random weights in every process
             stream = I3DStream(self.modality, **self.settings)

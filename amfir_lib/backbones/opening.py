@@ -1,26 +1,137 @@
-"""Backbones by name: ``compact``, ``resnet50``, ..., or two of them as ``appearance+motion``."""
+"""Backbones by name: ``compact``, ``resnet50``, ..., or two of them as ``appearance+motion``; one entry for each."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from amfir_lib.backbones.compact import BLUR, INPUT_SIZE, CompactBackbone
+from amfir_lib.backbones.frozen import JointBackbone
 from amfir_lib.errors import BadParameter, unknown_name
 
-NAMES = (
-    "compact", "compact_blurred", "compact_adapted", "efficientnet_lite0", "efficientnet_adapted", "resnet18",
-    "resnet50", "i3d", "i3d_charades",
-)  # fmt: skip
-I3D_WEIGHTS = {"i3d": "pretrained", "i3d_charades": "charades"}  # Kinetics before Charades, or Charades alone
 AUTO = "auto"
 OF_RENDERED_CLIPS = "compact"
 OF_REAL_CLIPS = "efficientnet_adapted+compact_blurred"  # the best of ``real_clips_choice.csv``
 OF_REAL_CLIPS_ALONE = "compact_adapted+compact_blurred"  # without the optional weights of EfficientNet
 STREAMS = ("rgb", "flow")  # of "appearance+motion", in order
-PUBLISHED_SIDE = 224  # px, at which the published weights of ResNet and I3D were trained
+RENDERED_SIDE = 112  # px of rendered clips: larger inputs hold nothing more
 RESNET_FLOW_SHARE = 1 / 28  # of the side: 8 px of a 224-px square, 4 px of one of 112, are the end of the drawn scale
 I3D_FLOW_SHARE = 20 / 224  # of the side: the bound of the flow that I3D was trained on
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked of a backbone for one stream.
+
+    Attributes:
+        stream: "rgb" or "flow".
+        compact: gives the compact backbones of both streams; called only where they are needed.
+        adapted: gives the compact backbone of a stream, adapted to the base classes; likewise.
+        input_size: S in px.
+        flow_size: side of the square on which flow is computed; the scale of the flow follows from it.
+        weights: "pretrained" or "random".
+        weights_dir: folder of published weights.
+        n_patches: 1 or 16; 0 for the backbone's own.
+        device: where the network runs.
+    """
+
+    stream: str
+    compact: Callable[[], dict[str, CompactBackbone]]
+    adapted: Callable[[str], CompactBackbone]
+    input_size: int
+    flow_size: int
+    weights: str = "pretrained"
+    weights_dir: Path | None = None
+    n_patches: int = 0
+    device: str = "cpu"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What every network for pictures is given."""
+        patches = {"n_patches": self.n_patches} if self.n_patches else {}
+        return {"input_size": self.input_size, "device": self.device} | patches
+
+    @property
+    def published(self) -> dict[str, Any]:
+        """Where the weights come from."""
+        return {"weights": self.weights, "weights_dir": self.weights_dir}
+
+
+def _blurred(wanted: Wanted) -> CompactBackbone:
+    weights = wanted.compact()[wanted.stream].net.state_dict()
+    return CompactBackbone(wanted.stream, weights, blur=BLUR, name="compact_blurred")
+
+
+def _efficientnet(wanted: Wanted, **settings: Any) -> Any:
+    from amfir_lib.backbones.efficientnet import EfficientNetLite
+
+    return EfficientNetLite(wanted.stream, **wanted.settings | settings)
+
+
+def _joint(wanted: Wanted) -> JointBackbone:
+    published = _efficientnet(wanted, n_patches=CompactBackbone.n_patches)  # says first what is missing
+    return JointBackbone([published, wanted.adapted(wanted.stream)])
+
+
+def _resnet(name: str) -> Callable[[Wanted], Any]:
+    def opened(wanted: Wanted) -> Any:
+        from amfir_lib.backbones.resnet import ResNet
+
+        flow_range = RESNET_FLOW_SHARE * wanted.flow_size
+        return ResNet(name, wanted.stream, flow_range=flow_range, **wanted.settings, **wanted.published)
+
+    return opened
+
+
+def _i3d(weights: str) -> Callable[[Wanted], Any]:
+    def opened(wanted: Wanted) -> Any:
+        from amfir_lib.backbones.i3d import I3D
+
+        flow_range, published = I3D_FLOW_SHARE * wanted.flow_size, wanted.published
+        if wanted.weights == "pretrained":
+            published["weights"] = weights
+        return I3D(wanted.stream, flow_range=flow_range, **wanted.settings, **published)
+
+    return opened
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One backbone.
+
+    Attributes:
+        open: from what is wanted to the backbone.
+        side: px of what it sees of a real clip, where the user asks for nothing else.
+        fixed_side: whether it sees nothing else.
+        fixed_patches: whether it has the patches of the compact nets and no others.
+        source: of its weights, where there are no random ones.
+        learns: whether it can be trained end to end.
+    """
+
+    open: Callable[[Wanted], Any]
+    side: int
+    fixed_side: bool = False
+    fixed_patches: bool = False
+    source: str = ""
+    learns: bool = False
+
+
+_COMPACT = {"side": INPUT_SIZE, "fixed_side": True, "fixed_patches": True, "source": "is trained by the study itself"}
+_LITE = {"side": 112, "source": "comes with its weights"}
+_PUBLISHED = {"side": 224, "learns": True}
+BACKBONES = {
+    "compact": Entry(lambda wanted: wanted.compact()[wanted.stream], learns=True, **_COMPACT),
+    "compact_blurred": Entry(_blurred, **_COMPACT),
+    "compact_adapted": Entry(lambda wanted: wanted.adapted(wanted.stream), **_COMPACT),
+    "efficientnet_lite0": Entry(_efficientnet, **_LITE),
+    "efficientnet_adapted": Entry(_joint, fixed_patches=True, **_LITE),
+    "resnet18": Entry(_resnet("resnet18"), **_PUBLISHED),
+    "resnet50": Entry(_resnet("resnet50"), **_PUBLISHED),
+    "i3d": Entry(_i3d("pretrained"), **_PUBLISHED),  # Kinetics before Charades
+    "i3d_charades": Entry(_i3d("charades"), **_PUBLISHED),
+}
 
 
 def names_of_streams(backbone: str) -> tuple[str, str]:
@@ -37,87 +148,35 @@ def names_of_streams(backbone: str) -> tuple[str, str]:
             '"appearance+motion" such as resnet50+i3d.'
         )
     for part in parts:
-        if part not in NAMES:
-            raise unknown_name("backbone", part, (*NAMES, AUTO, "appearance+motion, such as resnet50+i3d"))
+        if part not in BACKBONES:
+            raise unknown_name("backbone", part, (*BACKBONES, AUTO, "appearance+motion, such as resnet50+i3d"))
     return parts[0], parts[-1]
 
 
 def input_size_of(name: str, *, synthetic: bool, input_size: int = 0) -> int:
-    """Side in px of what a backbone sees: its own, or 224 for the published networks (112 for rendered clips).
+    """Side in px of what a backbone sees.
 
     Args:
-        name: of ``NAMES``.
-        synthetic: whether the clips are rendered; those are 112 px, so that larger inputs hold nothing more.
+        name: of ``BACKBONES``.
+        synthetic: whether the clips are rendered.
         input_size: what the user asks for; 0 for the default.  The compact nets have a fixed size.
     """
-    if name.startswith("compact"):
-        return 64
-    if input_size:
+    entry = BACKBONES[name]
+    if input_size and not entry.fixed_side:
         return input_size
-    return 112 if synthetic or name.startswith("efficientnet") else PUBLISHED_SIDE
+    return min(entry.side, RENDERED_SIDE) if synthetic else entry.side
 
 
-def open_backbone(
-    name: str,
-    stream: str,
-    *,
-    compact: Callable[[], dict[str, Any]],
-    adapted: Callable[[str], Any],
-    input_size: int,
-    flow_size: int,
-    weights: str = "pretrained",
-    weights_dir: Path | None = None,
-    n_patches: int = 0,
-    device: str = "cpu",
-) -> Any:
+def open_backbone(name: str, wanted: Wanted) -> Any:
     """One backbone for one stream.
 
-    Args:
-        name: of ``NAMES``.
-        stream: "rgb" or "flow".
-        compact: gives the compact backbones of both streams; called only where they are asked for.
-        adapted: gives the compact backbone of a stream, adapted to the base classes; likewise.
-        input_size: S in px.
-        flow_size: side of the square on which flow is computed; the scale of the flow follows from it.
-        weights: "pretrained" or "random".
-        weights_dir: folder of published weights.
-        n_patches: 1 or 16; 0 for the backbone's own.
-        device: where the network runs.
     Raises:
         BackboneUnavailable: the weights are not there; says which file is expected where.
         BadParameter: a value that this backbone does not have.
     """
-    from amfir_lib.backbones.compact import CompactBackbone
-
-    own = {"n_patches": n_patches} if n_patches else {}
-    if n_patches not in (0, CompactBackbone.n_patches) and (name.startswith("compact") or name.endswith("adapted")):
-        raise BadParameter(f"n_patches is {n_patches}, but {name} has {CompactBackbone.n_patches}. Leave it out.")
-    if weights != "pretrained" and name.startswith(("compact", "efficientnet")):
-        source = "is trained by the study itself" if name.startswith("compact") else "comes with its weights"
-        raise BadParameter(f'weights is "{weights}", but {name} {source}. Leave it out.')
-    if name == "compact":
-        return compact()[stream]
-    if name == "compact_blurred":
-        from amfir_lib.backbones.blurred import BlurredBackbone
-
-        return BlurredBackbone(stream, compact()[stream].net.state_dict())
-    if name == "compact_adapted":
-        return adapted(stream)
-    if name.startswith("efficientnet"):
-        from amfir_lib.backbones.efficientnet_lite import EfficientNetLite
-        from amfir_lib.backbones.joint import JointBackbone
-
-        if name == "efficientnet_lite0":
-            return EfficientNetLite(stream, input_size=input_size, device=device, **own)
-        grid = {"n_patches": CompactBackbone.n_patches}
-        published = EfficientNetLite(stream, input_size=input_size, device=device, **grid)  # says first what is missing
-        return JointBackbone([published, adapted(stream)])
-    common = {"weights": weights, "weights_dir": weights_dir, "input_size": input_size, "device": device} | own
-    if name in I3D_WEIGHTS:
-        from amfir_lib.backbones.i3d import I3D
-
-        common["weights"] = I3D_WEIGHTS[name] if weights == "pretrained" else weights
-        return I3D(stream, flow_range=I3D_FLOW_SHARE * flow_size, **common)
-    from amfir_lib.backbones.resnet import ResNet
-
-    return ResNet(name, stream, flow_range=RESNET_FLOW_SHARE * flow_size, **common)
+    entry, grid = BACKBONES[name], CompactBackbone.n_patches
+    if entry.fixed_patches and wanted.n_patches not in (0, grid):
+        raise BadParameter(f"n_patches is {wanted.n_patches}, but {name} has {grid}. Leave it out.")
+    if entry.source and wanted.weights != "pretrained":
+        raise BadParameter(f'weights is "{wanted.weights}", but {name} {entry.source}. Leave it out.')
+    return entry.open(wanted)

@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from amfir_lib.explore import clips
-from amfir_lib.explore.session import SessionAnswers, Session
+from amfir_lib.explore.session import Session, SessionAnswers
 from amfir_lib.explore.what_if import Knobs, WhatIf
 from amfir_lib.figures.clips import saturation_of
 from amfir_lib.figures.style import looks

@@ -21,8 +21,8 @@ from amfir_lib.study.config import SYNTHETIC_BENCHMARKS, Config
 from amfir_lib.study.episodes import Episodes
 from amfir_lib.study.evaluation import FUSED, QueryResults, episode_outputs
 from amfir_lib.study.feature_table import FeatureTable
-from amfir_lib.study.materials import prepare, test_cells, training_of
 from amfir_lib.study.runs import Material, RunResult, Series, TestCell, run_all
+from amfir_lib.study.study import prepare, test_cells, training_of
 from amfir_lib.workers import resolve_device
 
 NEITHER = ""  # the dominant modality of a query where none is
@@ -251,7 +251,7 @@ class Shelf:
 
     Attributes:
         config: of the notebook.
-        backbone: as ``materials.open_backbones``.
+        backbone: as ``study.open_backbones``.
         materials: data set -> its features, of those that are open.
     """
 

@@ -17,7 +17,7 @@ import torch
 from amfir_lib.data.spoiling import spoil_clip
 from amfir_lib.data.streams import centre_square, streams
 from amfir_lib.data.video import read_frames
-from amfir_lib.explore.session import SessionAnswers, Session
+from amfir_lib.explore.session import Session, SessionAnswers
 from amfir_lib.exports import Table
 from amfir_lib.figures.style import in_words
 from amfir_lib.methods import uses_patches

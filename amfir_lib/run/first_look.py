@@ -8,7 +8,7 @@ from amfir_lib.data.folder import choose_split, read_names
 from amfir_lib.data.manifest import SPLITS
 from amfir_lib.data.selection import choose_videos
 from amfir_lib.study.config import Config
-from amfir_lib.study.materials import class_folds_of, dataset_options, size_of
+from amfir_lib.study.study import class_folds_of, dataset_options
 
 
 def look(config: Config, *, draws_episodes: bool) -> str:
@@ -33,7 +33,7 @@ def look(config: Config, *, draws_episodes: bool) -> str:
         for split_of in splits:
             _, n_val, n_test = _counts(split_of)
             check_validation_classes(shown, n_val)
-            check_ways(shown, n_test, n_way=size_of(config, "n_way"))
+            check_ways(shown, n_test, n_way=config.size("n_way"))
     return f"{shown}, by the names of its files: {told}."
 
 

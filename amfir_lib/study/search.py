@@ -22,8 +22,8 @@ import pandas as pd
 from amfir_lib.methods import METHODS, TUNED
 from amfir_lib.storage import atomic_write
 from amfir_lib.study.config import Config
-from amfir_lib.study.materials import prepare, training_of
 from amfir_lib.study.runs import Run, run_all
+from amfir_lib.study.study import prepare, training_of
 
 BENCHMARKS = ("synth-kinetics", "synth-ssv2")
 LEARNING_RATES = (0.01, 0.03, 0.1)

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from amfir_lib.backbones.opening import input_size_of, names_of_streams, open_backbone
+from amfir_lib.backbones.opening import Wanted, input_size_of, names_of_streams, open_backbone
 from amfir_lib.data.benchmarks import BENCHMARKS
 from amfir_lib.data.catalogue import load_dataset
 from amfir_lib.data.features import extract_stores
@@ -33,7 +33,7 @@ from amfir_lib.storage import write_json
 from amfir_lib.study.end_to_end.clips import EndToEnd, stored_streams
 from amfir_lib.study.evaluation import evaluate
 from amfir_lib.study.feature_table import MAX_WIDTH, FeatureTable
-from amfir_lib.study.materials import FLOW_OF_REAL_CLIPS, FLOW_OF_RENDERED_CLIPS
+from amfir_lib.study.study import FLOW_OF_REAL_CLIPS, FLOW_OF_RENDERED_CLIPS
 from amfir_lib.study.training import Training, train
 from amfir_lib.workers import available_cores
 
@@ -82,10 +82,11 @@ def backbones_of(name: str, *, flow_size: int, device: str = "cpu") -> dict[str,
     """Stream -> untrained backbone, as a study opens it."""
     opened = {}
     for stream, net in zip(("rgb", "flow"), names_of_streams(name), strict=True):
-        opened[stream] = open_backbone(
-            net, stream, compact=untrained_compact, adapted=lambda stream: None, flow_size=flow_size, device=device,
+        wanted = Wanted(
+            stream, compact=untrained_compact, adapted=lambda stream: None, flow_size=flow_size, device=device,
             input_size=input_size_of(net, synthetic=False), weights="pretrained" if net == "compact" else "random",
         )  # fmt: skip
+        opened[stream] = open_backbone(net, wanted)
     return opened
 
 

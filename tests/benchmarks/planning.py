@@ -14,7 +14,7 @@ import pandas as pd
 from amfir_lib.data.benchmarks import BENCHMARKS, published_videos
 from amfir_lib.methods import METHODS, tuned_training
 from amfir_lib.study.config import PROFILES
-from amfir_lib.study.materials import FLOW_OF_REAL_CLIPS
+from amfir_lib.study.study import FLOW_OF_REAL_CLIPS
 from amfir_lib.study.training import Training
 
 MODEL_CLIPS = "ucf101"  # whose typical clip stands for real ones

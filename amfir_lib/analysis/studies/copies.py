@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from amfir_lib.study import materials
 from amfir_lib.study.config import Config
 from amfir_lib.study.runs import Material
+from amfir_lib.study.study import prepare
 
 SUFFIX = "-clean"
 COPIED = ("synth-kinetics", "synth-ssv2")
@@ -27,12 +27,12 @@ def degradation_free(config: Config, name: str, *, backbone: str = "auto") -> Ma
     Args:
         config: of the notebook.
         name: one of ``COPIED``.
-        backbone: as ``materials.prepare``.
+        backbone: as ``study.prepare``.
     Returns:
         The material; its data set is called ``synth-kinetics-clean``, so that tables, messages and the cache tell it
         from the benchmark.
     """
-    material = materials.prepare(config, name, backbone=backbone, degradation="none")
+    material = prepare(config, name, backbone=backbone, degradation="none")
     return replace(material, dataset=replace(material.dataset, name=name + SUFFIX))
 
 

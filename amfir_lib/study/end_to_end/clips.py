@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from amfir_lib.backbones.trainable import freeze_batch_norm, statistics_kept
+from amfir_lib.backbones.frozen import freeze_batch_norm, statistics_kept
 from amfir_lib.data.flow import check_storage, decode_flow
 from amfir_lib.data.frames import FrameCache, Stored
 from amfir_lib.data.streams import CENTRE, MARGIN, View, dense_frames, look_at, random_view

@@ -10,9 +10,9 @@ from typing import Any
 
 from safetensors.torch import load_file
 
-from amfir_lib.backbones import trainable
-from amfir_lib.backbones.opening import I3D_WEIGHTS
-from amfir_lib.backbones.trainable import TRAINABLE, only_frozen, trainable_stream
+from amfir_lib.backbones import frozen as frozen_module
+from amfir_lib.backbones.frozen import only_frozen, trainable_stream
+from amfir_lib.backbones.opening import BACKBONES
 from amfir_lib.data import streams
 from amfir_lib.data.frames import FrameCache, build_frame_cache
 from amfir_lib.data.manifest import Dataset
@@ -25,7 +25,6 @@ from amfir_lib.study.config import Config
 from amfir_lib.study.end_to_end import clips as clips_module
 from amfir_lib.study.end_to_end.clips import Clips, EndToEnd, seen_by, stored_streams
 from amfir_lib.study.end_to_end.devices import check_devices, train_on_devices
-from amfir_lib.study.materials import open_backbones, stream_names
 from amfir_lib.study.runs import (
     STATE,
     Material,
@@ -39,6 +38,7 @@ from amfir_lib.study.runs import (
     name_of,
     save_run,
 )
+from amfir_lib.study.study import open_backbones, stream_names
 from amfir_lib.study.training import HEAD, Training
 from amfir_lib.workers import resolve_device
 
@@ -69,7 +69,7 @@ class RunEndToEnd:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """Everything that can change the result."""
-        code = code_digests(streams, trainable, clips_module)
+        code = code_digests(streams, frozen_module, clips_module)
         return self.frozen.identity | {
             "end_to_end": asdict(self.options),
             "backbones": {m: backbone.digest for m, backbone in self.backbones.items()},
@@ -210,7 +210,7 @@ def check_end_to_end(config: Config, datasets: Iterable[Dataset], *, backbone: s
     device = resolve_device(config.device)
     check_devices(config.devices, device=device, episodes_per_step=config.profile.episodes_per_step)
     for name in (name for dataset in datasets for name in stream_names(config, dataset, backbone=backbone)):
-        if name not in TRAINABLE and name not in I3D_WEIGHTS:
+        if not BACKBONES[name].learns:
             raise only_frozen(name)
 
 

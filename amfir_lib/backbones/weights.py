@@ -14,10 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from amfir_lib.errors import BackboneUnavailable
+from amfir_lib.errors import BackboneUnavailable, unknown_name
 from amfir_lib.storage import atomic_write
 
 TIMEOUT_S = 20  # without an answer for so long, the machine counts as offline
+KINDS = ("pretrained", "random")
+RANDOM_NOTE = "The weights of {name} ({stream}) are random (untrained): these numbers only show that the code runs."
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,12 @@ class PublishedFile:
     def __str__(self) -> str:
         checksum = f", SHA-256 beginning with {self.sha256}" if self.sha256 else ""
         return f"{self.name}{checksum}" + (f" ({self.url})" if self.url else "")
+
+
+def check_kind(weights: str, *others: str) -> None:
+    """Refuse a kind of weights that there is not."""
+    if weights not in (*KINDS, *others):
+        raise unknown_name("kind of weights", weights, (*KINDS, *others))
 
 
 def download_folder() -> Path:

@@ -1,0 +1,237 @@
+"""Training of compact nets: pretraining on a corpus of a few clips, adaptation to a few clips of moving textures.
+
+All comparisons are exact, but for a shift in float32.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from toy_clips import toy_dataset
+
+from amfir_lib.backbones import training
+from amfir_lib.backbones.compact import CompactBackbone, CompactNet
+from amfir_lib.backbones.training import Adaptation, Pretraining, adapt, pretrain, pretrained_backbones
+from amfir_lib.data.features import store_path
+from amfir_lib.data.synthetic import generate
+from amfir_lib.errors import BadParameter
+from amfir_lib.storage import digest_of_array, read_json
+
+CORPUS = Pretraining(n_classes=4, clips_per_class=4, epochs=3, batch_size=6)
+TINY = Adaptation(epochs=3, batch_size=5, n_views=2, lr=3e-3)
+FLOW = {"flow_algorithm": "dis", "flow_average": 1}
+
+
+def digests(backbones):
+    return {stream: backbone.digest for stream, backbone in backbones.items()}
+
+
+def digest(weights):
+    return digest_of_array(*(weights[name].numpy() for name in sorted(weights)))
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory):
+    """A cache, and the nets of both streams."""
+    folder = tmp_path_factory.mktemp("pretraining")
+    return folder, pretrained_backbones(CORPUS, cache_dir=folder)
+
+
+@pytest.fixture(scope="module")
+def corpus(pretrained):
+    made = generate.make_corpus(cache_dir=pretrained[0], n_classes=4, clips_per_class=4)
+    return training.read_corpus(made, CORPUS, n_jobs=1)
+
+
+@pytest.fixture(scope="module")
+def first():
+    nets = {}
+    for stream, channels in (("rgb", 3), ("flow", 2)):
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(3)
+            nets[stream] = CompactBackbone(stream, CompactNet(channels).state_dict())
+    return nets
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    """Ten training clips of two classes; the files of the validation and test clips do not exist."""
+    known = toy_dataset(tmp_path_factory.mktemp("clips"))
+    others = known.manifest.head(4).assign(
+        clip_id=[f"other{i}" for i in range(4)],
+        path=[f"absent{i}.avi" for i in range(4)],
+        label=["class2", "class2", "class3", "class3"],
+        split=["val", "val", "test", "test"],
+    )
+    return replace(known, manifest=pd.concat([known.manifest, others], ignore_index=True))
+
+
+@pytest.fixture(scope="module")
+def adapted(tmp_path_factory, dataset, first):
+    """A cache, and the adapted nets: no clip of a validation or test class was opened, for there are none."""
+    folder = tmp_path_factory.mktemp("adaptation")
+    return folder, adapt(first, dataset, TINY, cache_dir=folder, flow=FLOW)
+
+
+# pretraining
+
+
+def test_the_loss_falls_and_each_net_has_reports_of_its_own(pretrained):
+    history = training.pretraining_history(CORPUS, cache_dir=pretrained[0])
+    for _, rows in history.groupby("modality"):
+        assert rows["epoch"].tolist() == [1, 2, 3] and rows["loss"].iloc[-1] < rows["loss"].iloc[0]
+    assert history["scene_accuracy"].count() == history["action_accuracy"].count() == 3
+
+
+def test_pretrained_weights_are_the_same_for_two_workers(pretrained, corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "make_corpus", lambda **options: None)  # rendering and decoding by two workers
+    monkeypatch.setattr(training, "read_corpus", lambda *arguments, **options: corpus)  # have tests of their own
+    again = pretrained_backbones(CORPUS, cache_dir=tmp_path, n_jobs=2)
+    assert digests(again) == digests(pretrained[1]) and again["rgb"].digest != again["flow"].digest
+
+
+def test_only_the_stream_that_is_missing_is_trained(pretrained, corpus, monkeypatch):
+    folder, before = pretrained
+    next((folder / "backbones").glob("compact-flow-*.json")).unlink()  # an interruption before the last file
+    monkeypatch.setattr(training, "read_corpus", lambda *arguments, **options: ({"flow": corpus[0]["flow"]}, corpus[1]))
+    assert digests(pretrained_backbones(CORPUS, cache_dir=folder)) == digests(before)
+    for name in ("make_corpus", "read_corpus", "map_parallel"):
+        monkeypatch.setattr(training, name, None)  # nothing is rendered, decoded or trained the second time
+    assert digests(pretrained_backbones(CORPUS, cache_dir=folder)) == digests(before)
+    for path in (folder / "backbones").glob("*.json"):
+        assert read_json(path)["settings"]["n_classes"] == 4 and path.with_suffix(".safetensors").exists()
+
+
+def test_another_setting_corpus_or_stream_gives_another_file(monkeypatch, tmp_path):
+    paths = {training._pretrained_path(CORPUS, modality, tmp_path) for modality in ("rgb", "flow")}
+    for field in fields(Pretraining):
+        value = "farneback" if field.name == "flow_algorithm" else getattr(CORPUS, field.name) + 1
+        paths.add(training._pretrained_path(replace(CORPUS, **{field.name: value}), "rgb", tmp_path))
+    benchmarks = generate.synthetic.benchmarks
+    monkeypatch.setattr(benchmarks, "CORPUS_CHARACTER", replace(benchmarks.CORPUS_CHARACTER, jitter=0.2))
+    paths.add(training._pretrained_path(CORPUS, "rgb", tmp_path))
+    assert len(paths) == 2 + len(fields(Pretraining)) + 1
+
+
+@pytest.mark.parametrize("stream", ["rgb", "flow"])
+def test_held_out_clips_are_watched_but_not_learnt_from(corpus, stream):
+    clips, labels = corpus[0][stream], corpus[1]
+    settings, before = replace(CORPUS, epochs=1), torch.get_rng_state()
+    weights, history = pretrain(clips, labels, stream, settings)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert labels["held_out"].sum() == 4 and labels["held_out"].numpy().reshape(4, 4)[:, -1].all()
+    other = clips.copy()
+    other[labels["held_out"].numpy()] = 0
+    weights_without, history_without = pretrain(other, labels, stream, settings)
+    assert digest(weights_without) == digest(weights) and history[0]["loss"] == history_without[0]["loss"]
+    assert digest(pretrain(clips, labels, stream, replace(settings, seed=1))[0]) != digest(weights)
+
+
+def test_inputs_are_the_clips_at_the_sampled_instants_with_their_labels(corpus):
+    clips, labels = corpus
+    assert clips["rgb"].shape == (16, 8, 64, 64, 3) and clips["rgb"].dtype == np.uint8
+    assert clips["flow"].shape == (16, 8, 64, 64, 2) and clips["flow"].dtype == np.float16
+    assert labels["joints"].shape == (16, 8, 15, 2) and torch.bincount(labels["scene"]).tolist() == [4] * 4
+    assert labels["action"].tolist() == np.repeat(range(4), 4).tolist()
+
+
+def test_a_shift_moves_the_picture_and_the_joints_alike():
+    rng = np.random.default_rng(0)
+    points = rng.integers(20, 44, (5, 2))
+    clips = np.zeros((5, 2, 64, 64, 3), np.uint8)
+    for clip, (x, y) in zip(clips, points, strict=True):
+        clip[:, y, x] = 255
+    shifted, by = training._shifted(clips, 6, rng)
+    new = np.rint((points / 64 - by.numpy()) * 64).astype(int)
+    assert (new != points).any()
+    for clip, (x, y) in zip(shifted, new, strict=True):
+        assert (clip[:, y, x] == 255).all() and clip.sum() == 2 * 3 * 255
+
+
+# adaptation
+
+
+def test_adaptation_lowers_the_loss_of_both_streams_and_is_noted(adapted):
+    folder, backbones = adapted
+    for path in (folder / "backbones").glob("*.json"):
+        history = read_json(path)["history"]
+        assert [row["epoch"] for row in history] == [1, 2, 3] and history[-1]["loss"] < history[0]["loss"]
+    assert (backbones["rgb"].blur, backbones["flow"].blur) == (0, TINY.smoothing)
+    assert all(backbone.notes == (training.ADAPTED_NOTE,) for backbone in backbones.values())
+
+
+def test_other_test_clips_give_the_same_backbone_and_another_base_class_gives_another(
+    adapted, dataset, first, tmp_path
+):
+    folder, backbones = adapted
+    train = dataset.manifest.query("split == 'train'").reset_index(drop=True)
+    again = adapt(first, replace(dataset, manifest=train), TINY, cache_dir=folder, flow=FLOW)
+    assert digests(again) == digests(backbones)
+    moved = train.assign(split=["val" if label == "class1" else "train" for label in train["label"]])
+    other = adapt({"flow": first["flow"]}, replace(dataset, manifest=moved), TINY, cache_dir=tmp_path, flow=FLOW)[
+        "flow"
+    ]
+    assert other.digest != backbones["flow"].digest
+    paths = {store_path(dataset, "flow", one, cache_dir=folder) for one in (other, backbones["flow"])}
+    assert len(paths) == 2 and all("compact_adapted" in path.name for path in paths)  # features of two class folds
+
+
+def test_adapted_weights_do_not_depend_on_the_workers_but_on_the_seed(adapted, dataset, first, tmp_path, monkeypatch):
+    read = training._read_views  # decoding by two workers has tests of its own
+    monkeypatch.setattr(training, "_read_views", lambda *arguments, n_jobs: read(*arguments, n_jobs=1))
+    again = adapt(first, dataset, TINY, cache_dir=tmp_path, flow=FLOW, n_jobs=2)
+    assert digests(again) == digests(adapted[1])
+    before = torch.get_rng_state()
+    other = adapt({"flow": first["flow"]}, dataset, replace(TINY, seed=1), cache_dir=tmp_path, flow=FLOW)
+    assert other["flow"].digest != again["flow"].digest and torch.equal(torch.get_rng_state(), before)
+
+
+def test_adapted_weights_are_found_the_second_time_and_nothing_is_decoded(adapted, dataset, first, monkeypatch):
+    for name in ("streams", "fine_tune", "map_parallel"):
+        monkeypatch.setattr(training, name, lambda *_, **__: pytest.fail("computed again"))
+    assert digests(adapt(first, dataset, TINY, cache_dir=adapted[0], flow=FLOW)) == digests(adapted[1])
+
+
+def test_the_way_flow_is_computed_belongs_to_the_key_of_the_motion_stream_alone(dataset, first, tmp_path):
+    def path(stream, **flow):
+        return training._adapted_path(first[stream], dataset, TINY, FLOW | flow, tmp_path)
+
+    assert path("flow") != path("flow", flow_average=3) and path("rgb") == path("rgb", flow_average=3)
+
+
+def test_without_epochs_the_weights_stay_as_they_are(dataset, first, tmp_path):
+    settings = replace(TINY, epochs=0, n_views=1)
+    same = adapt({"flow": first["flow"]}, dataset, settings, cache_dir=tmp_path, flow=FLOW)["flow"]
+    assert digest(same.net.state_dict()) == digest(first["flow"].net.state_dict())
+
+
+def test_no_class_gives_more_clips_than_allowed_and_each_view_is_another_sampling(dataset):
+    settings, flow = replace(TINY, clips_per_class=3), FLOW | {"flow_size": 64, "flow_bound": 20.0}
+    views, labels = training._read_views(dataset, ["rgb"], settings, flow, n_jobs=1)
+    assert views["rgb"].shape == (2, 6, 8, 64, 64, 3) and torch.bincount(labels["class"]).tolist() == [3, 3]
+    assert not np.array_equal(*views["rgb"])
+
+
+def test_a_clip_is_moved_alike_in_all_its_frames_and_its_edge_is_repeated():
+    frame = torch.from_numpy(np.random.default_rng(0).normal(size=(1, 1, 2, 16, 16)).astype(np.float32))
+    result = training.moved(frame.repeat(3, 4, 1, 1, 1), shift=3.0, scale=0.2, rng=np.random.default_rng(1))
+    assert torch.equal(result, result[:, :1].expand_as(result)) and not torch.equal(result[0], result[1])
+
+    class Draws:
+        def uniform(self, low, high, size):
+            return np.full(size, 1.0) * (1, 0) if isinstance(size, tuple) else np.zeros(size)
+
+    picture = torch.arange(16.0).reshape(1, 1, 1, 4, 4)
+    result = training.moved(picture, shift=1.0, scale=0.0, rng=Draws())
+    expected = torch.cat((picture[..., 1:], picture[..., -1:]), -1)  # one pixel along x, to the left
+    torch.testing.assert_close(result, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["epochs", "batch_size", "clips_per_class", "n_views", "smoothing"])
+def test_a_setting_out_of_range_is_named(name):
+    with pytest.raises(BadParameter, match=f"{name} is -1, but must be at least"):
+        Adaptation(**{name: -1})
