@@ -20,17 +20,13 @@ LISTS = "github.com/tobyperrett/trx, folder splits"
 
 @dataclass(frozen=True)
 class Benchmark:
-    """One published few-shot benchmark.
+    """One published few-shot benchmark: its name for ``--dataset``, its title in captions, its class list.
 
     Attributes:
-        name: as given to ``--dataset``.
-        title: as written in captions.
-        class_list: name of the published class list.
         list_folder: the folder of the TRX repository's ``splits`` that holds its video lists.
         source: where the videos come from.
         groups: what clips of one source share, and how it is named in the file names.
-        per_class: videos a class of the published list, where it is a selection from a larger data set; 0 where the
-            list has all videos of its classes.
+        per_class: videos a class of the published list, where it is a selection from a larger data set; else 0.
         needs_list: whether nothing can be prepared without the published video list.
         flip: whether a mirror image keeps its class.
         frames, height, width: of a typical clip, for planning.

@@ -50,8 +50,7 @@ def parse_class_split(text: str, source: str) -> ClassSplit:
     """Read a class split from YAML text: ``train``, ``val`` and ``test``, each a list of class names.
 
     Raises:
-        ManifestError: not YAML, an unknown key (nearest suggested), no or an empty list for a split, or a class that
-            stands in two splits or twice in one.
+        ManifestError: not YAML, an unknown key, no list for a split, or a class that stands twice.
     """
     try:
         content = yaml.safe_load(text)
@@ -96,11 +95,7 @@ def read_class_split(path: Path | str) -> ClassSplit:
 
 
 def check_classes(split: ClassSplit, labels: Iterable[str]) -> None:
-    """Refuse a split that does not cover exactly the classes that are there.
-
-    Raises:
-        ManifestError: a class of the split has no clips (nearest class suggested), or a class is in no split.
-    """
+    """Refuse, with a ManifestError, a split that does not cover exactly the classes that are there."""
     known = sorted(set(labels))
     for label in split.split_of:
         if label not in known:
@@ -157,8 +152,7 @@ def draw_class_split(
     """Draw a class split: 60 % train, 20 % validation, 20 % test, or the given numbers of classes.
 
     Raises:
-        BadParameter: the numbers do not add up to the number of classes.
-        ManifestError: fewer than three classes.
+        BadParameter: the numbers do not add up to that of the classes. ManifestError: fewer than three classes.
     """
     known = sorted(set(labels))
     if len(known) < len(SPLITS):
@@ -180,15 +174,11 @@ def draw_class_split(
 def draw_class_fold(labels: Iterable[str], *, n_folds: int, fold: int, rng: np.random.Generator) -> ClassSplit:
     """One of k class folds: over all folds each class is in test exactly once.
 
-    The validation classes (20 % of all) are the first ones of the following fold or folds.
+    The validation classes (20 % of all) are the first ones of the following fold or folds.  ``rng`` has the same state
+    for each fold of one partition.
 
-    Args:
-        labels: class names.
-        n_folds: k, at least 2.
-        fold: 0 .. k - 1.
-        rng: the same state for each fold of one partition.
     Raises:
-        BadParameter: no such fold, or too few classes for it.
+        BadParameter: fewer than two folds, no such fold, or too few classes for it.
     """
     known = sorted(set(labels))
     if not (2 <= n_folds <= len(known) and 0 <= fold < n_folds):

@@ -132,24 +132,15 @@ def fill_shards(
     dataset: Dataset, targets: Sequence[Target], settings: dict[str, Any], *, shard_clips: int, n_jobs: int,
     description: str, assembled: bool = True, probe: Probe | None = None,
 ) -> int:  # fmt: skip
-    """Compute the shards of some targets that are missing or damaged, in worker processes.
+    """Compute the shards of some targets that are missing or damaged, in worker processes; returns how many there are.
+
+    Arguments and errors are those of ``extract_stores``; ``settings`` those of :func:`amfir_lib.data.streams.streams`.
 
     Args:
-        dataset: whose clips to read.
-        targets: each with a backbone of another stream.
-        settings: of :func:`amfir_lib.data.streams.streams`.
-        shard_clips: clips per shard.
-        n_jobs: worker processes.
-        description: for the progress bar, which counts clips.
         assembled: whether the shards are joined next: then there must be room for twice their size, and what is there
             is read and compared with its digest; else only its size is looked at.
         probe: is shown the features of each target of about ``PROBE_CLIPS`` clips, in shards that are evenly spread and
             extracted first, while the workers go on.
-    Returns:
-        The number of shards of each target.
-    Raises:
-        BadParameter: a clip has fewer frames than segments. UnreadableVideo, NonFiniteFeatures: name the clip.
-        DiskFull: no room; what is finished is kept.
     """
     least = max(settings["n_segments"], 2)
     short = dataset.manifest[dataset.manifest["n_frames"] < least]

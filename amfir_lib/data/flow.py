@@ -27,12 +27,7 @@ ZERO, STEPS = 128, 127  # zero flow is stored exactly, and so is a mirrored fiel
 
 
 def check_flow_algorithm(algorithm: str) -> None:
-    """Refuse an unknown algorithm, and TV-L1 where this OpenCV lacks it, before any work starts.
-
-    Raises:
-        UnknownName: no such algorithm.
-        BadParameter: "tvl1" without OpenCV's contrib modules.
-    """
+    """Refuse an unknown algorithm (UnknownName), and TV-L1 where this OpenCV lacks it (BadParameter)."""
     if algorithm not in FLOW_ALGORITHMS:
         raise unknown_name("flow algorithm", algorithm, FLOW_ALGORITHMS)
     if algorithm == "tvl1" and not hasattr(cv2, "optflow"):

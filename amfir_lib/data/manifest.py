@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -29,29 +28,19 @@ def _in_order(manifest: pd.DataFrame) -> pd.DataFrame:
     """Columns in the fixed order (others after them, by name), types settled, rows sorted by clip id."""
     others = sorted(set(manifest.columns) - set(COLUMNS))
     ordered = manifest[[*COLUMNS, *others]].sort_values("clip_id", kind="stable").reset_index(drop=True)
-    for column in ordered.columns:
-        if column in TEXT_COLUMNS + OPTIONAL_TEXT_COLUMNS:
-            ordered[column] = ordered[column].astype(str)
-        elif column in INTEGER_COLUMNS:
-            ordered[column] = ordered[column].astype(np.int64)
-        elif pd.api.types.is_float_dtype(ordered[column]) or column == "fps":
-            ordered[column] = ordered[column].astype(np.float64).round(DECIMALS)
-    return ordered
+    types = dict.fromkeys(TEXT_COLUMNS + OPTIONAL_TEXT_COLUMNS, str) | dict.fromkeys(INTEGER_COLUMNS, np.int64)
+    types = {column: kind for column, kind in (types | {"fps": np.float64}).items() if column in ordered}
+    return ordered.astype(types).round(DECIMALS)
 
 
 def _as_csv(manifest: pd.DataFrame) -> bytes:
     """The bytes of the manifest file; equal for equal content."""
-    buffer = io.StringIO()
-    _in_order(manifest).to_csv(buffer, index=False, lineterminator="\n")
-    return buffer.getvalue().encode()
+    return _in_order(manifest).to_csv(index=False, lineterminator="\n").encode()
 
 
 def check_manifest(manifest: pd.DataFrame, source: str) -> None:
-    """Refuse a manifest that contradicts itself.
+    """Refuse a manifest that contradicts itself; ``source`` says where it comes from.
 
-    Args:
-        manifest: with the columns ``clip_id, path, label, split, group, n_frames, fps, height, width``.
-        source: where it comes from, for the message.
     Raises:
         ManifestError: no rows, a missing column, an empty text, a repeated clip or path, rows not sorted by clip id,
             an unknown split, a class in two splits, or a clip without frames; names the first case of it.
@@ -74,18 +63,17 @@ def check_manifest(manifest: pd.DataFrame, source: str) -> None:
     for split in manifest["split"].unique():
         if split not in (*SPLITS, UNUSED):
             raise unknown_name(f"split in {source}", split, SPLITS, error=ManifestError)
-    splits_of = manifest[manifest["split"] != UNUSED].groupby("label", sort=True)["split"].unique()
-    for label, splits in splits_of.items():
+    split_of = manifest[manifest["split"] != UNUSED].groupby("label")["split"].unique()
+    for label, splits in split_of.items():
         if len(splits) > 1:
             raise ManifestError(
                 f'{source} has the class "{label}" in two splits ({", ".join(sorted(splits))}). '
                 "Few-shot classes must be new: put all its clips into one split."
             )
-    numbers = manifest[list(INTEGER_COLUMNS)]
-    if (numbers.isna() | (numbers < 1)).to_numpy().any():
-        row = np.flatnonzero((numbers.isna() | (numbers < 1)).any(axis=1))[0]
+    empty = manifest["clip_id"][~(manifest[list(INTEGER_COLUMNS)] >= 1).all(axis=1)]
+    if len(empty):
         raise ManifestError(
-            f'{source}: the clip "{manifest["clip_id"].iloc[row]}" has no frames or no size. Drop it from the manifest.'
+            f'{source}: the clip "{empty.iloc[0]}" has no frames or no size. Drop it from the manifest.'
         )
 
 

@@ -83,8 +83,7 @@ def probe_clips(
         root: folder that the paths start from.
         paths: clips.
         cache_file: JSON file that remembers what was found; written now and then, so that an interruption loses little.
-        n_jobs: number of processes.
-        description: for the progress bar.
+        n_jobs, description: see ``map_parallel``.
     Returns:
         path -> ``n_frames, fps, height, width, file_digest``, or ``error`` with a sentence.
     """
@@ -119,14 +118,8 @@ def probe_clips(
 
 @dataclass(frozen=True)
 class Prepared:
-    """Clips that were looked into.
-
-    Attributes:
-        folder: in the cache, for report and manifest.
-        probes: path -> what decoding found.
-        unreadable: path -> why.
-        too_short: paths of clips with fewer frames than needed.
-    """
+    """Clips that were looked into: the folder in the cache for report and manifest, path -> what decoding found, path ->
+    why a clip is unreadable, and the paths of clips with fewer frames than needed."""
 
     folder: Path
     probes: dict[str, dict[str, Any]]
@@ -147,13 +140,9 @@ class Prepared:
         return clips[~clips["path"].isin([*self.unreadable, *self.too_short])]
 
     def manifest(self, clips: pd.DataFrame, split_of: Mapping[str, str]) -> pd.DataFrame:
-        """The manifest of usable clips, also written to the cache.
+        """The manifest of usable clips (``path, label, group``), also written to the cache.
 
         A clip's id is its path without the suffix where that is unique.
-
-        Args:
-            clips: columns ``path, label, group``.
-            split_of: class name -> split.
         """
         stems = clips["path"].map(lambda path: str(PurePosixPath(path).with_suffix("")))
         manifest = pd.DataFrame({

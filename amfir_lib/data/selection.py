@@ -35,15 +35,11 @@ class Selection:
     """Which videos of a benchmark are wanted and where they lie, before any is decoded.
 
     Attributes:
-        benchmark: which one.
         wanted: one row a video, ``label, split, name, path``; the path is empty where the video was not found.
         expected: label -> number of videos that there should be.
         split_of: label -> split, of all classes.
-        how: how they were chosen, for the report.
-        note: what the caption has to say about it; empty for the published videos.
-        root: the data root, absolute.
-        scan: all clips under it.
-        label_files: names of the label files that were read.
+        how: how they were chosen, for the report; ``note`` what the caption says of it, empty for the published videos.
+        root: the data root, absolute, with all clips under it in ``scan``, and the ``label_files`` that were read.
     """
 
     benchmark: Benchmark

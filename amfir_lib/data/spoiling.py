@@ -22,20 +22,16 @@ LOUDEST_NOISE = 60.0  # grey levels, the standard deviation at severity 1
 LARGEST_OCCLUSION = 0.6  # share of the picture that is hidden at severity 1
 SLOWEST = 0.25  # speed at severity 1, as a share of the clip's own
 SENSOR, MOTION = "sensor noise", "motion ambiguity"
-FAMILIES = (SENSOR, MOTION)
 
 Effect = Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
 
 
 @dataclass(frozen=True)
 class Spoiling:
-    """One way to spoil a clip.
+    """One way to spoil a clip, of the family ``SENSOR`` or ``MOTION``.
 
-    Attributes:
-        family: ``SENSOR`` or ``MOTION``.
-        worst: what severity 1 is, in words.
-        effect: frames uint8 (F, S, S, 3), severity in (0, 1] and a source of randomness -> frames of the same shape.
-        graded: False where there is severity 1 or nothing.
+    ``worst`` is severity 1 in words; ``effect`` makes frames uint8 (F, S, S, 3), a severity in (0, 1] and a source of
+    randomness to frames of the same shape; ``graded`` is False where there is severity 1 or nothing.
     """
 
     family: str
@@ -48,12 +44,10 @@ def spoil_clip(frames: np.ndarray, kind: str, severity: float, rng: np.random.Ge
     """A clip, spoilt in one way.
 
     Args:
-        frames: square, uint8 (F, S, S, 3).
+        frames: square, uint8 (F, S, S, 3), as is the result.
         kind: one of ``SPOILINGS``.
         severity: 0 (the frames as they are) to 1.
         rng: the same generator state gives the same draws at every severity, so that severity changes nothing else.
-    Returns:
-        uint8 (F, S, S, 3).
     Raises:
         UnknownName: no such kind. BadParameter: a severity outside 0 to 1.
     """
