@@ -70,10 +70,8 @@ def array_writer(
     """Write an array piece by piece, atomically and without holding all of it in memory.
 
     Args:
-        path: the file to write.
-        shape: of the whole array.
+        shape: of the whole array, of dtype float16, float32 or uint8.
         metadata: values that JSON can hold.
-        dtype: float16, float32 or uint8.
     Yields:
         What appends a piece, [n_i, *shape[1:]].
     Raises:

@@ -101,11 +101,9 @@ def flow_to_colour(flow: np.ndarray, *, max_displacement: float) -> np.ndarray:
 
     Args:
         flow: float [..., H, W, 2] in px.
-        max_displacement: length in px that is fully saturated; state it beside the picture.
+        max_displacement: length in px that is fully saturated, positive; state it beside the picture.
     Returns:
         uint8 [..., H, W, 3], RGB.  Pixels without a finite flow are black.
-    Raises:
-        BadParameter: ``max_displacement`` is not positive.
     """
     if not max_displacement > 0:
         raise BadParameter(f"max_displacement is {max_displacement}; give a positive length in px.")
@@ -131,15 +129,11 @@ def check_storage(storage: str, *, bound: float = 1.0) -> None:
 
 
 def encode_flow(flow: np.ndarray, *, storage: str = "uint8", bound: float = 20.0) -> np.ndarray:
-    """Flow as it is stored.
+    """Flow, float [..., H, W, 2] in px per frame, as it is stored; the type and channels are those of ``STORAGES``.
 
-    Args:
-        flow: float [..., H, W, 2], (x, y) in px per frame.
-        storage: "float", "uint8" or "colour".
-        bound: "uint8" clips each component to -bound .. bound px and maps it to 1 .. 255 linearly, 0 px to 128;
-            "colour" cuts vectors at this length.
-    Returns:
-        float32 [..., H, W, 2], uint8 [..., H, W, 2] or uint8 [..., H, W, 3].
+    "uint8" clips each component to -bound .. bound px and maps it to 1 .. 255 linearly, 0 px to 128; "colour" cuts
+    vectors at this length.
+
     Raises:
         UnknownName: no such storage. BadParameter: the bound is not positive. ShapeError: not two components.
     """
@@ -155,13 +149,7 @@ def encode_flow(flow: np.ndarray, *, storage: str = "uint8", bound: float = 20.0
 
 
 def decode_flow(stored: Tensor, *, storage: str = "uint8", bound: float = 20.0) -> Tensor:
-    """Flow back from how :func:`encode_flow` stored it, with the same ``storage`` and ``bound``.
-
-    Args:
-        stored: (..., H, W, 2 or 3), on any device.
-    Returns:
-        float32 (..., H, W, 2) in px per frame, on the same device.
-    """
+    """Flow back from how :func:`encode_flow` stored it, float32 (..., H, W, 2) in px per frame on the same device."""
     check_storage(storage, bound=bound)
     stored = stored.float()
     if storage == "float":
@@ -190,13 +178,8 @@ def decode_flow(stored: Tensor, *, storage: str = "uint8", bound: float = 20.0) 
 def mirror_flow(stored: np.ndarray, *, storage: str = "float") -> np.ndarray:
     """Flow of the horizontally mirrored clip, as it is stored: columns change sides and x changes its sign.
 
-    In colours a direction and its mirror image add up to the brightest and the darkest channel, with green and blue
-    exchanged, so that no colour is decoded.
-
-    Args:
-        stored: [..., H, W, 2 or 3] of ``encode_flow``; flow in px is its own "float" form.
-    Returns:
-        The same shape and type; mirrored twice it is ``stored`` again.
+    Flow in px is its own "float" form.  In colours a direction and its mirror image add up to the brightest and the
+    darkest channel, with green and blue exchanged, so that no colour is decoded.  Twice it is ``stored`` again.
     """
     check_storage(storage)
     mirrored = stored[..., ::-1, :].copy()

@@ -92,12 +92,11 @@ def read_clips_file(path: Path) -> pd.DataFrame:
 
 
 def groups_from_names(paths: Iterable[str], pattern: str) -> list[str]:
-    """The group (person, source video) of each clip, found in its file name.
+    """The group (person, source video) of each clip, found in its file name by a regular expression.
 
-    Args:
-        paths: clips.
-        pattern: regular expression, searched in the file name; its group named ``group``, else its first group, else
-            all that it matches.  The same text means the same group in every class.
+    It is what the pattern's group named ``group`` matches, else its first group, else all of it.  The same text means
+    the same group in every class.
+
     Raises:
         BadParameter: not a regular expression, or no match in some name (one is named).
     """
@@ -129,10 +128,7 @@ def choose_split(
     class_fold: int = 0,
     seed: int = 0,
 ) -> ClassSplit:
-    """The class split: asked-for folds or counts first, then the given or the accompanying file, then a drawn one.
-
-    Args, Raises: as ``load_folder``; ``labels`` are those of all clips.
-    """
+    """The class split: asked-for folds or counts first, then the given or the accompanying file, then a drawn one."""
     if split is not None and (class_folds or class_counts):
         raise BadParameter(f"a class split ({split}) and drawn classes were asked for at once. Give one of them.")
     file = split if split is not None else root / SPLIT_FILE if (root / SPLIT_FILE).is_file() else None
@@ -153,12 +149,8 @@ def choose_split(
 class NamedClips:
     """What a folder holds by the names of its files, before any is decoded.
 
-    Attributes:
-        root: the folder, absolute.
-        clips: columns ``path, label, group``, and ``n_frames`` where ``clips.csv`` states it.
-        groups: where the groups come from, for reports.
-        split: which class is in which split.
-        not_listed: videos that ``clips.csv`` leaves out.
+    ``clips`` has columns ``path, label, group``, and ``n_frames`` where ``clips.csv`` states it; ``groups`` says where
+    the groups come from; ``not_listed`` are the videos that ``clips.csv`` leaves out.
     """
 
     root: Path

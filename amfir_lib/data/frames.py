@@ -27,12 +27,7 @@ GIGABYTE = 1e9
 
 @dataclass(frozen=True)
 class Stored:
-    """How one stream is stored.
-
-    Attributes:
-        n_instants: F, instants of a clip on disk, spread evenly over it.
-        side: S, of the squares on disk in px.
-    """
+    """How one stream is stored: F instants of a clip, spread evenly over it, as squares of a side in px."""
 
     n_instants: int
     side: int
@@ -62,14 +57,8 @@ class _Encoder:
 
 @dataclass(frozen=True)
 class FrameCache:
-    """An open frame cache.
-
-    Attributes:
-        targets: stream ("rgb", "flow") -> where it is.
-        flow_type: how flow is stored: "uint8", "float" or "colour".
-        flow_bound: px per frame at which flow was clipped.
-        digest: of everything that it depends on.
-    """
+    """An open frame cache: stream -> where it is, how flow is stored, the px per frame at which it was clipped, and a
+    digest of everything that it depends on."""
 
     targets: dict[str, Target]
     flow_type: str
@@ -130,12 +119,11 @@ def build_frame_cache(
         flow_bound: px per frame at which flow is clipped.
         flow_type: "uint8", "float" (four times the size) or "colour".
         n_jobs: worker processes.
-    Returns:
-        The open cache.  Says on stdout what it takes on the disk, and what it would with flow in the other forms, and
-        which files are damaged and made again.
+    Says on stdout what it takes on the disk, and what it would with flow in the other forms, and which files are
+    damaged and made again.
+
     Raises:
-        UnknownName, BadParameter: a setting that does not exist.
-        DiskFull: no room; says how much is needed.
+        UnknownName, BadParameter: a setting that does not exist. DiskFull: no room; says how much is needed.
     """
     for stream, stored in streams.items():
         if stream not in STREAMS:

@@ -59,9 +59,7 @@ def read_labels(class_list: str, root: Path, texts: Sequence[str]) -> tuple[dict
     ``labels`` and ``annotations`` beside it.
 
     Args:
-        class_list: name of the benchmark's class list.
-        root: the data root.
-        texts: paths of the text files that lie in it.
+        texts: paths of the text files that lie in the data root.
     Returns:
         Name of the video, or its YouTube id, -> label; and the files read, relative to the root.
     Raises:
@@ -189,7 +187,6 @@ def name_classes(
     label files, if these are there and two classes do not get the same one; else by its number.
 
     Args:
-        videos: of ``read_video_lists``.
         published: the class split of the benchmark.
         video_labels: video -> label; may be empty.
         source: of the list, for messages.

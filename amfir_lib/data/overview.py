@@ -69,12 +69,8 @@ def flow_table(
     """How long the flow vectors are: median and 95th percentile over pixels, instants and clips.
 
     Args:
-        datasets: whose clips to read.
         n_clips: of each data set, drawn at random from all splits, without replacement.
-        seed: draws them.
-        n_jobs: worker processes.
-        flow_size: side of the square on which flow is computed, as in the feature store.
-        flow_algorithm, flow_average: as in the feature store.
+        flow_size, flow_algorithm, flow_average: as in the feature store.
     Returns:
         One row for the clips whose flow is undegraded and one for the others, where the manifest tells them apart:
         ``dataset, clips_with, n_clips``, ``median_px, p95_px`` in px per frame, and ``beyond_bound``, the share of

@@ -118,8 +118,8 @@ def probe_clips(
 
 @dataclass(frozen=True)
 class Prepared:
-    """Clips that were looked into: the folder in the cache for report and manifest, path -> what decoding found, path ->
-    why a clip is unreadable, and the paths of clips with fewer frames than needed."""
+    """Clips that were looked into: where report and manifest go, path -> what decoding found, path -> why a clip is
+    unreadable, and the paths of clips with fewer frames than needed."""
 
     folder: Path
     probes: dict[str, dict[str, Any]]

@@ -145,13 +145,8 @@ def _report_lines(report: Mapping[str, Any]) -> list[str]:
 
 
 def check_shares(classes: pd.DataFrame, *, min_found: float, report: Mapping[str, Any], folders: set[str]) -> None:
-    """Refuse to go on where too much of a class is lacking.
+    """Refuse to go on where too much of a class is lacking; ``folders`` may hold classes that were not found at all.
 
-    Args:
-        classes: of ``class_table``.
-        min_found: smallest accepted share of usable videos of each class.
-        report: the rest of the report, for the message.
-        folders: that may hold the classes which were not found at all.
     Raises:
         DataNotFound: classes without any video; names the folders that look most like them, and the option that leaves
             them out and goes on to look at the shares of the others.

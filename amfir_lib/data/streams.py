@@ -28,10 +28,6 @@ def sample_instants(n_frames: int, n_segments: int = 8, *, rng: np.random.Genera
     Without ``rng`` it is the frame nearest to the centre of each part (the earlier one of two equally near), so that
     16 frames in 8 segments give 0, 2, ..., 14.  With ``rng`` it is drawn uniformly inside each part.
 
-    Args:
-        n_frames: frames of the clip, at least ``n_segments``.
-        n_segments: T.
-        rng: for training end to end; None for stored features.
     Returns:
         int64 [T], strictly increasing, within 0 .. n_frames - 1; without ``rng`` symmetric in time up to one frame.
     Raises:
@@ -49,13 +45,7 @@ def sample_instants(n_frames: int, n_segments: int = 8, *, rng: np.random.Genera
 
 
 def dense_instants(n_frames: int, n_wanted: int) -> np.ndarray:
-    """``n_wanted`` frame numbers spread evenly over a clip; a clip with fewer frames repeats each of them as needed.
-
-    Returns:
-        int64 [n_wanted], never decreasing, within 0 .. n_frames - 1.
-    Raises:
-        BadParameter: a number below 1.
-    """
+    """``n_wanted`` frame numbers spread evenly over a clip, int64; one with fewer frames repeats each as needed."""
     if n_frames < 1 or n_wanted < 1:
         raise BadParameter(f"{n_wanted} instants of a clip of {n_frames} frames: both must be at least 1.")
     k = np.arange(n_wanted, dtype=np.int64)
@@ -180,10 +170,8 @@ def streams(
 class View:
     """How a stored clip is looked at: one crop, one mirroring and one choice of instants for both its streams.
 
-    Attributes:
-        top, left: position of the crop, 0 to 1 of what room there is; 0.5 is the centre.
-        mirrored: left and right exchanged; the x flow then changes its sign too.
-        instants_seed: draws one instant of each segment; None takes the centres.
+    ``top`` and ``left`` place the crop, 0 to 1 of what room there is; mirrored, the x flow changes its sign, too;
+    ``instants_seed`` draws one instant of each segment, None takes the centres.
     """
 
     top: float = 0.5
@@ -196,10 +184,7 @@ CENTRE = View()
 
 
 def random_view(rng: np.random.Generator, *, flip: bool) -> View:
-    """A view for training; every call takes the same number of values from ``rng``.
-
-    ``flip`` says whether half of the views are mirrored; False where left and right tell classes apart.
-    """
+    """A view for training, of which half are mirrored if ``flip``; takes as many values from ``rng`` either way."""
     top, left, side = rng.random(3)
     return View(top, left, bool(flip and side < 0.5), int(rng.integers(2**31)))
 
@@ -211,13 +196,9 @@ def look_at(
 
     Args:
         clip: [F, S, S, C], F of at least ``n_instants``.
-        view: one for both streams of the clip.
-        stream: "rgb" or "flow".
-        n_instants: T, or the number of dense frames.
-        crop: side of the result in px, at most S.
-        flow_type: how flow is stored, see :func:`amfir_lib.data.flow.encode_flow`.
+        stream: "rgb" or "flow", stored as ``flow_type`` (see :func:`amfir_lib.data.flow.encode_flow`).
     Returns:
-        [T, crop, crop, C] of the clip's type, a copy.
+        [n_instants, crop, crop, C] of the clip's type, a copy.
     """
     rng = None if view.instants_seed is None else np.random.default_rng(view.instants_seed)
     instants = sample_instants(len(clip), n_instants, rng=rng)

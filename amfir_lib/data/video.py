@@ -58,11 +58,7 @@ def is_frame_folder(folder: Path) -> bool:
 
 
 def frame_files(folder: Path) -> list[Path]:
-    """The frames of a folder in their order; other files and pictures of flow (``flow_x_00001.jpg``) are left out.
-
-    Raises:
-        UnreadableVideo: there is none.
-    """
+    """The frames of a folder in their order, one at least; other files and pictures of flow are left out."""
     with os.scandir(folder) as entries:
         names = [entry.name for entry in entries if _is_frame(entry.name)]
     if not names:
@@ -201,13 +197,10 @@ def probe_video(path: Path | str) -> VideoInfo:
 
 
 def write_video(path: Path | str, frames: np.ndarray, *, fps: float = 12.0, codec: str = "MJPG") -> None:
-    """Write frames as an AVI file; a kill in the middle leaves no file.
+    """Write frames, uint8 [F, H, W, 3] RGB, as an AVI file; a kill in the middle leaves no file.
 
-    Args:
-        path: the file to write, with suffix .avi; its folder is created.
-        frames: uint8 [F, H, W, 3], RGB.
-        fps: frames per second.
-        codec: "MJPG" (small, slightly lossy, colour at half resolution) or "FFV1" (lossless, larger, even sizes).
+    ``codec`` is "MJPG" (small, slightly lossy, colour at half resolution) or "FFV1" (lossless, larger, even sizes).
+
     Raises:
         BadParameter: another codec, suffix or frame rate, or an odd size for FFV1.
         ShapeError: ``frames`` has another shape or type, or no frame.
