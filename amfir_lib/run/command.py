@@ -187,8 +187,10 @@ def _request(options: argparse.Namespace, environment: dict[str, str]) -> Reques
     baseline = {name: getattr(options, name) for name in ("profile", "dataset", "data_root", "group_pattern")}
     baseline = {name: value for name, value in baseline.items() if value}
     baseline |= {name: overrides.pop(name) for name in ("profile", "dataset") if name in overrides}
-    if options.data_root and not os.path.isabs(os.path.expanduser(options.data_root)):
-        baseline["data_root"] = os.path.relpath(_absolute(options.data_root), paths.REPOSITORY)  # as notebooks count
+    if options.data_root:  # a relative path is named from the repository, where notebooks count from
+        folder = os.path.expanduser(options.data_root)
+        relative = os.path.relpath(_absolute(folder), paths.REPOSITORY)
+        baseline["data_root"] = folder if os.path.isabs(folder) else relative
     if not baseline.get("dataset"):
         baseline |= _dataset_without_a_name(options, baseline.get("profile", ""))
     if options.seeds is not None:

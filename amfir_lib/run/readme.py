@@ -22,7 +22,7 @@ from amfir_lib.run.ledger import cost_of, format_bytes, format_seconds
 from amfir_lib.run.notebooks import find_notebooks, read_notebook
 from amfir_lib.run.plan import DATA_FACTS
 from amfir_lib.run.report import read_claims, read_records
-from amfir_lib.storage import atomic_write, read_json
+from amfir_lib.storage import read_json, write_text
 from amfir_lib.units import text_of
 
 README = paths.REPOSITORY / "README.md"
@@ -59,14 +59,12 @@ def write_index(results: Path) -> Path | None:
             rows += [{"figure, table or claim": link} | common for link in links]
     if not rows:
         return None
-    path = results / "README.md"
-    with atomic_write(path) as temporary:
-        temporary.write_text(
-            "# What makes what\n\nWritten by the runner from the records. The time is that of the notebook after those "
-            f"before it, whose work it reuses.\n\n{_markdown(rows)}\n",
-            encoding="utf-8",
-        )
-    return path
+    intro = (
+        "# What makes what\n\nWritten by the runner from the records. The time is that of the notebook after those "
+        "before it, whose work it reuses."
+    )
+    write_text(results / "README.md", f"{intro}\n\n{_markdown(rows)}\n")
+    return results / "README.md"
 
 
 def command_of(record: Mapping[str, Any]) -> str:
@@ -92,8 +90,7 @@ def update(readme: Path = README, results: Path = paths.RESULTS) -> list[str]:
         content = PARTS[name](results)
         text = _part(name).sub(lambda match, content=content: f"{match[1]}\n{content.strip()}\n{match[3]}", text)
     if changed:
-        with atomic_write(readme) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_text(readme, text)
     return changed
 
 

@@ -27,7 +27,7 @@ from amfir_lib.analysis.variants import TABLE as DIFFERENCE
 from amfir_lib.errors import DataNotFound
 from amfir_lib.run.ledger import cost_of, format_bytes, format_seconds
 from amfir_lib.run.notebooks import read_notebook
-from amfir_lib.storage import atomic_write, digest_of_file, read_json
+from amfir_lib.storage import digest_of_file, read_json, write_text
 from amfir_lib.study.config import SYNTHETIC_BENCHMARKS
 
 PAGE = "index.html"
@@ -68,7 +68,8 @@ def write(output_dir: Path) -> Path:
         variants=[_variant(folder, records) for folder in sorted((output_dir / "variants").glob("*/"))],
         total=format_seconds(sum(cost_of(record)["seconds"] for record in records.values())),
     )
-    return _save(output_dir / PAGE, page)
+    write_text(output_dir / PAGE, page)
+    return output_dir / PAGE
 
 
 def read_records(output_dir: Path) -> dict[str, Record]:
@@ -94,7 +95,8 @@ def write_notebook(executed: Path, *, study: str) -> Path:
             output.data["text/plain"] = "Sliders and menus work in JupyterLab only: ./run_all.sh lab"
     exporter = HTMLExporter(template_name="basic", config=Config({"NbConvertBase": {"display_data_priority": SHOWN}}))
     body, _ = exporter.from_notebook_node(node)
-    return _save(path, _fill("notebook.html", body=Markup(body), study=study, source=executed.name))
+    write_text(path, _fill("notebook.html", body=Markup(body), study=study, source=executed.name))
+    return path
 
 
 def to_html(markdown: str) -> Markup:
@@ -239,9 +241,3 @@ def _fill(template: str, **values: Any) -> str:
     )
     environment.filters |= {"html": to_html, "inline": inline, "text": to_text}
     return environment.get_template(template).render(**values)
-
-
-def _save(path: Path, text: str) -> Path:
-    with atomic_write(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    return path
