@@ -20,11 +20,12 @@ plain = 3
 
 
 @pytest.fixture(scope="module")
-def parameters(tmp_path_factory):
-    return read_notebook(write_notebook(tmp_path_factory.mktemp("notebooks"), "01_a", parameters=CELL)).parameters
+def notebook(tmp_path_factory):
+    return read_notebook(write_notebook(tmp_path_factory.mktemp("notebooks"), "01_a", parameters=CELL))
 
 
-def test_names_types_defaults_and_comments_are_read(parameters):
+def test_names_types_defaults_and_comments_are_read(notebook):
+    parameters = notebook.parameters
     assert list(parameters)[:3] == ["profile", "n_way", "margin"]
     n_way = parameters["n_way"]
     assert (n_way.kind, n_way.default, n_way.comment) == ("int", 5, "classes per episode")
@@ -51,8 +52,8 @@ def test_a_derived_default_is_refused(tmp_path):
         ("profile", "5", "5"),
     ],
 )
-def test_text_from_the_command_line_becomes_the_declared_type(parameters, name, text, value):
-    checked = check_values("nb", parameters, {name: text})[name]
+def test_text_from_the_command_line_becomes_the_declared_type(notebook, name, text, value):
+    checked = check_values(notebook, {name: text})[name]
     assert checked == value and type(checked) is type(value)
 
 
@@ -69,11 +70,11 @@ def test_text_from_the_command_line_becomes_the_declared_type(parameters, name, 
         ("plain", "[", "a whole number"),
     ],
 )
-def test_a_value_of_another_type_is_refused_with_an_example(parameters, name, text, words):
-    with pytest.raises(BadParameter, match=f"{name} of nb is .* must be {words}.* for example -p {name}="):
-        check_values("nb", parameters, {name: text})
+def test_a_value_of_another_type_is_refused_with_an_example(notebook, name, text, words):
+    with pytest.raises(BadParameter, match=f"{name} of 01_a is .* must be {words}.* for example -p {name}="):
+        check_values(notebook, {name: text})
 
 
-def test_an_unknown_name_is_refused_with_the_nearest_one(parameters):
+def test_an_unknown_name_is_refused_with_the_nearest_one(notebook):
     with pytest.raises(UnknownParameter, match='did you mean "margin"'):
-        check_values("nb", parameters, {"magrin": "1"})
+        check_values(notebook, {"magrin": "1"})

@@ -26,7 +26,7 @@ from amfir_lib.errors import BadParameter, DataNotFound
 from amfir_lib.run import ledger, runner
 from amfir_lib.run.clean import folder_lock, tag_cache
 from amfir_lib.run.compare import EQUAL, MOVED, STATUSES, WARNING, WITHIN, Difference, compare_folders
-from amfir_lib.run.notebooks import find_notebooks, select_notebooks
+from amfir_lib.run.notebooks import find_notebooks
 from amfir_lib.run.plan import Request, plan
 from amfir_lib.storage import plain, write_json, write_text
 from amfir_lib.units import POINT, UNITS
@@ -133,7 +133,7 @@ def _notebooks(request: Request, committed: Path, source: str, stream: TextIO) -
     """Names of the notebooks to run: those asked for, of those that the committed study has a record of."""
     recorded = {path.stem for path in (committed / "records").glob("*.json")}
     found = find_notebooks(request.notebooks)
-    wanted = [path.stem for path in select_notebooks(found, request.only)]
+    wanted = list(find_notebooks(request.notebooks, request.only))
     for name in wanted:
         if name not in recorded:
             print(f"{name} is not checked: {source} has no record of it.", file=stream)

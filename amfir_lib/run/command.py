@@ -107,12 +107,12 @@ def _dispatch(command: str, options: argparse.Namespace) -> int:
         print(build_parser().format_help(), end="")
         return 0
     # Imported where they are needed: a mistyped option is refused at once.
-    from amfir_lib.run.notebooks import describe, find_notebooks, read_notebook, select_notebooks
+    from amfir_lib.run.notebooks import describe, find_notebooks, read_notebook
     from amfir_lib.run.plan import no_effect_of_devices, plan
 
     if options.help:
-        for path in select_notebooks(find_notebooks(options.notebooks_dir), [options.help]):
-            print(f"Parameters of {path.stem} (change one with -p NAME=VALUE):")
+        for name, path in find_notebooks(options.notebooks_dir, [options.help]).items():
+            print(f"Parameters of {name} (change one with -p NAME=VALUE):")
             print(*(f"  {parameter}" for parameter in read_notebook(path).parameters.values()), sep="\n")
         return 0
     if options.devices and command != "run":

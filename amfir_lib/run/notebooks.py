@@ -115,60 +115,53 @@ def _suffixes(export: str) -> tuple[str, ...]:
     return ("",) if Path(export).suffix else SUFFIXES.get(export.partition("/")[0], ("",))
 
 
-def find_notebooks(folder: Path) -> dict[str, Path]:
+def find_notebooks(folder: Path, only: Sequence[str] = ()) -> dict[str, Path]:
     """Name -> path of the study's notebooks, in the order in which they run (by file name).
 
+    Args:
+        folder: of notebooks named like ``00_tour.ipynb``.
+        only: the wanted ones, by full name or number; all of them when it is empty.
     Raises:
         DataNotFound: the folder holds none.
+        UnknownName: no such notebook; the nearest name is suggested.
     """
     paths = {path.stem: path for path in sorted(folder.glob("[0-9][0-9]_*.ipynb"))}
     if not paths:
         raise DataNotFound(f"There are no notebooks named like 00_tour.ipynb in {folder}.")
-    return paths
-
-
-def select_notebooks(paths: dict[str, Path], only: Sequence[str]) -> list[Path]:
-    """The notebooks named by ``only`` (a full name or its number), in running order; all of them when it is empty.
-
-    Raises:
-        UnknownName: no such notebook; the nearest name is suggested.
-    """
-    chosen = set()
+    chosen: set[str] = set() if only else set(paths)
     for wanted in only:
         name = wanted.strip().removesuffix(".ipynb")
-        matches = [known for known in paths if known == name or (name.isdigit() and known.startswith(f"{name:0>2}_"))]
+        matches = {known for known in paths if known == name or (name.isdigit() and known.startswith(f"{name:0>2}_"))}
         if not matches:
             raise unknown_name("notebook", wanted, paths)
-        chosen.update(matches)
-    return [path for name, path in paths.items() if not only or name in chosen]
+        chosen |= matches
+    return {name: path for name, path in paths.items() if name in chosen}
 
 
-def check_values(notebook: str, parameters: Mapping[str, Parameter], values: Mapping[str, Any]) -> dict[str, Any]:
+def check_values(notebook: Notebook, values: Mapping[str, Any]) -> dict[str, Any]:
     """Check values against the parameters of a notebook; text from the command line becomes the declared type.
 
     Args:
-        notebook: name, for the message.
-        parameters: what the notebook declares.
+        notebook: which declares the parameters.
         values: name -> value, or its text as typed after ``-p NAME=``.
-    Returns:
-        Name -> value of the declared type.
     Raises:
         UnknownParameter: the notebook has no parameter of that name; the nearest one is suggested.
         BadParameter: the value is not of the declared type.
     """
     checked = {}
     for name, value in values.items():
-        if name not in parameters:
-            raise unknown_name(f"parameter of {notebook}", name, parameters, error=UnknownParameter)
-        parameter = parameters[name]
+        if name not in notebook.parameters:
+            raise unknown_name(f"parameter of {notebook.name}", name, notebook.parameters, error=UnknownParameter)
+        parameter = notebook.parameters[name]
         expected, words = KINDS.get(parameter.kind.partition("[")[0], (object, parameter.kind))
         try:
             checked[name] = _converted(value, expected)
         except (ValueError, yaml.YAMLError):
             default = ",".join(map(str, parameter.default)) if expected is list else str(parameter.default)
+            default = default.lower() if expected is bool else default
             raise BadParameter(
-                f'{name} of {notebook} is "{value}", but must be {words} ({parameter.kind}), for example -p '
-                f"{name}={default.lower() if expected is bool else default}"
+                f'{name} of {notebook.name} is "{value}", but must be {words} ({parameter.kind}), for example '
+                f"-p {name}={default}"
             ) from None
     return checked
 

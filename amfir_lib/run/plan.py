@@ -12,7 +12,7 @@ from typing import Any
 
 from amfir_lib import paths
 from amfir_lib.errors import BadParameter, DataNotFound, UnknownParameter
-from amfir_lib.run.notebooks import Notebook, check_values, find_notebooks, read_notebook, select_notebooks
+from amfir_lib.run.notebooks import Notebook, check_values, find_notebooks, read_notebook
 from amfir_lib.storage import digest_of
 from amfir_lib.study.config import Config
 
@@ -80,15 +80,14 @@ def plan(request: Request) -> list[Task]:
     Raises:
         UnknownName, UnknownParameter, BadParameter, DataNotFound: with the nearest name or a remedy.
     """
-    selected = select_notebooks(find_notebooks(request.notebooks), request.only)
-    notebooks = [read_notebook(path) for path in selected]
+    notebooks = [read_notebook(path) for path in find_notebooks(request.notebooks, request.only).values()]
     environment = request.environment | {"AMFIR_VARIANT": variant_name(request.overrides)}
     tasks = []
     for notebook in notebooks:
         facts = {name: value for name, value in request.facts.items() if name in notebook.parameters}
         wanted = request.baseline | facts | request.overrides
         try:
-            checked = check_values(notebook.name, notebook.parameters, wanted)
+            checked = check_values(notebook, wanted)
         except UnknownParameter as error:
             others = [other.name for other in notebooks if wanted.keys() <= other.parameters.keys() | facts.keys()]
             hint = f" Only these have it: --only {','.join(others)}" if others else ""
