@@ -219,6 +219,16 @@ def estimate(
     return jackknife(list(groups.values()), shares=list(shares.values()))
 
 
+def sizes(answers: Iterable[Answers]) -> str:
+    """``1,000 episodes of 25 queries from 24 test classes``, in words for captions; a range where places differ."""
+    rows = [(p.counts(p.basis).size, p.cell.n_way * p.cell.n_query, p.n_classes) for p in answers]
+    n_episodes, n_queries, n_classes = (
+        f"{min(numbers):,}" if min(numbers) == max(numbers) else f"{min(numbers):,} to {max(numbers):,}"
+        for numbers in zip(*rows, strict=True)
+    )
+    return f"{n_episodes} episodes of {n_queries} queries from {n_classes} test classes"
+
+
 def method_title(result: RunResult) -> str:
     """The method's name in tables; ``series`` functions with other names go into the same places."""
     return result.record.get("title", METHODS[result.run.method].title)  # STRM may have called itself lite

@@ -16,7 +16,7 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
 from amfir_lib.analysis.answers import Answers
-from amfir_lib.analysis.tables.reliability import N_CALIBRATION_BINS, calibration_of
+from amfir_lib.analysis.reliability import N_CALIBRATION_BINS, calibration_of
 from amfir_lib.methods import uses_patches
 from amfir_lib.parallel import single_thread
 from amfir_lib.study.evaluation import episode_outputs

@@ -12,6 +12,10 @@ from amfir_lib.study.evaluation import FUSED
 from amfir_lib.study.statistics import Interval, holm
 
 Choice = str | Mapping[str, str]  # a series, or data set -> series
+PLACE = ["dataset", "n_way", "n_shot"]
+JACKKNIFE = "95 % class-jackknife interval"
+# how differences are shown, for ``Table.of``
+DIFFERENCE = {"difference": "{difference} ± {half_width}", "p (Holm)": "{p_holm}", "verdict": "{verdict}"}
 BETTER, WORSE, UNDECIDED = "better", "worse", "undecided"
 
 
@@ -42,7 +46,7 @@ def accuracies(
                     row = place.where | {"basis": basis, "method": name} | ({"stream": stream} if streams else {})
                     by_seed = place.by_seed(name, condition, quantity=stream, basis=basis)
                     rows.append(row | _accuracy(place, by_seed, place.counts(basis)))
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=[*PLACE, "basis", "method", "accuracy", "half_width"])
 
 
 def _accuracy(place: Answers, by_seed: np.ndarray, counts: np.ndarray) -> dict[str, float]:
@@ -77,8 +81,8 @@ def contrast(
         bases: as ``accuracies``.
         condition: as ``accuracies``.
     Returns:
-        One row per basis, place and other series: ``dataset, n_way, n_shot, basis, one, other, difference, half_width,
-        p_value, p_holm, verdict, n_classes, n_episodes``; shares in [-1, 1].  Holm's correction is over the rows of one
+        One row per basis, place and other series: ``dataset, n_way, n_shot, basis, other, comparison, difference,
+        half_width, p_value, p_holm, verdict, n_classes, n_episodes``; shares in [-1, 1].  Holm's correction is over the rows of one
         basis and place.
     """
     rows = []
@@ -91,11 +95,12 @@ def contrast(
                 if other in asked:
                     values = place.of(first, condition, basis=basis) - place.of(other, condition, basis=basis)
                     interval = place.interval(values, counts)
-                    row = {"basis": basis, "one": first, "other": other, "difference": place.mean(values, counts)}
+                    row = {"basis": basis, "other": other, "comparison": f"{first} − {other}"}
+                    row |= {"difference": place.mean(values, counts)}
                     family.append(row | {"half_width": interval.half_width, "p_value": interval.p_value})
             sizes = {"n_classes": place.n_classes, "n_episodes": len(counts)}
             rows += [place.where | row | sizes for row in corrected(family)]
-    columns = ["dataset", "n_way", "n_shot", "basis", "one", "other", "difference", "half_width"]
+    columns = [*PLACE, "basis", "other", "comparison", "difference", "half_width"]
     return pd.DataFrame(rows, columns=[*columns, "p_value", "p_holm", "verdict", "n_classes", "n_episodes"])
 
 
@@ -131,7 +136,7 @@ def pooled_contrast(
 
 def chosen(choice: Choice, place: Answers) -> str:
     """The series that a choice means in a place; empty where it means none."""
-    return choice if isinstance(choice, str) else choice.get(place.where["dataset"], choice.get(place.dataset, ""))
+    return choice if isinstance(choice, str) else choice.get(place.dataset) or choice.get(place.where["dataset"], "")
 
 
 def corrected(family: Sequence[dict[str, object]]) -> list[dict[str, object]]:
@@ -146,3 +151,21 @@ def verdict(difference: float, p_value: float, *, level: float = 0.05) -> str:
     if not p_value < level:
         return UNDECIDED
     return BETTER if difference > 0 else WORSE
+
+
+def covers(frame: pd.DataFrame, text: str = f"± is the {JACKKNIFE}", *, then: str = "") -> str:
+    """What the ± of a table covers, or why it has none.
+
+    Args:
+        frame: with the column ``half_width``, NaN where the test classes do not suffice for an interval.
+        text: what to say where there are intervals.
+        then: what follows after that, such as which correction the verdicts are after.
+    """
+    known = np.isfinite(frame["half_width"].astype(float))
+    if not known.any():
+        return (
+            "no intervals, and so no verdicts: there are fewer than two test classes more than an episode has, and the "
+            "class jackknife needs them"
+        )
+    where = "" if known.all() else ", left out where there are fewer than two test classes more than an episode has"
+    return text + where + (f"; {then}" if then else "")

@@ -13,8 +13,7 @@ from amfir_lib.analysis.answers import AS_IS, Answers, collect_answers
 from amfir_lib.analysis.calibration import Retest, Temperatures, fit_temperatures, retest
 from amfir_lib.analysis.choices import DEFAULT, GROUPS, MATCHED, METHOD, TEST, Choice
 from amfir_lib.analysis.contrasts import corrected, pooled_contrast
-from amfir_lib.analysis.reliability import RIGHT, UNHURT, own_score, picks, pooled_picks
-from amfir_lib.analysis.tables.reliability import calibration_of
+from amfir_lib.analysis.reliability import RIGHT, UNHURT, calibration_of, own_score, picks, pooled_picks
 from amfir_lib.data.features import extract_stores
 from amfir_lib.exports import text_of
 from amfir_lib.methods import resolve_options

@@ -1,4 +1,4 @@
-"""How often a score picks the modality that is right, or the one that is not degraded: counts, episode by episode.
+"""Which modality a score picks, and whether the modalities know how often they are right.
 
 A query counts where exactly one modality is right (or exactly one is degraded).  Scores are compared on the same
 queries, so that their difference has a paired interval over classes.
@@ -6,16 +6,28 @@ queries, so that their difference has a paired interval over classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
-from amfir_lib.analysis.answers import ALL, UNDEGRADED
+from amfir_lib.analysis.answers import ALL, UNDEGRADED, Answers
 from amfir_lib.study.evaluation import QueryResults
 from amfir_lib.study.statistics import auroc
 
 RIGHT, UNHURT = "right", "undegraded"  # what is to be picked
+N_CALIBRATION_BINS = 10
+# how ``selection`` is shown, for ``Table.of``
+SELECTION = {"exactly one right": "decidable_share", "in the first group": "first_group_share"} | {
+    f"{head}: by {name}": f"{measure}_{score}"
+    for measure, head in (
+        ("hit_rate", "right modality picked"),
+        ("auroc", "AUROC, right"),
+        ("degraded_auroc", "AUROC, degraded stream"),
+    )
+    for score, name in (("free_energy", "F"), ("certainty", "certainty"))
+}
 
 
 @dataclass(frozen=True)
@@ -60,7 +72,7 @@ def picks(
         degraded: (E, M) name of the modality that is degraded in the query's own clip, or "none" or "both"; None where
             that is unknown.
         what: "right" or "undegraded".
-        basis: "all queries", or "undegraded queries" for those whose own clip is sound.
+        basis: "all queries", or "undegraded queries" for those whose own clip is undegraded.
     Returns:
         None where ``degraded`` is needed and unknown.
     """
@@ -95,3 +107,79 @@ def pooled_picks(parts: Sequence[Picks]) -> Picks:
         np.sum([one.hit for one in parts], axis=0),
         float(np.mean([one.auroc for one in parts])),
     )
+
+
+def selection(answers: Iterable[Answers]) -> pd.DataFrame:
+    """How often the lower-F (and the more certain) modality is the one that is right, and the one not degraded.
+
+    Neither paper reports this.
+
+    Returns:
+        One row per place and series of two modalities, seeds averaged: ``dataset, n_way, n_shot, method``;
+        ``decidable_share`` (queries of which exactly one modality is right), ``first_group_share`` (queries in the
+        group of the first modality, by the method's own score); and ``by_free_energy`` and ``by_certainty`` of
+        ``hit_rate`` (share of the decidable queries where the score picks the right modality), ``auroc`` (the same as
+        area under the curve) and ``degraded_auroc`` (does it tell which stream is degraded; absent where unknown).
+    """
+    rows = []
+    for place in answers:
+        for (name, _), tests in place.given.items():
+            if len(tests[0].free_energy) == 2:
+                parts = [_selection(test, place.degraded) for test in tests]
+                rows.append(place.where | {"method": name} | _means(parts))
+    return pd.DataFrame(rows)
+
+
+def _selection(test: QueryResults, degraded: np.ndarray | None) -> dict[str, float]:
+    first, second = test.free_energy
+    scores = {"free_energy": test.free_energy, "certainty": {m: -values for m, values in test.certainty.items()}}
+    quality = {
+        "decidable_share": float((test.correct[first] != test.correct[second]).mean()),
+        "first_group_share": float((test.score[first] < test.score[second]).mean()),
+    }
+    for name, score in scores.items():
+        right, unhurt = (picks(score, test.correct, degraded, what=what) for what in (RIGHT, UNHURT))
+        quality |= {f"hit_rate_{name}": right.rate, f"auroc_{name}": right.auroc}
+        quality |= {f"degraded_auroc_{name}": unhurt.auroc} if unhurt else {}
+    return quality
+
+
+def calibration(answers: Iterable[Answers]) -> pd.DataFrame:
+    """Does each modality know how often it is right? F compares modalities only if both do, alike.
+
+    Returns:
+        One row per place, series and modality, seeds averaged: ``dataset, n_way, n_shot, method, stream``;
+        ``accuracy``, ``certainty`` (mean of max p), ``overconfidence`` (their difference), ``calibration_error``
+        (expected, 10 bins), ``free_energy`` (mean score, nats).
+    """
+    rows = []
+    for place in answers:
+        for (name, _), tests in place.given.items():
+            for stream in tests[0].certainty:
+                rows.append(place.where | {"method": name, "stream": stream} | calibration_of(tests, stream))
+    return pd.DataFrame(rows)
+
+
+def calibration_of(tests: Sequence[QueryResults], stream: str) -> dict[str, float]:
+    """The numbers of ``calibration`` of one modality: of each training seed, then their mean."""
+    return _means([_calibration(test, stream) for test in tests])
+
+
+def _calibration(test: QueryResults, stream: str) -> dict[str, float]:
+    correct, certainty = test.correct[stream].ravel(), test.certainty[stream].ravel().astype(float)
+    bins = np.minimum((certainty * N_CALIBRATION_BINS).astype(int), N_CALIBRATION_BINS - 1)
+    error = sum(
+        abs(correct[bins == number].mean() - certainty[bins == number].mean()) * (bins == number).mean()
+        for number in np.unique(bins)
+    )
+    return {
+        "accuracy": float(correct.mean()),
+        "certainty": float(certainty.mean()),
+        "overconfidence": float(certainty.mean() - correct.mean()),
+        "calibration_error": float(error),
+        "free_energy": float(test.free_energy[stream].mean()),
+    }
+
+
+def _means(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {key: float(np.mean([part[key] for part in parts])) for key in parts[0]}

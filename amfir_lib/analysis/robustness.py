@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 
 from amfir_lib.analysis.answers import Answers, Fold, estimate
 from amfir_lib.analysis.spoilt import CLEAN, Condition, SpoiltClips
-from amfir_lib.analysis.studies.sweeps import method_series
+from amfir_lib.analysis.sweeps import method_series
 from amfir_lib.errors import BadParameter
 from amfir_lib.fusion import fusion_weights
 from amfir_lib.methods import METHODS, Method, uses_patches

@@ -14,8 +14,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from amfir_lib.analysis.answers import ALL, Answers, Fold, estimate, join_folds
+from amfir_lib.analysis.answers import ALL, UNDEGRADED, Answers, Fold, estimate, join_folds
 from amfir_lib.analysis.calibration import CHOOSING_SEED, validation_cells
+from amfir_lib.analysis.claims import of_difference, row, setting_of, settle
 from amfir_lib.analysis.open_choices import Measured
 from amfir_lib.analysis.reliability import RIGHT, UNHURT, picks
 from amfir_lib.inference import standardise
@@ -173,3 +174,37 @@ def scores_frame(validation: Sequence[Answers], test: Sequence[Answers]) -> pd.D
                     "gain_half_width": ahead.half_width, "auroc": float(np.mean(areas)),
                 })  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def score_claims(places: Sequence[Answers], *, notebook: str) -> list[dict[str, str]]:
+    """The modality of lower free energy is the reliable one, and free energy finds it at least as often as certainty.
+
+    Both are asked for the modality that is right and for the one that is not degraded, and once more with calibrated
+    posteriors.
+
+    Args:
+        places: from ``score_answers`` on test classes, with both bases.
+        notebook: that measures them.
+    """
+    free_energy, certainty = (FREE_ENERGY, LEARNT), (CERTAINTY, LEARNT)
+    aims = {RIGHT: "that is right", UNHURT: "that is not degraded"}
+    asked = [
+        (f"lower_free_energy_is_{aim}", f"The modality of lower free energy is the one {words} more often than chance "
+         "(50 %)", aim, free_energy, CHANCE)
+        for aim, words in aims.items()
+    ] + [
+        (f"free_energy_picks_{aim}_as_certainty", f"Free energy picks the modality {words} at least as often as "
+         "certainty", aim, free_energy, certainty)
+        for aim, words in aims.items()
+    ] + [
+        ("calibrated_free_energy_picks_right_as_certainty", "The same for the modality that is right, both calibrated "
+         "on validation classes", RIGHT, (FREE_ENERGY, CALIBRATED), (CERTAINTY, CALIBRATED))
+    ]  # fmt: skip
+    about = {"notebook": notebook, "setting": setting_of(places)}
+    rows = []
+    for key, claim, aim, one, other in asked:
+        for basis in (ALL, UNDEGRADED):
+            interval = hit_rate(places, one, other, aim=aim, basis=basis)
+            if interval is not None:
+                rows.append(row(key, claim, "Sec. 3.3, Eq. 3", basis=basis, **of_difference(interval), **about))
+    return settle(rows)

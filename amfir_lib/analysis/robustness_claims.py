@@ -6,17 +6,26 @@ The paper reports no experiment for them, so each is stated here as a comparison
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from amfir_lib.analysis.answers import ALL, COPIES, COPY, Answers, estimate, original
-from amfir_lib.analysis.claims.claim import FAILS, HOLDS, Claim, claim_from_difference, setting_of, verdict_of
-from amfir_lib.analysis.claims.joint import joint_verdict, listed
+from amfir_lib.analysis.claims import (
+    FAILS,
+    HOLDS,
+    joint_verdict,
+    listed,
+    of_difference,
+    row,
+    setting_of,
+    signed,
+    verdict_of,
+)
 from amfir_lib.analysis.robustness import LATE, OWN, lost, saved
 from amfir_lib.analysis.scarcity import Amount
 from amfir_lib.analysis.spoilt import CLEAN, Condition
-from amfir_lib.analysis.tables import percent
 from amfir_lib.data.spoiling import MOTION, SENSOR
 from amfir_lib.methods import METHODS
 from amfir_lib.study.statistics import Interval
@@ -26,7 +35,9 @@ SOURCE = "Sec. 5"
 KEYS = {SENSOR: "sensor_noise", MOTION: "motion_ambiguity"}
 
 
-def spoilt_claims(outcomes: Sequence[Answers], *, best_single: Mapping[str, str], notebook: str) -> list[Claim]:
+def spoilt_claims(
+    outcomes: Sequence[Answers], *, best_single: Mapping[str, str], notebook: str
+) -> list[dict[str, str]]:
     """Robust to sensor noise, and to motion ambiguity, at the largest severity.
 
     *Loses less*: the equal late fusion of two networks loses more accuracy than AMFIR.  *Stays ahead*: AMFIR is still
@@ -47,7 +58,9 @@ def spoilt_claims(outcomes: Sequence[Answers], *, best_single: Mapping[str, str]
     return found
 
 
-def scarcity_claims(outcomes: Sequence[Answers], *, best_single: Mapping[str, str], notebook: str) -> list[Claim]:
+def scarcity_claims(
+    outcomes: Sequence[Answers], *, best_single: Mapping[str, str], notebook: str
+) -> list[dict[str, str]]:
     """The same two statements for the smallest number of base classes and of clips; arguments as ``spoilt_claims``."""
     amounts = [c for c in outcomes[0].conditions if isinstance(c, Amount)]
     by_kind = {amount.swept: [a for a in amounts if a.swept == amount.swept] for amount in amounts if amount.swept}
@@ -62,13 +75,13 @@ def scarcity_claims(outcomes: Sequence[Answers], *, best_single: Mapping[str, st
 def _pair(
     key: str, what: str, outcomes: Sequence[Answers], conditions: Sequence[Hashable],
     best_single: Mapping[str, str], about: Mapping[str, str],
-) -> list[Claim]:  # fmt: skip
+) -> list[dict[str, str]]:  # fmt: skip
     def mean_over(statistic: Callable[[Answers, Hashable], np.ndarray]) -> Interval:
         return estimate(outcomes, lambda one: np.mean([statistic(one, c) for c in conditions], axis=0))
 
     def loss(method: str) -> str:
         own = mean_over(lambda one, c: lost(one, method, c))
-        return f"{_title(method)} loses {percent(own.mean, own.half_width)}"
+        return f"{_title(method)} loses {signed(own, 'cost')}"
 
     less = mean_over(lambda one, c: saved(one, LATE, c))
     ahead = mean_over(lambda one, c: one.of(OWN, c) - one.of(best_single[original(one.dataset)], c))
@@ -82,7 +95,7 @@ def _pair(
     ]  # fmt: skip
 
 
-def weight_claim(outcomes: Sequence[Answers], weights: pd.DataFrame, *, notebook: str) -> list[Claim]:
+def weight_claim(outcomes: Sequence[Answers], weights: pd.DataFrame, *, notebook: str) -> list[dict[str, str]]:
     """Fusion weight moves to the modality that is less disturbed, where one is; at the largest severity of each kind.
 
     Conditions count per data set: a kind may hurt one modality here and the other there.
@@ -118,13 +131,11 @@ def weight_claim(outcomes: Sequence[Answers], weights: pd.DataFrame, *, notebook
     detail = f"the weight of the less disturbed modality {' and '.join(counts)}"
     about = {"notebook": notebook, "setting": f"{_setting(outcomes)}; largest severity"}
     claim = "Adaptive fusion gives more weight to the modality that a disturbance spares"
-    value = f"{percent(found.mean, found.half_width, signed=True)} points of weight; {detail}"
-    verdict = verdict_of(found.mean, found.half_width)
-    return [Claim("weight_to_healthy", claim, "Sec. 3.5, 5", basis=_basis(outcomes), value=value, verdict=verdict,
-                  **about)]  # fmt: skip
+    about |= {"value": f"{signed(found)} points of weight; {detail}", "verdict": verdict_of(found)}
+    return [row("weight_to_healthy", claim, "Sec. 3.5, 5", basis=_basis(outcomes), **about)]
 
 
-def efficiency_claims(costs: pd.DataFrame, outcomes: Sequence[Answers], *, notebook: str) -> list[Claim]:
+def efficiency_claims(costs: pd.DataFrame, outcomes: Sequence[Answers], *, notebook: str) -> list[dict[str, str]]:
     """Efficient: no dearer than late fusion and cheaper than early fusion with STRM; and worth what it costs.
 
     *Cost*: multiply-adds of a query without its backbone, a count that has no interval.  *Worth it*: more accurate than
@@ -137,27 +148,26 @@ def efficiency_claims(costs: pd.DataFrame, outcomes: Sequence[Answers], *, noteb
     """
     adds = costs.set_index("key")["multiply_adds"]
     ratios = {m: adds[OWN] / adds[m] for m in (LATE, "strm_ec") if m in adds.index}
-    about = {"notebook": notebook, "setting": _setting(outcomes)}
+    about = {"notebook": notebook, "setting": _setting(outcomes), "basis": _basis(outcomes)}
+    source = f"Sec. 1, {SOURCE[5:]}"
     found = []
     if ratios:
         holds = ratios.get(LATE, 1.0) <= EFFICIENT and ratios.get("strm_ec", 0.0) < 1
         value = ", ".join(f"{ratio:.2f} times the multiply-adds of {_title(m)}" for m, ratio in ratios.items())
         claim = "AMFIR is computationally efficient: a query costs no more than with late fusion, and less than with "
-        found.append(
-            Claim("efficiency_cost", f"{claim}early fusion", f"Sec. 1, {SOURCE[5:]}", about["setting"],
-                  _basis(outcomes), value, HOLDS if holds else FAILS, notebook)
-        )  # fmt: skip
+        verdict = HOLDS if holds else FAILS
+        found.append(row("efficiency_cost", f"{claim}early fusion", source, value=value, verdict=verdict, **about))
     rivals = [m for m in outcomes[0].series if m != OWN and m in adds.index and adds[m] <= EFFICIENT * adds[OWN]]
     leads = {
         _title(m): estimate(outcomes, lambda one, m=m: one.of(OWN, Condition()) - one.of(m, Condition()))
         for m in rivals
     }
     if leads:
+        claim = "AMFIR is computationally efficient: it is more accurate than every compared method that costs no more"
+        value = f"AMFIR minus {listed(leads)} points"
         found.append(
-            Claim("efficiency_worth", "AMFIR is computationally efficient: it is more accurate than every compared "
-                  "method that costs no more", f"Sec. 1, {SOURCE[5:]}", about["setting"], _basis(outcomes),
-                  f"AMFIR minus {listed(leads)} points", joint_verdict(list(leads.values())), notebook)
-        )  # fmt: skip
+            row("efficiency_worth", claim, source, value=value, verdict=joint_verdict(leads.values()), **about)
+        )
     return found
 
 
@@ -170,11 +180,8 @@ def _worst(outcomes: Sequence[Answers], family: str) -> list[Condition]:
 
 def _claim(
     key: str, claim: str, found: Interval, detail: str, outcomes: Sequence[Answers], about: Mapping[str, str]
-) -> Claim:
-    return claim_from_difference(
-        key, claim=claim, source=SOURCE, interval=found if found.defined else None, mean=found.mean,
-        basis=_basis(outcomes), detail=detail, **about,
-    )  # fmt: skip
+) -> dict[str, str]:
+    return row(key, claim, SOURCE, basis=_basis(outcomes), **of_difference(found, detail=detail), **about)
 
 
 def _title(method: str) -> str:
@@ -191,4 +198,4 @@ def _basis(outcomes: Sequence[Answers]) -> str:
 
 
 def _setting(outcomes: Sequence[Answers]) -> str:
-    return setting_of(pd.DataFrame([place.where for place in outcomes]))
+    return setting_of(replace(place, dataset=original(place.dataset)) for place in outcomes)
