@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from amfir_lib.analysis.claims.claim import COPIES, FAILS, HOLDS, UNDECIDED
 from matplotlib.figure import Figure
 from toy_tables import QUICK, toy_material
 
@@ -15,7 +16,6 @@ from amfir_lib import figures
 from amfir_lib.analysis import confusion
 from amfir_lib.analysis.answers import AS_IS, Answers, Fold, join_folds
 from amfir_lib.analysis.claims import robustness as claims_of
-from amfir_lib.analysis.claims.claim import COPIES, FAILS, HOLDS, UNDECIDED
 from amfir_lib.analysis.confusion import Confusion, reliability_frame
 from amfir_lib.analysis.robustness import ACCURACY, LEAD, by_condition, weights_frame
 from amfir_lib.analysis.scarcity import CLASSES, CLIPS, Amount

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-
-from amfir_lib.analysis.answers import ALL, UNDEGRADED, Answers, Fold
 from amfir_lib.analysis.claims.choices import score_claims
 from amfir_lib.analysis.claims.claim import FAILS, HOLDS, UNDECIDED
+
+from amfir_lib.analysis.answers import ALL, UNDEGRADED, Answers, Fold
 from amfir_lib.analysis.reliability import RIGHT, UNHURT, Picks, picks, pooled_picks
 from amfir_lib.analysis.scores import CALIBRATIONS, CERTAINTY, CHANCE, FREE_ENERGY, LEARNT, SCORED, hit_rate
 from amfir_lib.study.episodes import Episodes

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from amfir_lib.analysis.tables.rows import NOT_IN_PAPER, heading
 from toy_results import TABLE, methods, result
 
 from amfir_lib.analysis import tables
-from amfir_lib.analysis.tables.rows import NOT_IN_PAPER, heading
 from amfir_lib.methods import METHODS
 from amfir_lib.paper import doubtful_cells, published, published_name
 from amfir_lib.study.runs import TestCell

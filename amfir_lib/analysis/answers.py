@@ -219,7 +219,7 @@ def estimate(
     return jackknife(list(groups.values()), shares=list(shares.values()))
 
 
-def sizes(answers: Iterable[Answers]) -> str:
+def episodes_in_words(answers: Iterable[Answers]) -> str:
     """``1,000 episodes of 25 queries from 24 test classes``, in words for captions; a range where places differ."""
     rows = [(p.counts(p.basis).size, p.cell.n_way * p.cell.n_query, p.n_classes) for p in answers]
     n_episodes, n_queries, n_classes = (

@@ -139,7 +139,7 @@ def of_difference(interval: Interval, *, detail: str = "") -> dict[str, str]:
 
 
 def verdict_of(interval: Interval) -> str:
-    """``holds`` if the whole interval lies on the claimed side (above 0), ``does not hold`` if below, else undecided."""
+    """``holds`` if the whole interval lies above 0, the claimed side, ``does not hold`` if below, else undecided."""
     if not interval.defined or abs(interval.mean) <= interval.half_width:
         return UNDECIDED
     return HOLDS if interval.mean > 0 else FAILS

@@ -82,8 +82,8 @@ def contrast(
         condition: as ``accuracies``.
     Returns:
         One row per basis, place and other series: ``dataset, n_way, n_shot, basis, other, comparison, difference,
-        half_width, p_value, p_holm, verdict, n_classes, n_episodes``; shares in [-1, 1].  Holm's correction is over the rows of one
-        basis and place.
+        half_width, p_value, p_holm, verdict, n_classes, n_episodes``; shares in [-1, 1].  Holm's correction is over
+        the rows of one basis and place.
     """
     rows = []
     for basis in bases:

@@ -32,12 +32,11 @@ from amfir_lib.study.statistics import Interval
 
 EFFICIENT = 1.02  # at most so many times the multiply-adds of the late fusion counts as "no more"
 SOURCE = "Sec. 5"
+Row = dict[str, str]
 KEYS = {SENSOR: "sensor_noise", MOTION: "motion_ambiguity"}
 
 
-def spoilt_claims(
-    outcomes: Sequence[Answers], *, best_single: Mapping[str, str], notebook: str
-) -> list[dict[str, str]]:
+def spoilt_claims(outcomes: Sequence[Answers], *, best_single: Mapping[str, str], notebook: str) -> list[Row]:
     """Robust to sensor noise, and to motion ambiguity, at the largest severity.
 
     *Loses less*: the equal late fusion of two networks loses more accuracy than AMFIR.  *Stays ahead*: AMFIR is still
@@ -58,9 +57,7 @@ def spoilt_claims(
     return found
 
 
-def scarcity_claims(
-    outcomes: Sequence[Answers], *, best_single: Mapping[str, str], notebook: str
-) -> list[dict[str, str]]:
+def scarcity_claims(outcomes: Sequence[Answers], *, best_single: Mapping[str, str], notebook: str) -> list[Row]:
     """The same two statements for the smallest number of base classes and of clips; arguments as ``spoilt_claims``."""
     amounts = [c for c in outcomes[0].conditions if isinstance(c, Amount)]
     by_kind = {amount.swept: [a for a in amounts if a.swept == amount.swept] for amount in amounts if amount.swept}
@@ -75,7 +72,7 @@ def scarcity_claims(
 def _pair(
     key: str, what: str, outcomes: Sequence[Answers], conditions: Sequence[Hashable],
     best_single: Mapping[str, str], about: Mapping[str, str],
-) -> list[dict[str, str]]:  # fmt: skip
+) -> list[Row]:  # fmt: skip
     def mean_over(statistic: Callable[[Answers, Hashable], np.ndarray]) -> Interval:
         return estimate(outcomes, lambda one: np.mean([statistic(one, c) for c in conditions], axis=0))
 
@@ -95,7 +92,7 @@ def _pair(
     ]  # fmt: skip
 
 
-def weight_claim(outcomes: Sequence[Answers], weights: pd.DataFrame, *, notebook: str) -> list[dict[str, str]]:
+def weight_claim(outcomes: Sequence[Answers], weights: pd.DataFrame, *, notebook: str) -> list[Row]:
     """Fusion weight moves to the modality that is less disturbed, where one is; at the largest severity of each kind.
 
     Conditions count per data set: a kind may hurt one modality here and the other there.
@@ -135,7 +132,7 @@ def weight_claim(outcomes: Sequence[Answers], weights: pd.DataFrame, *, notebook
     return [row("weight_to_healthy", claim, "Sec. 3.5, 5", basis=_basis(outcomes), **about)]
 
 
-def efficiency_claims(costs: pd.DataFrame, outcomes: Sequence[Answers], *, notebook: str) -> list[dict[str, str]]:
+def efficiency_claims(costs: pd.DataFrame, outcomes: Sequence[Answers], *, notebook: str) -> list[Row]:
     """Efficient: no dearer than late fusion and cheaper than early fusion with STRM; and worth what it costs.
 
     *Cost*: multiply-adds of a query without its backbone, a count that has no interval.  *Worth it*: more accurate than
@@ -180,7 +177,7 @@ def _worst(outcomes: Sequence[Answers], family: str) -> list[Condition]:
 
 def _claim(
     key: str, claim: str, found: Interval, detail: str, outcomes: Sequence[Answers], about: Mapping[str, str]
-) -> dict[str, str]:
+) -> Row:
     return row(key, claim, SOURCE, basis=_basis(outcomes), **of_difference(found, detail=detail), **about)
 
 

@@ -1,4 +1,4 @@
-"""The paper's Table 1: its rows in its order, our numbers with intervals, the printed ones beside them, and its claims."""
+"""The paper's Table 1: its rows, our numbers with intervals, the printed ones beside them, and its claims."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def labels(results: Iterable[RunResult]) -> dict[str, str]:
 
 
 def heading(method: str, modalities: Sequence[str]) -> str:
-    """The group of rows that a method stands in: the modality that it reads, Multimodal, or not in the paper's table."""
+    """The group of rows of a method: the modality that it reads, Multimodal, or not in the paper's table."""
     if not METHODS[method].paper_name:
         return NOT_IN_PAPER
     names = [name.upper() if name == "rgb" else name.capitalize() for name in modalities]
