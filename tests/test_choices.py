@@ -5,7 +5,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from amfir_lib.analysis.tables import run_facts
 from safetensors.torch import load_file
 from toy_tables import QUICK, toy_material
 
@@ -24,6 +23,7 @@ from amfir_lib.analysis.open_choices import (
 )
 from amfir_lib.analysis.reliability import own_score, picks, pooled_picks
 from amfir_lib.analysis.scores import SCORED, hit_rate, score_answers, scores_frame
+from amfir_lib.analysis.training import run_facts
 from amfir_lib.errors import BadParameter, UnknownName, UnknownParameter
 from amfir_lib.study.evaluation import evaluate
 from amfir_lib.study.runs import TestCell, load_method

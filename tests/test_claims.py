@@ -2,64 +2,81 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from types import SimpleNamespace
 
-import numpy as np
 import pandas as pd
 import pytest
-from toy_results import TABLE, methods
+from toy_answers import toy_answers
 
-from amfir_lib.analysis import claims
+from amfir_lib.analysis.answers import ALL, COPIES, UNDEGRADED
 from amfir_lib.analysis.claims import (
-    COPIES,
     FAILS,
     HOLDS,
     NOT_TESTABLE,
     NOT_TESTED,
     ONLY_DEGRADED,
     UNDECIDED,
+    VALIDATION,
     Claim,
-    claim_from_difference,
-    claims_on_bases,
+    best_on_validation,
     collect,
-    command_of,
+    joint_verdict,
+    listed,
+    measure,
+    monotone_verdict,
+    near_verdict,
+    of_difference,
+    row,
     settle,
-    statements,
-    table1_claims,
-    untested,
+    signed,
+    table_of,
     verdict_of,
 )
-from amfir_lib.analysis.claims.table1 import best_on_validation
-from amfir_lib.analysis.tables import ALL, UNDEGRADED, pooled_difference
-from amfir_lib.errors import UnknownName
+from amfir_lib.analysis.contrasts import pooled_contrast
+from amfir_lib.paper import published
 from amfir_lib.storage import write_json
-from amfir_lib.study.statistics import class_jackknife
+from amfir_lib.study.runs import TestCell
+from amfir_lib.study.statistics import Interval
+
+CELL = TestCell(n_way=3, n_shot=1, n_query=2, n_episodes=60)
+UP, LEVEL, DOWN = Interval(0.03, 0.02), Interval(0.001, 0.02), Interval(-0.03, 0.02)
 
 
-def claim(basis: str = ALL, verdict: str = HOLDS, key: str = "a_above_b") -> Claim:
-    return Claim(
-        key, "A is above B", "Sec. 4", "toy; 3-way, 1-shot", basis, "+1.0 ± 0.5 points", verdict, "04_toy", "+5"
-    )
+def claim(basis: str = ALL, verdict: str = HOLDS, key: str = "a_above_b") -> dict[str, str]:
+    about = {"value": "+1.0 ± 0.5 points", "setting": "toy; 3-way, 1-shot", "notebook": "04_toy", "paper": "+5"}
+    return row(key, "A is above B", "Sec. 4", basis=basis, verdict=verdict, **about)
 
 
 def test_the_whole_interval_must_lie_on_the_claimed_side():
-    assert verdict_of(0.02, 0.01) == HOLDS
-    assert verdict_of(-0.02, 0.01) == FAILS
-    assert verdict_of(0.02, 0.02) == verdict_of(-0.01, 0.02) == verdict_of(0, 0) == UNDECIDED
-    assert verdict_of(0.5, float("nan")) == UNDECIDED
+    assert [verdict_of(one) for one in (UP, DOWN, LEVEL)] == [HOLDS, FAILS, UNDECIDED]
+    assert {verdict_of(Interval(*one)) for one in ((0.02, 0.02), (0, 0), (0.5,))} == {UNDECIDED}
 
 
 def test_a_claim_shows_its_difference_with_unit_and_interval():
-    rng = np.random.default_rng(0)
-    classes = np.stack([rng.permutation(9)[:3] for _ in range(200)])
-    interval = class_jackknife(0.02 + 0.01 * rng.standard_normal(200), classes)
-    texts = {"claim": "A is above B", "source": "Sec. 4", "notebook": "04_toy"}
-    found = claim_from_difference("a_above_b", interval=interval, detail="2 cells", **texts)
-    assert found.value == f"+{100 * interval.mean:.1f} ± {100 * interval.half_width:.1f} points; 2 cells"
-    assert found.verdict == HOLDS and found.basis == ALL
-    open_one = claim_from_difference("a_above_b", interval=None, mean=0.03, **texts)
-    assert open_one.verdict == UNDECIDED and open_one.value.startswith("+3.0 points (no interval")
+    assert of_difference(UP, detail="2 cells") == {"value": "+3.0 ± 2.0 points; 2 cells", "verdict": HOLDS}
+    assert of_difference(Interval(0.03))["value"] == "+3.0 points (no interval: too few test classes)"
+    assert listed({"a": UP, "b": Interval(-0.0001, 0.01), "c": Interval(0.1)}) == "a +3.0 ± 2.0, b 0.0 ± 1.0, c –"
+    assert signed(Interval(-3.968), "nats difference") == "−3.97"
+
+
+def test_a_joint_claim_holds_where_every_interval_lies_above_zero():
+    assert joint_verdict([UP, UP]) == HOLDS and joint_verdict([UP, LEVEL]) == UNDECIDED
+    assert joint_verdict([UP, DOWN]) == FAILS and joint_verdict([]) == NOT_TESTED
+    assert joint_verdict([UP, Interval(0.5)]) == UNDECIDED
+
+
+def test_a_rise_holds_if_no_step_goes_down_and_fails_if_one_surely_does():
+    assert monotone_verdict(UP, [UP, LEVEL]) == HOLDS and monotone_verdict(UP, [UP, DOWN]) == FAILS
+    assert monotone_verdict(UP, [UP, Interval(-0.001, 0.02)]) == UNDECIDED
+    assert monotone_verdict(Interval(0.5), [DOWN]) == UNDECIDED
+
+
+def test_near_means_that_the_whole_interval_lies_within_half_a_nat():
+    assert near_verdict([Interval(-4.1, 0.2)], -4.0, near=0.5) == HOLDS
+    assert near_verdict([Interval(-4.1, 0.9)], -4.0, near=0.5) == UNDECIDED
+    assert near_verdict([Interval(-4.1, 0.2), Interval(-6.0, 0.5)], -4.0, near=0.5) == FAILS
+    assert near_verdict([], -4.0, near=0.5) == NOT_TESTED
 
 
 @pytest.mark.parametrize(
@@ -74,149 +91,73 @@ def test_a_claim_shows_its_difference_with_unit_and_interval():
 def test_what_holds_on_all_queries_alone_holds_only_under_degradation(elsewhere, expected):
     rows = [claim(), *(claim(basis, one) for basis, one in zip((UNDEGRADED, COPIES), elsewhere, strict=True))]
     settled = settle(rows)
-    assert [one.verdict for one in settled] == [expected, *elsewhere]
+    assert [one["verdict"] for one in settled] == [expected, *elsewhere]
     assert settle(settled) == settled
 
 
 def test_a_claim_without_the_other_bases_keeps_its_verdict():
     assert settle([claim()]) == [claim()]
-    assert settle([claim(verdict=FAILS), claim(COPIES, UNDECIDED)])[0].verdict == FAILS
-
-
-def test_a_claim_survives_the_record_and_refuses_unknown_words():
-    assert Claim.from_record(json.loads(json.dumps(claim().to_record()))) == claim()
-    with pytest.raises(UnknownName, match='did you mean "holds"'):
-        claim(verdict="hold")
+    assert settle([claim(verdict=FAILS), claim(COPIES, UNDECIDED)])[0]["verdict"] == FAILS
 
 
 def test_a_claim_is_asked_on_every_basis_that_the_data_have():
-    some = np.where(np.arange(len(TABLE.labels)) % 2 == 0, "rgb", "none")
-    table = TABLE.__class__(**{**vars(TABLE), "degraded": some})
-    names = {"amfir": 0.8, "amfar": 0.6}
-    results, copies = methods(names, table=table), methods(names, dataset="toy-clean")
-    texts = {"claim": "AMFIR is above AMFAR", "source": "Table 1", "notebook": "04_toy"}
-    found = claims_on_bases("key", one="AMFIR", other="AMFAR", results=results, copies=copies, **texts)
-    assert [one.basis for one in found] == [ALL, UNDEGRADED, COPIES]
-    pooled = pooled_difference(copies, "AMFIR", "AMFAR").interval
-    assert found[2].value == f"+{100 * pooled.mean:.1f} ± {100 * pooled.half_width:.1f} points"
-    assert found[2].setting == "toy-clean; 3-way, 1-shot"
-    unknown = methods(names, table=TABLE.__class__(**{**vars(TABLE), "degraded": None}))
-    assert [one.basis for one in claims_on_bases("key", one="AMFIR", other="AMFAR", results=unknown, **texts)] == [ALL]
-    assert claims_on_bases("key", one="AMFIR", other="TRX", results=results, **texts) == []
+    shares, asked = {"amfir": 0.8, "amfar": 0.6}, Claim("key", "AMFIR is above AMFAR", "Table 1", "amfir", "amfar")
+    answers = toy_answers(shares, [CELL], names=["toy", "toy-clean"])
+    found = measure([asked], answers, notebook="04_toy")
+    assert [one["basis"] for one in found] == [ALL, UNDEGRADED, COPIES]
+    assert found[2]["value"] == f"{signed(pooled_contrast(answers[1:], 'amfir', 'amfar', basis=COPIES))} points"
+    assert found[2]["setting"] == "toy-clean; 3-way, 1-shot"
+    unknown = measure([asked], toy_answers(shares, [CELL], names=["a", "b"], degraded=()), notebook="04_toy")
+    assert [one["basis"] for one in unknown] == [ALL] and "; 2 cells from +" in unknown[0]["value"]
+    assert measure([Claim("key", "", "", "amfir", "trx")], answers, notebook="04_toy") == []
 
 
 def test_the_best_method_is_chosen_on_validation_and_not_on_test():
-    results = methods({"protonet": 0.9, "trx": 0.5, "protonet_lf": 0.95}, val={"protonet": 0.4, "trx": 0.6})
+    results = [
+        SimpleNamespace(
+            run=SimpleNamespace(method=name, material=SimpleNamespace(dataset=SimpleNamespace(name="toy"))),
+            record={"val_accuracy": value},
+        )
+        for name, value in (("protonet", 0.4), ("trx", 0.6), ("protonet_lf", None))
+    ]
     assert best_on_validation(results, ["protonet", "trx", "protonet_lf"]) == {"toy": "trx"}
 
 
-def test_the_claims_of_table1_leave_out_what_was_not_run():
-    accuracies = {"amfir": 0.8, "amfar": 0.7, "protonet": 0.5}
-    found = table1_claims(methods(accuracies, val=accuracies), notebook="04_toy")
-    assert [one.key for one in found] == [
-        "amfir_above_best_other",
-        "amfir_above_amfar",
-        "multimodal_above_unimodal",
-        "amfir_above_appearance",
-    ]
-    assert found[0].value.endswith("; AMFIR − AMFAR on toy")  # which one was the best is said
-    assert found[0].paper == "" and found[1].paper == ""  # no benchmark of the paper stands beside "toy"
+def record(folder: Path, notebook: str, rows: list[dict[str, str]]) -> None:
+    write_json(folder / "records" / f"{notebook}.json", {"numbers": {"claims": rows}})
 
 
-def test_the_papers_own_gain_stands_beside_the_claim():
-    accuracies = {"amfir": 0.8, "amfar": 0.7}
-    found = table1_claims(methods(accuracies, val=accuracies, dataset="synth-ssv2"), notebook="04_toy")
-    paper = next(one.paper for one in found if one.key == "amfir_above_amfar")
-    assert paper == f"+{((70.6 - 61.7) + (92.3 - 79.5)) / 2:.1f} points, mean of 2 cells"
-
-
-def record(folder: Path, notebook: str, rows: list[Claim], **parts) -> None:
-    content = {
-        "notebook": notebook, "study": "study", "profile": {"name": "study", "n_seeds": 3}, "options": {},
-        "parameters": {"datasets": ["synth-ssv2", "synth-kinetics"], "data_root": None, "group_pattern": None,
-                       "n_seeds": 3, "seed": 0},
-        "numbers": {"claims": [one.to_record() for one in rows]},
-    } | parts  # fmt: skip
-    write_json(folder / "records" / f"{notebook}.json", content)
-
-
-def test_all_records_are_joined_into_one_table_with_commands_and_untested_claims(tmp_path):
+def test_all_records_are_joined_into_one_table_with_untested_claims(tmp_path):
     record(tmp_path, "04_toy", [claim(), claim(UNDEGRADED, UNDECIDED), claim(COPIES, UNDECIDED)])
-    record(tmp_path, "06_toy", [claim("validation episodes", FAILS, key="other")])
-    record(tmp_path, "01_toy", [], numbers={})
+    record(tmp_path, "06_toy", [claim(VALIDATION, FAILS, key="energy"), claim(COPIES, UNDECIDED, key="robust")])
+    write_json(tmp_path / "records" / "01_toy.json", {"numbers": {}})
     table = collect(tmp_path)
     data = pd.read_csv(tmp_path / "tables" / "claims.csv", keep_default_na=False)
-    assert list(data["key"][:4]) == ["a_above_b"] * 3 + ["other"]
+    assert list(data["key"][:5]) == ["a_above_b"] * 3 + ["energy", "robust"]
     assert set(data["overall"][:3]) == {ONLY_DEGRADED} and data["verdict"][1] == UNDECIDED
-    assert data["command"][3] == "./run_all.sh --only 06_toy"
-    assert len(table.shown) == 2 + len(untested())
-    first = table.shown.iloc[0]
-    assert first["verdict"] == ONLY_DEGRADED and first["paper"] == "Sec. 4: +5"
-    assert first["undegraded queries"] == f"**{UNDECIDED}**: +1.0 ± 0.5 points"
-    assert (
-        first["all queries"] == f"**{ONLY_DEGRADED}**: +1.0 ± 0.5 points" and first["other basis, or why none"] == "–"
-    )
+    assert len(table.shown) == 3 + len(published("untested_claims"))
     assert (tmp_path / "tables" / "claims.md").exists() and (tmp_path / "tables" / "claims.tex").exists()
+    first, energy, robust, open_claim = table.shown.to_dict("records")[:4]
+    value, other = "+1.0 ± 0.5 points", "other basis, or why none"
+    assert (first["verdict"], first["paper"], first[other]) == (ONLY_DEGRADED, "Sec. 4: +5", "–")
+    assert (first[ALL], first[UNDEGRADED]) == (f"**{ONLY_DEGRADED}**: {value}", f"**{UNDECIDED}**: {value}")
+    assert (energy["verdict"], energy[ALL], energy[other]) == (FAILS, "–", f"validation episodes: {value}")
+    assert (robust[COPIES], robust[other]) == (f"**{UNDECIDED}**: {value}", "–")
+    assert open_claim["verdict"] in (NOT_TESTED, NOT_TESTABLE) and open_claim[COPIES] == "–" != open_claim[other]
 
 
-def test_a_claim_that_was_not_asked_on_all_queries_says_where_it_was_measured(tmp_path):
-    record(tmp_path, "03_toy", [claim("validation episodes", FAILS, key="energy")])
-    record(tmp_path, "10_toy", [claim(COPIES, UNDECIDED, key="robust")])
-    energy, robust, untested_one = collect(tmp_path).shown.to_dict("records")[:3]
-    other = "other basis, or why none"
-    assert energy["all queries"] == robust["all queries"] == untested_one["all queries"] == "–"
-    assert (energy["verdict"], energy[other]) == (FAILS, "validation episodes: +1.0 ± 0.5 points")
-    assert (robust[COPIES], robust[other]) == (f"**{UNDECIDED}**: +1.0 ± 0.5 points", "–")
-    assert untested_one[other] == untested()[0].value and untested_one[COPIES] == "–"
-
-
-def test_the_bases_of_a_claim_are_joined_and_a_setting_is_named_where_it_differs():
-    rows = [claim(COPIES, FAILS), claim(key="other"), claim(UNDEGRADED, UNDECIDED), claim(verdict=ONLY_DEGRADED)]
-    records = [one.to_record() for one in rows]
-    records[0] |= {"setting": "toy-clean"}
-    first, other = statements(records)
-    assert (first.key, first.verdict, first.setting) == ("a_above_b", ONLY_DEGRADED, "toy; 3-way, 1-shot")
-    assert [one.basis for one in first.found] == [ALL, UNDEGRADED, COPIES]
-    assert [one.setting for one in first.found] == ["", "", "toy-clean"]
-    assert first.on(COPIES).verdict == FAILS and other.on(COPIES) is None
-
-
-def test_a_claim_that_was_not_asked_on_all_queries_has_the_verdict_of_its_first_basis():
-    (one,) = statements([claim("validation episodes", FAILS).to_record()])
-    assert one.verdict == FAILS and one.on(ALL) is None
+def test_what_is_not_tested_says_why_and_is_left_out_where_a_notebook_measures_it(tmp_path):
+    open_claims = published("untested_claims")
+    assert set(open_claims["verdict"].fillna("")) > {NOT_TESTABLE} and open_claims["reason"].notna().all()
+    key = open_claims.loc[0, "key"]
+    record(tmp_path, "04_toy", [claim(key=f"{key}_here")])
+    assert key not in set(collect(tmp_path).data["key"])
 
 
 def test_a_study_without_claims_has_no_table(tmp_path):
-    record(tmp_path, "01_toy", [], numbers={})
-    assert collect(tmp_path) is None
-    assert not (tmp_path / "tables").exists()
+    write_json(tmp_path / "records" / "01_toy.json", {"numbers": {}})
+    assert collect(tmp_path) is None and not (tmp_path / "tables").exists()
 
 
-def test_the_command_names_data_and_parameters_that_are_not_the_usual_ones():
-    parameters = {
-        "datasets": ["folder"], "data_root": "utd_mhad_depth", "group_pattern": "s(\\d)", "n_seeds": 1, "seed": 0,
-    }  # fmt: skip
-    made = {
-        "notebook": "02_training", "study": "smoke/utd_mhad_depth", "profile": {"name": "smoke", "n_seeds": 1},
-        "parameters": parameters, "options": {"kd_lambda": 0.5, "n_way": 0},
-    }  # fmt: skip
-    assert command_of(made) == (
-        "./run_all.sh --profile smoke --dataset folder --data-root DIR/utd_mhad_depth --group-pattern 's(\\d)' "
-        "--only 02_training -p kd_lambda=0.5"
-    )
-
-
-def test_what_is_not_tested_says_why():
-    rows = untested()
-    assert {one.verdict for one in rows} == {NOT_TESTED, NOT_TESTABLE}
-    assert all(one.value and one.source for one in rows)
-    assert len({one.key for one in rows}) == len(rows)
-    assert any("7.06" in one.paper for one in rows)
-
-
-def test_the_summary_names_the_verdict_on_each_basis():
-    text = claims.claim_lines(settle([claim(), claim(UNDEGRADED, UNDECIDED), claim(COPIES, HOLDS)]))
-    assert text == (
-        "* *A is above B*: **holds** on all queries, undecided on undegraded queries (all queries +1.0 ± 0.5 points; "
-        "undegraded queries +1.0 ± 0.5 points; degradation-free copies +1.0 ± 0.5 points)."
-    )
+def test_a_notebook_shows_its_claims_with_their_verdicts():
+    assert table_of([claim(), claim(COPIES, FAILS)]).shown["verdict"].tolist() == ["**holds**", "**does not hold**"]

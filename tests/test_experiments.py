@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from amfir_lib.analysis.tables import method_title
 from toy_tables import QUICK, toy_material
 
 from amfir_lib import methods, storage
+from amfir_lib.analysis.answers import method_title
 from amfir_lib.errors import BadParameter, TrainingDiverged, UnknownName, UnknownParameter
 from amfir_lib.methods import METHODS, amfir, early_fusion, protonet, strm, tuned_training, tuples
 from amfir_lib.study import cache, training

@@ -6,12 +6,12 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from amfir_lib.analysis.studies.components import CONTROL, distillation_strategies
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from amfir_lib import figures
+from amfir_lib.analysis.components import CONTROL, distillation_strategies
 from amfir_lib.errors import BadParameter, ShapeError
 from amfir_lib.exports import write_figure
 from amfir_lib.figures.architecture import CLASS_COLOURS, moved_apart

@@ -8,14 +8,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from amfir_lib.analysis.claims.claim import COPIES, FAILS, HOLDS, UNDECIDED
 from matplotlib.figure import Figure
 from toy_tables import QUICK, toy_material
 
 from amfir_lib import figures
 from amfir_lib.analysis import confusion
-from amfir_lib.analysis.answers import AS_IS, Answers, Fold, join_folds
-from amfir_lib.analysis.claims import robustness as claims_of
+from amfir_lib.analysis import robustness_claims as claims_of
+from amfir_lib.analysis.answers import AS_IS, COPIES, Answers, Fold, join_folds
+from amfir_lib.analysis.claims import FAILS, HOLDS, UNDECIDED
 from amfir_lib.analysis.confusion import Confusion, reliability_frame
 from amfir_lib.analysis.robustness import ACCURACY, LEAD, by_condition, weights_frame
 from amfir_lib.analysis.scarcity import CLASSES, CLIPS, Amount
@@ -69,7 +69,7 @@ def toy_answers(loss=None, *, conditions=(CLEAN, *SPOILT), n_classes: int = 12) 
 
 
 def verdicts(claims) -> dict[str, str]:
-    return {claim.key: claim.verdict for claim in claims}
+    return {claim["key"]: claim["verdict"] for claim in claims}
 
 
 def test_the_table_holds_the_loss_against_undegraded_queries():
@@ -113,7 +113,7 @@ def test_robust_means_to_lose_less_than_late_fusion(late, verdict):
     expected = {"sensor_noise_loses_less": verdict, "sensor_noise_stays_ahead": FAILS}
     expected |= {"motion_ambiguity_loses_less": verdict, "motion_ambiguity_stays_ahead": FAILS}
     assert verdicts(claims) == expected
-    assert claims[0].basis == COPIES and "severity 1" in claims[0].setting and "blur" in claims[0].value
+    assert claims[0]["basis"] == COPIES and "severity 1" in claims[0]["setting"] and "blur" in claims[0]["value"]
 
 
 def test_scarce_data_is_judged_at_the_least_of_it():
@@ -121,8 +121,8 @@ def test_scarce_data_is_judged_at_the_least_of_it():
     lost = {("protonet_lf", Amount(CLASSES, 8)): 0.3, ("protonet_lf", Amount(CLIPS, 6)): 0.3}
     answers = toy_answers(lambda method, c: lost.get((method, c), 0.0), conditions=amounts)
     less, ahead = claims_of.scarcity_claims(answers, best_single=SINGLE, notebook="10")
-    assert less.verdict == HOLDS and "8 base classes or 6 clips per class" in less.setting
-    assert ahead.key == "scarce_data_stays_ahead"
+    assert less["verdict"] == HOLDS and "8 base classes or 6 clips per class" in less["setting"]
+    assert ahead["key"] == "scarce_data_stays_ahead"
     frame = by_condition(answers, ACCURACY, TITLES)
     late = frame[(frame["key"] == "protonet_lf") & (frame["n_left"] == 8)]
     np.testing.assert_allclose(late["cost"], 0.3, atol=0.01)
@@ -139,9 +139,9 @@ def test_weight_is_judged_by_who_is_spared(hurt, spared, verdict):
     assert alike["spared_verdict"].eq("").all() and alike["weight_gain"].isna().all()
     np.testing.assert_allclose(frame["right_share"], 0.75)
     (claim,) = claims_of.weight_claim(answers, frame, notebook="10")
-    assert claim.verdict == verdict
+    assert claim["verdict"] == verdict
     word = "grows" if verdict == HOLDS else "shrinks"
-    assert f"{word} in 2 of 2 cases (beyond its interval in 2)" in claim.value
+    assert f"{word} in 2 of 2 cases (beyond its interval in 2)" in claim["value"]
 
 
 def test_efficient_means_no_dearer_and_better_than_what_costs_as_much():
@@ -151,8 +151,8 @@ def test_efficient_means_no_dearer_and_better_than_what_costs_as_much():
     answers = toy_answers()
     cheap = costs(amfir=100, protonet_lf=100, strm_ec=900, protonet=50, protonet_f=50, amfar=100)
     cost, worth = claims_of.efficiency_claims(cheap, answers, notebook="10")
-    assert cost.verdict == HOLDS and worth.verdict == UNDECIDED
-    assert "0.11 times the multiply-adds of STRM-EC" in cost.value
+    assert cost["verdict"] == HOLDS and worth["verdict"] == UNDECIDED
+    assert "0.11 times the multiply-adds of STRM-EC" in cost["value"]
     dear = costs(amfir=120, protonet_lf=100, strm_ec=900)
     assert verdicts(claims_of.efficiency_claims(dear, answers, notebook="10"))["efficiency_cost"] == FAILS
 

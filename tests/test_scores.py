@@ -2,12 +2,20 @@
 
 import numpy as np
 import pytest
-from amfir_lib.analysis.claims.choices import score_claims
-from amfir_lib.analysis.claims.claim import FAILS, HOLDS, UNDECIDED
 
 from amfir_lib.analysis.answers import ALL, UNDEGRADED, Answers, Fold
+from amfir_lib.analysis.claims import FAILS, HOLDS, UNDECIDED
 from amfir_lib.analysis.reliability import RIGHT, UNHURT, Picks, picks, pooled_picks
-from amfir_lib.analysis.scores import CALIBRATIONS, CERTAINTY, CHANCE, FREE_ENERGY, LEARNT, SCORED, hit_rate
+from amfir_lib.analysis.scores import (
+    CALIBRATIONS,
+    CERTAINTY,
+    CHANCE,
+    FREE_ENERGY,
+    LEARNT,
+    SCORED,
+    hit_rate,
+    score_claims,
+)
 from amfir_lib.study.episodes import Episodes
 from amfir_lib.study.runs import TestCell
 from amfir_lib.study.statistics import auroc
@@ -107,7 +115,7 @@ def test_too_few_classes_give_a_mean_without_an_interval():
 
 def test_claims_follow_the_rates():
     def verdicts(rates):
-        return {claim.key: claim.verdict for claim in score_claims(places_of(rates), notebook="09_open_choices")}
+        return {claim["key"]: claim["verdict"] for claim in score_claims(places_of(rates), notebook="09_open_choices")}
 
     behind = verdicts({FREE_ENERGY: 0.6, CERTAINTY: 0.7, (FREE_ENERGY, "calibrated"): 0.7})
     assert behind == {

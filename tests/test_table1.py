@@ -1,66 +1,84 @@
-"""Table 1: the paper's order, its printed numbers, and when a cell may be bold."""
+"""Table 1: the paper's order, its printed numbers, when a cell may be bold, and what stands under every table."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
-from amfir_lib.analysis.tables.rows import NOT_IN_PAPER, heading
-from toy_results import TABLE, methods, result
+from toy_answers import named, toy_answers, toy_material, toy_result, toy_results
 
-from amfir_lib.analysis import tables
+from amfir_lib.analysis.answers import ALL, UNDEGRADED, collect_answers
+from amfir_lib.analysis.claims import measure
+from amfir_lib.analysis.table1 import (
+    NOT_IN_PAPER,
+    costs,
+    doubts,
+    heading,
+    ordered_methods,
+    table1,
+    table1_claims,
+    table1_paired,
+)
+from amfir_lib.analysis.training import drawn_curves, notes_of
+from amfir_lib.data.manifest import COLUMNS, Dataset
 from amfir_lib.methods import METHODS
 from amfir_lib.paper import doubtful_cells, published, published_name
-from amfir_lib.study.runs import TestCell
+from amfir_lib.study.runs import Material, TestCell
 
 FIVE_WAY = TestCell(n_way=5, n_shot=5, n_query=2, n_episodes=60)
 
 
-def frame_of(accuracies: dict[str, float], dataset: str = "synth-ssv2", cells=(FIVE_WAY,)) -> pd.DataFrame:
-    return tables.table1_frame(methods(accuracies, dataset=dataset, cells=cells))
+def frame_of(shares: dict[str, float], dataset: str = "synth-ssv2", cells=(FIVE_WAY,)) -> pd.DataFrame:
+    results = toy_results(shares, cells, names=[dataset])
+    return table1(collect_answers(results, named), results)
 
 
 def test_rows_stand_in_the_order_of_the_paper_and_no_method_is_lost():
-    assert tables.ordered_methods(METHODS)[:4] == ["matchingnet", "trx", "hyrsm", "strm"]
-    assert sorted(tables.ordered_methods(METHODS)) == sorted(METHODS)
-    printed = list(dict.fromkeys(published("table1")["method"]))
-    assert printed == [spec.paper_name for spec in METHODS.values() if spec.paper_name]
+    assert ordered_methods(METHODS)[:4] == ["matchingnet", "trx", "hyrsm", "strm"]
+    assert sorted(ordered_methods(METHODS)) == sorted(METHODS)
+    assert frame_of({"amfir": 0.8, "otam": 0.4, "trx": 0.5})["method"].tolist() == ["trx", "amfir", "otam"]
 
 
 def test_the_heading_is_the_modality_that_a_method_reads():
-    assert heading("trx", ("depth", "flow")) == "Depth"
-    assert heading("trx_f", ("rgb", "flow")) == "Flow"
+    assert [heading("trx", ("depth", "flow")), heading("trx_f", ("rgb", "flow"))] == ["Depth", "Flow"]
     assert heading("amfir", ("rgb", "flow")) == "Multimodal"
     assert heading("otam", ("rgb", "flow")) == heading("nearest_mean", ("rgb", "flow")) == NOT_IN_PAPER
 
 
-def test_the_papers_number_of_the_same_cell_stands_beside_ours():
-    frame = frame_of({"amfir": 0.8, "protonet_ec": 0.5, "otam": 0.4}).set_index("method")
-    assert frame.loc["amfir", "paper"] == pytest.approx(0.923)
-    assert "49.5" not in frame.loc["protonet_ec", "paper_doubt"] and frame.loc["protonet_ec", "paper_doubt"]
-    assert np.isnan(frame.loc["otam", "paper"])
-    shown = tables.shown_table1(frame.reset_index(), caption="").shown.set_index("method")
-    assert "*paper 49.5†*" in shown.loc["ProtoNet-EC (our reading)", "synth-ssv2 5-shot"]
-    assert shown.loc["OTAM", "modality"] == NOT_IN_PAPER
+def test_the_papers_number_of_the_same_cell_stands_beside_ours_with_its_doubts():
+    frame = frame_of({"amfir": 0.8, "protonet_ec": 0.5, "otam": 0.4})
+    rows = frame.set_index("method")
+    assert rows.loc["amfir", "paper"] == pytest.approx(0.923)
+    assert rows.loc["protonet_ec", "mark"] == "†" and np.isnan(rows.loc["otam", "paper"])
+    assert rows.loc["amfir", "n_queries"] == 10
+    row = next(row for row in doubts(frame).itertuples() if row.method == "protonet_ec")
+    assert (row.label, row.paper, row.looks) == ("ProtoNet-EC (our reading)", 0.495, "suspicious")
+    assert row.because.startswith("below its own flow-only branch")
+    assert doubts(frame_of({"amfir": 0.8}, dataset="mine")).empty
 
 
 def test_other_data_other_ways_and_other_shots_have_no_printed_number():
     assert frame_of({"amfir": 0.8}, dataset="my_clips")["paper"].isna().all()
-    three_way = TestCell(n_way=3, n_shot=5, n_query=2, n_episodes=60)
-    two_shot = TestCell(n_way=5, n_shot=2, n_query=2, n_episodes=60)
-    assert frame_of({"amfir": 0.8}, cells=(three_way, two_shot))["paper"].isna().all()
+    others = [TestCell(n_way=w, n_shot=k, n_query=2, n_episodes=60) for w, k in ((3, 5), (5, 2))]
+    assert frame_of({"amfir": 0.8}, cells=others)["paper"].isna().all()
     assert published_name("synth-kinetics") == published_name("kinetics-100") == "Kinetics"
     assert published_name("ssv2-small") == published_name("utd_mhad_depth") == ""
 
 
 def test_only_cells_that_the_notes_doubt_are_flagged():
-    doubts = doubtful_cells()
-    assert ("Matching Net", "Kinetics", 5) in doubts and ("ProtoNet-EA", "HMDB51", 5) in doubts
-    assert ("Matching Net", "Kinetics", 1) not in doubts and ("TRX", "SSv2", 1) not in doubts
+    flagged = doubtful_cells()
+    assert ("Matching Net", "Kinetics", 5) in flagged and ("ProtoNet-EA", "HMDB51", 5) in flagged
+    assert ("Matching Net", "Kinetics", 1) not in flagged and ("TRX", "SSv2", 1) not in flagged
     printed = published("table1").set_index(["method", "dataset", "shot"])["accuracy"]
-    assert all(np.isfinite(printed[cell]) for cell in doubts)
+    assert len(printed) == 96 and all(np.isfinite(printed[cell]) for cell in flagged)
+    assert list(dict.fromkeys(printed.index.get_level_values(0))) == [
+        spec.paper_name for spec in METHODS.values() if spec.paper_name
+    ]
+    with pytest.raises(ValueError, match='did you mean "table1"'):
+        published("tabel1")
 
 
 def test_the_best_is_bold_only_if_it_differs_from_amfir_or_amfir_from_the_next():
@@ -70,77 +88,64 @@ def test_the_best_is_bold_only_if_it_differs_from_amfir_or_amfir_from_the_next()
     assert other.loc["amfar", "bold"] and other["bold"].sum() == 1
     close = frame_of({"amfir": 0.8, "amfar": 0.8, "trx": 0.4})
     assert close["best"].sum() == 1 and not close["bold"].any()
+    alone = frame_of({"amfir": 0.8})
+    assert alone["best"].all() and not alone["bold"].any()
 
 
-def test_one_method_alone_is_best_and_not_bold():
-    frame = frame_of({"amfir": 0.8})
-    assert frame["best"].all() and not frame["bold"].any()
-
-
-def test_the_caption_says_what_is_measured_and_what_is_not():
-    frame = frame_of({"amfir": 0.8, "protonet_ec": 0.5})
-    caption = tables.caption_of_table1(frame, kind="synthetic clips")
-    for part in ("synthetic", "5-way", "60 episodes of 10 queries", "12 test classes", "real data", "table1_doubts"):
-        assert part in caption
-    assert "paper" not in tables.caption_of_table1(frame_of({"amfir": 0.8}, dataset="mine"), kind="real clips")
-
-
-def test_a_doubtful_cell_is_named_with_its_reason_in_a_table_of_its_own():
-    doubts = tables.doubts_table(frame_of({"amfir": 0.8, "protonet_ec": 0.5, "trx": 0.4}))
-    row = doubts.shown.set_index("method").loc["ProtoNet-EC"]
-    assert (row["data set"], row["shots"], row["printed (%)"], row["looks"]) == ("SSv2", 5, "49.5", "suspicious")
-    assert row["because"].startswith("below its own flow-only branch") and "TRX" not in set(doubts.shown["method"])
-    assert doubts.data["paper"].max() <= 1 and len(doubts.data) == len(doubts.shown)
-    assert tables.doubts_table(frame_of({"amfir": 0.8}, dataset="mine")).data.empty
-
-
-def test_a_caption_without_intervals_speaks_of_none():
-    frame = frame_of({"amfir": 0.8, "trx": 0.4}).assign(half_width=np.nan)
-    assert "±" not in tables.caption_of_table1(frame, kind="real clips")
-
-
-def test_differences_are_given_on_all_and_on_undegraded_queries():
-    some = np.where(np.arange(len(TABLE.labels)) % 2 == 0, "rgb", "none")
-    table = TABLE.__class__(**{**vars(TABLE), "degraded": some})
-    frame = tables.table1_paired(methods({"amfir": 0.95, "amfar": 0.5}, table=table))
-    assert frame["basis"].tolist() == [tables.ALL, tables.UNDEGRADED]
-    shown = tables.shown_table1_paired(frame, caption="").shown
-    assert shown.loc[0, "toy 1-shot"].startswith("**+")
-
-
-def test_bases_stand_side_by_side_and_a_missing_one_is_a_dash():
-    results, copies = methods({"amfir": 0.8, "trx": 0.5}), methods({"amfir": 0.7}, dataset="toy-clean")
-    shown = tables.bases_table(results, copies, methods=["trx", "amfir"]).shown
-    assert shown["method"].tolist() == ["TRX", "AMFIR"]
-    assert shown["1-shot, degradation-free copies"][0] == "–" != shown["1-shot, degradation-free copies"][1]
-    assert "1-shot, undegraded queries" not in shown  # every clip of the toy table is degraded
+def test_differences_are_given_on_all_and_on_undegraded_queries_in_the_papers_order():
+    results = toy_results({"amfir": 0.95, "amfar": 0.5, "trx": 0.5}, [FIVE_WAY])
+    frame = table1_paired(collect_answers(results, named), results)
+    assert frame["basis"].tolist() == [ALL, ALL, UNDEGRADED, UNDEGRADED]
+    assert frame["label"].tolist()[:2] == ["TRX", "AMFAR (our reading)"] and frame["decided"].all()
 
 
 def test_costs_come_from_the_records_and_an_untrained_method_has_none():
-    trained, untrained = result("trx", 0, 0.5), result("nearest_mean", 0, 0.5)
-    for one, seconds, best in ((trained, 8.0, 30), (untrained, 0.0, None)):
-        one.record.update(
-            seconds=seconds, step_seconds=seconds / 40, parameters=1234, best_step=best, device="cpu", val_accuracy=None
-        )
-        one.run.training = type("Training", (), {"steps": 40, "episodes_per_step": 2})()
-    frame = tables.cost_table([trained, untrained]).set_index("method")
+    trained, untrained = (toy_result(toy_material(), name, 0.5, []) for name in ("trx", "nearest_mean"))
+    untrained.record |= {"seconds": 0.0, "best_step": None}
+    frame = costs([trained, untrained]).set_index("method")
     assert frame.loc["trx", "step_ms"] == pytest.approx(200) and frame.loc["trx", "episodes"] == 80
-    assert np.isnan(frame.loc["nearest_mean", "step_ms"])
-    shown = tables.shown_costs(frame.reset_index()).shown
-    assert shown.loc[0, "parameters"] == "1,234" and shown.loc[1, "ms per step"] == "–"
+    assert frame.loc["nearest_mean", ["step_ms", "steps", "selected_step"]].isna().all()
 
 
 def test_an_assembled_method_has_the_steps_of_its_parts_and_their_time_together():
-    found = {name: result(name, 0, 0.5) for name in ("protonet", "trx", "trx_f", "trx_lf")}
-    for name, seconds, steps in (("protonet", 1.0, 20), ("trx", 8.0, 40), ("trx_f", 4.0, 40), ("trx_lf", 12.0, 20)):
-        one = found[name]
-        one.record.update(seconds=seconds, parameters=1, best_step=None, device="cpu")
-        one.run.training = SimpleNamespace(steps=steps, episodes_per_step=8)
-    trx, trx_f = found["trx"].run, found["trx_f"].run
-    found["trx_lf"].run.parts = lambda: (trx, trx_f)
-    row = tables.cost_table(found.values()).set_index("method").loc["trx_lf"]
+    assembled = toy_result(toy_material(), "trx_lf", 0.5, [])
+    assembled.record |= {"seconds": 12.0, "best_step": None}
+    assembled.run.parts = (toy_result(toy_material(), "trx", 0.5, []).run,)
+    assembled.run.training = SimpleNamespace(steps=20, episodes_per_step=8)
+    row = costs([assembled]).iloc[0]
     assert row["steps"] == 40 and row["step_ms"] == pytest.approx(300) and row["training_seconds"] == 12
-    seen = [found["protonet"], found["protonet"], found["protonet"], found["trx"], found["trx_lf"]]
-    assert tables.budget(seen, series=lambda one: one.run.method) == (
-        "Each trained method saw 160 training episodes (20 steps of 8); 320: trx, trx_lf."
-    )
+
+
+def test_the_claims_of_table1_leave_out_what_was_not_run_and_say_which_method_was_best():
+    shares = {"amfir": 0.8, "amfar": 0.7, "protonet": 0.5}
+    results = toy_results(shares, [FIVE_WAY])
+    found = measure(table1_claims(results), toy_answers(shares, [FIVE_WAY], degraded=()), notebook="04_toy")
+    keys = ["amfir_above_best_other", "amfir_above_amfar", "multimodal_above_unimodal", "amfir_above_appearance"]
+    assert [row["key"] for row in found] == keys
+    assert found[0]["value"].endswith("; AMFIR − AMFAR on toy")
+    assert {row["paper"] for row in found} == {""}  # no benchmark of the paper stands beside "toy"
+    claims = {claim.key: claim for claim in table1_claims(toy_results(shares, [FIVE_WAY], names=["synth-ssv2"]))}
+    gain = ((70.6 - 61.7) + (92.3 - 79.5)) / 2
+    assert claims["amfir_above_amfar"].paper == f"+{gain:.1f} points, mean of 2 cells"
+
+
+def material_of(test_classes: str, *, synthetic: bool = False):
+    """A run on nine classes of one clip each, of which those named are test classes."""
+    splits = {label: "test" if label in test_classes else "train" for label in "abcdefghi"}
+    rows = [(label, f"{label}.avi", label, split, label, 10, 12.0, 48, 48) for label, split in splits.items()]
+    manifest = pd.DataFrame(rows, columns=list(COLUMNS))
+    dataset = Dataset("toy", Path("toy"), manifest, synthetic=synthetic, caption="toy, 9 clips")
+    return SimpleNamespace(run=SimpleNamespace(material=Material(dataset, {})))
+
+
+def test_the_notes_of_real_clips_say_how_many_class_splits_and_test_classes_there_are():
+    assert notes_of([material_of("abc")] * 2) == "toy, 9 clips; one class split, 3 test classes."
+    folds = [material_of("abc"), material_of("def"), material_of("ghi"), material_of("abc")]
+    assert notes_of(folds) == "toy, 9 clips; 3 class folds, 9 test classes."
+    assert notes_of([material_of("abc", synthetic=True)]) == ""
+
+
+def test_a_drawn_line_is_the_mean_of_the_seeds_between_their_lowest_and_highest():
+    curves = pd.DataFrame({"dataset": "toy", "series": "a", "seed": [0, 1], "step": 5, "value": [0.2, 0.4]})
+    row = drawn_curves(curves, name="accuracy").iloc[0]
+    assert (row["accuracy"], row["accuracy_lowest"], row["accuracy_highest"]) == pytest.approx((0.3, 0.2, 0.4))

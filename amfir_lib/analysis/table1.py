@@ -67,13 +67,14 @@ def table1(answers: Sequence[Answers], results: Sequence[RunResult]) -> pd.DataF
     undegraded = accuracies(answers, bases=(UNDEGRADED,))
     undegraded = undegraded[[*PLACE, "method", "accuracy", "half_width"]].astype({"n_way": int, "n_shot": int})
     frame = frame.merge(undegraded, on=[*PLACE, "method"], how="left", suffixes=("", "_undegraded"))
-    numbers, doubts = published("table1").set_index(["method", "dataset", "shot"])["accuracy"], doubtful_cells()
+    numbers = published("table1").set_index(["method", "dataset", "shot"])["accuracy"].to_dict()
     cells = [
         (METHODS[row.method].paper_name, published_name(row.dataset), row.n_shot) if row.n_way == 5 else ()
         for row in frame.itertuples()
     ]
-    frame["paper"] = [numbers[cell] / 100 if cell in numbers.index else np.nan for cell in cells]
-    frame["paper_doubt"] = [doubts.get(cell, "") for cell in cells]
+    doubted = doubtful_cells()
+    frame["paper"] = [numbers.get(cell, np.nan) / 100 for cell in cells]
+    frame["paper_doubt"] = [doubted.get(cell, "") for cell in cells]
     frame["mark"] = ["†" if doubt else "" for doubt in frame["paper_doubt"]]
     paired = contrast(answers, REFERENCE).set_index([*PLACE, "other"])["verdict"]
     frame["best"] = frame["bold"] = False

@@ -279,14 +279,3 @@ def auroc(score: np.ndarray, positive: np.ndarray) -> float:
         return float("nan")
     rank_sum = stats.rankdata(score)[positive].sum()
     return float((rank_sum - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative))
-
-
-pooled_jackknife = jackknife  # old names, until all have moved
-
-
-def class_jackknife(values, classes, *, weights=None, confidence=0.95) -> Interval:
-    return jackknife([[Sample(values, classes, weights)]], confidence=confidence)
-
-
-def paired_difference(a, b, classes, *, weights=None, confidence=0.95) -> Interval:
-    return class_jackknife(np.asarray(a) - np.asarray(b), classes, weights=weights, confidence=confidence)
