@@ -6,6 +6,7 @@ modalities is asked again on clips that are the same in all else.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from amfir_lib.analysis.answers import COPY
@@ -15,12 +16,11 @@ from amfir_lib.study.study import Study
 COPIED = ("synth-kinetics", "synth-ssv2")
 
 
-def study_of_copies(config: Config) -> Study:
-    """The degradation-free copies of the configuration's data sets, rendered and read like the benchmarks themselves.
+def study_of_copies(config: Config, names: Sequence[str] = COPIED) -> Study:
+    """Degradation-free copies of those of the configuration's data sets that are named, rendered and read like these.
 
     They are called ``synth-kinetics-clean``, so that tables, messages and the cache tell them from the benchmarks.
-    Data sets without a copy are left out.
     """
-    copies = Study(config, [name for name in config.datasets if name in COPIED], folds=False, degradation="none")
+    copies = Study(config, [name for name in config.datasets if name in names], folds=False, degradation="none")
     copies.materials = [replace(m, dataset=replace(m.dataset, name=m.dataset.name + COPY)) for m in copies.materials]
     return copies
