@@ -47,7 +47,7 @@ def place(tmp_path_factory):
     """A toy data set whose classes suffice for an interval, with the functions that would read a configuration."""
     material = toy_material(tmp_path_factory.mktemp("stores"))
     patch = pytest.MonkeyPatch()
-    patch.setattr(open_choices, "prepare_all", lambda config, name, backbone: [material])
+    patch.setattr(open_choices, "prepare_all", lambda config, name: [material])
     patch.setattr(open_choices, "test_cells", lambda config, material: list(CELLS))
     patch.setattr(open_choices, "training_of", lambda config, material: QUICK)
     config = SimpleNamespace(
@@ -179,7 +179,7 @@ def test_the_record_names_every_training_once_and_no_test_that_it_is_not_kept_fo
 
 
 def test_raw_features_are_read_as_they_are(place):
-    material = open_choices.prepare_all(place, "toy", backbone="auto")[0]
+    material = open_choices.prepare_all(place, "toy")[0]
     (changed,), resolved = changed_data(place, [material], {"whiten": False})
     assert not changed.whiten and resolved == {"whiten": (True, False)}
 

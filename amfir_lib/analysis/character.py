@@ -61,7 +61,7 @@ class Probes:
     kinds: Mapping[str, np.ndarray]  # version -> (n_val,) kind of degradation
 
 
-def prepare_probes(config: Config, material: Material, *, backbone: str = "auto") -> Probes:
+def prepare_probes(config: Config, material: Material) -> Probes:
     """Render the validation clips again with forced degradations, and backwards, and extract their features.
 
     Raises:
@@ -71,14 +71,14 @@ def prepare_probes(config: Config, material: Material, *, backbone: str = "auto"
     clip_ids = list(dataset.manifest["clip_id"].iloc[table.rows("val")])
     copies = {}
     for forced in FORCED:
-        copies[forced] = prepare(config, dataset.name, backbone=backbone, degradation=forced, splits=("val",))
+        copies[forced] = prepare(config, dataset.name, degradation=forced, splits=("val",))
         if list(copies[forced].dataset.manifest["clip_id"]) != clip_ids:
             raise ManifestError(
                 f"the validation clips of {dataset.name} and of its copy with degradation {forced} differ. "
                 "Clean the cache (./run_all.sh clean --cache) and run this again."
             )
     backwards = reversed_copy(dataset, "val", cache_dir=config.cache_dir, n_jobs=config.jobs)
-    backbones = open_backbones(config, dataset, backbone=backbone)
+    backbones = open_backbones(config, dataset)
     stores = extract_stores(backwards, backbones, cache_dir=config.cache_dir, n_jobs=config.jobs)
     copies[REVERSED] = Material(backwards, stores)
     whitening = material.whitening()

@@ -65,17 +65,17 @@ def choice_of(result: RunResult) -> str:
     return result.record["choice"]
 
 
-def measure(config: Config, choices: Sequence[Choice], *, backbone: str = "auto", n_seeds: int = 0) -> Measured:
+def measure(config: Config, choices: Sequence[Choice], *, n_seeds: int = 0) -> Measured:
     """Train and test the default and every choice on all data sets, in this order; 0 seeds: ``MOST_SEEDS`` at most."""
     seeds = config.seeds if n_seeds else config.seeds[:MOST_SEEDS]
-    parts = [_measure(config, name, choices, seeds, backbone=backbone) for name in config.datasets]
+    parts = [_measure(config, name, choices, seeds) for name in config.datasets]
     results, temperatures = ([x for part in parts for x in part[i]] for i in (0, 1))
     return Measured(results, temperatures, *parts[0][2:])
 
 
-def _measure(config: Config, name: str, choices: Sequence[Choice], seeds: Sequence[int], *, backbone: str) -> Measured:
+def _measure(config: Config, name: str, choices: Sequence[Choice], seeds: Sequence[int]) -> Measured:
     """One data set, in its class folds."""
-    materials = prepare_all(config, name, backbone=backbone)
+    materials = prepare_all(config, name)
     cells = test_cells(config, materials[0])
     settings = [training_of(config, material) for material in materials]
 
@@ -94,7 +94,7 @@ def _measure(config: Config, name: str, choices: Sequence[Choice], seeds: Sequen
     for choice in (choice for choice in choices if choice.trains):
         change = repr(dict(choice.data))
         if change not in data:
-            data[change] = changed_data(config, materials, choice.data, backbone=backbone)
+            data[change] = changed_data(config, materials, choice.data)
         for shots in [(cell.n_shot,) for cell in cells] if choice.training.get("shots") == MATCHED else [()]:
             changed = dict(choice.training) | ({"shots": shots} if shots else {})
             runs = runs_of(data[change][0], choice.options, **changed)
@@ -128,7 +128,7 @@ def _calibrated(run: Run, temperatures: Temperatures) -> Run:
 
 
 def changed_data(
-    config: Config, materials: Sequence[Material], data: Mapping[str, Any], *, backbone: str = "auto"
+    config: Config, materials: Sequence[Material], data: Mapping[str, Any]
 ) -> tuple[list[Material], Resolved]:
     """One data set (in its class folds), with one thing about its features changed; clips and episodes stay the same.
 
@@ -143,11 +143,11 @@ def changed_data(
             changed = [replace(material, whiten=wanted) for material in changed]
             continue
         of_flow = name == "flow_algorithm"
-        before = flow_of(config, dataset, backbone=backbone)[name] if of_flow else ""
-        before = before or stream_names(config, dataset, backbone=backbone)[1]
+        before = flow_of(config, dataset)[name] if of_flow else ""
+        before = before or stream_names(config, dataset)[1]
         after = next(value for value in ((wanted,) if isinstance(wanted, str) else wanted) if value != before)
         other = replace(config, options={**config.options, name: after}) if of_flow else config
-        read = backbone if of_flow else f"compact+{after}"
+        read = "" if of_flow else f"compact+{after}"
         resolved[name] = before, after
         changed = [_other_flow(other, material, backbone=read) for material in changed]
     return changed, resolved
