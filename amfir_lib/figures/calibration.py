@@ -61,7 +61,7 @@ def reliability_diagram(frame: pd.DataFrame) -> Figure:
             axes.scatter(bins["certainty"], bins["accuracy"], s=2 * bins["share"], **point)
         axes.set_title(panel.title if side > 2 else panel.title.replace(", ", "\n"))
         axes.set(aspect="equal", xlim=(0, 100), ylim=(0, 100))
-        if panel.first:
+        if axes.get_subplotspec().is_first_col():
             axes.set_ylabel("accuracy (%)")
         if panel.last:
             axes.set_xlabel("certainty (%)")

@@ -23,6 +23,7 @@ from amfir_lib.figures.style import (
     checked,
     draw_levels,
     grid_of_panels,
+    in_words,
     legend,
     looks,
     not_shown,
@@ -101,7 +102,10 @@ def lines(
     styles |= {key: style for key, style in keys.items() if key.label not in at_ends}
     for panel, ends_of_panel in zip(panels, ends, strict=True):
         points = panel.frame[x] if x_label is None else frame[x]
-        _label(panel, points=sorted(set(points)), x=x, x_label=x_label, y_label=y_label, log=log, notes=notes)
+        _label(panel, rows, points=sorted(set(points)), x_label=x_label, y_label=y_label, log=log)
+        if notes:
+            text = panel.frame.sort_values(x)[notes].iloc[-1]
+            panel.axes.set_title(text, loc="right", fontsize=6.5, fontweight="normal", color=SOFT)
         ends_of_panel |= {name: levels[name] for name in at_ends}
         if paper is not None and len(paper):
             styles |= _draw_paper(panel, paper, looks_of, x=x, y=y, series=series, scale=scale)
@@ -180,18 +184,15 @@ def _draw_paper(
 
 
 def _label(
-    panel: Panel, *, points: Sequence[float], x: str, x_label: str | None, y_label: str, log: bool, notes: str
+    panel: Panel, rows: Sequence[str], *, points: Sequence[float], x_label: str | None, y_label: str, log: bool
 ) -> None:
     """Titles, ticks and the names of the axes."""
-    axes = panel.axes
-    axes.set_title(panel.title if x_label is not None else panel.title.rpartition(", ")[0])
-    if notes:
-        text = panel.frame.sort_values(x)[notes].iloc[-1]
-        axes.set_title(text, loc="right", fontsize=6.5, fontweight="normal", color=SOFT)
-    if panel.first:
-        axes.set_ylabel("\n".join(filter(None, (*panel.row, y_label))))
-    if x_label is None or panel.last:
-        axes.set_xlabel(x_label if x_label is not None else list(panel.place.values())[-1])
+    axes, own_axis = panel.axes, x_label is None
+    axes.set_title(panel.title.rpartition(", ")[0] if own_axis else panel.title)
+    if axes.get_subplotspec().is_first_col():
+        axes.set_ylabel("\n".join([*(in_words(panel.place[row], row) for row in rows), y_label]).rstrip())
+    if own_axis or panel.last:
+        axes.set_xlabel(list(panel.place.values())[-1] if own_axis else x_label)
         axes.tick_params(labelbottom=True)
     if log:
         axes.set_xscale("log")

@@ -110,17 +110,14 @@ class Panel:
         axes: to draw on.
         frame: its rows.
         place: column -> value, of all columns that tell it from others.
-        title: the values of those that tell it from others of its row, in words.
-        row: values of the row columns, in words.
-        first, last: whether it stands in the first column; whether none stands below it.
+        title: the values of those that tell it from others of its row, in words; empty below a panel that has the same.
+        last: whether none stands below it.
     """
 
     axes: Axes
     frame: pd.DataFrame
     place: dict[str, Any]
     title: str
-    row: tuple[str, ...]
-    first: bool
     last: bool
 
 
@@ -135,30 +132,27 @@ def grid_of_panels(
         columns: columns of the frame whose values tell the panels of a row apart.
         wrap: panels beside each other at most, without ``rows``.
         height: of a row, inches.
-        share: ``sharex`` and ``sharey`` of ``Figure.subplots``, and ``width_ratios``.
+        share: ``sharex`` and ``sharey`` of ``Figure.subplots``.
     """
     by_row = frame.groupby(list(rows), sort=False) if rows else [((), frame)]
-    cells = [
-        [(row, value, part) for value, part in of_row.groupby(list(columns), sort=False)] for row, of_row in by_row
-    ]
+    cells = [[(row, *cell) for cell in part.groupby(list(columns), sort=False)] for row, part in by_row]
     if not rows:
         cells = [cells[0][start : start + wrap] for start in range(0, len(cells[0]), wrap)]
     n_columns = max(map(len, cells))
     width = ONE_COLUMN if n_columns == 1 else TWO_COLUMNS
     figure = PrintFigure(figsize=(width, 0.45 + height * len(cells)), layout="constrained")
     grid = figure.subplots(len(cells), n_columns, squeeze=False, **share)
-    panels, above = [], [""] * n_columns
+    panels, above = [], {}
     for number, (line, axes_of_line) in enumerate(zip(cells, grid, strict=True)):
         for axes in axes_of_line[len(line) :]:
             axes.set_axis_off()
-        below = len(cells[number + 1]) if number + 1 < len(cells) else 0
-        for place, (row, value, part) in enumerate(line):
+        n_below = len(cells[number + 1]) if number + 1 < len(cells) else 0
+        for column, (row, value, part) in enumerate(line):
+            place = dict(zip((*rows, *columns), (*row, *value), strict=True))
             title = ", ".join(map(in_words, value, columns))
-            shown = "" if rows and title == above[place] else title
-            above[place] = title
-            at = dict(zip((*rows, *columns), (*row, *value), strict=True))
-            words = tuple(map(in_words, row, rows))
-            panels.append(Panel(axes_of_line[place], part, at, shown, words, place == 0, place >= below))
+            shown = "" if rows and title == above.get(column) else title
+            above[column] = title
+            panels.append(Panel(axes_of_line[column], part, place, shown, last=column >= n_below))
     return figure, panels
 
 
@@ -216,14 +210,9 @@ def legend(figure: Figure, styles: Keys, *, above: bool = False) -> None:
         Line2D([], [], **{"color": s.colour, "linestyle": s.line, "marker": s.marker, "markersize": 3.5} | other)
         for s, other in styles.items()
     ]
-    letters = sum(len(look.label) + 6 for look in styles)
-    rows = -(-letters // (105 if figure.get_size_inches()[0] > ONE_COLUMN else 50))
-    figure.legend(
-        handles,
-        [s.label for s in styles],
-        loc=f"outside {'upper' if above else 'lower'} center",
-        ncols=-(-len(styles) // rows),
-    )
+    labels, place = [s.label for s in styles], f"outside {'upper' if above else 'lower'} center"
+    rows = -(-sum(len(label) + 6 for label in labels) // (105 if figure.get_size_inches()[0] > ONE_COLUMN else 50))
+    figure.legend(handles, labels, loc=place, ncols=-(-len(labels) // rows))
 
 
 def spread(wanted: list[float], gap: float) -> list[float]:
