@@ -12,7 +12,7 @@ from amfir_lib.explore import clips
 from amfir_lib.explore.session import Session, SessionAnswers
 from amfir_lib.explore.what_if import Knobs, WhatIf
 from amfir_lib.figures.clips import saturation_of
-from amfir_lib.figures.style import looks
+from amfir_lib.figures.style import in_words, looks
 from amfir_lib.study.evaluation import FUSED
 
 SHOT_SIZE, STRIP_SIZE = 72, 32  # px, of supports and of their film strips
@@ -38,35 +38,27 @@ def query_page(session: Session, *, episode: int, query: int) -> str:
         BadParameter: there is no such query.
     """
     dataset, row = session.dataset, session.query_row(episode, query)
-    footage = clips.footage_of(dataset, row)
+    footage, kind = clips.footage_of(dataset, row), clips.degradation_label(dataset, row)
     limit = saturation_of(footage.flow)
-    kind = clips.degradation_label(dataset, row)
-    damage = f" (degraded: {kind})" if kind else " (not degraded)" if "kind" in dataset.manifest else ""
-    (appearance,) = looks(dataset.modalities[:1]).values()
     colours = clips.colours(footage.flow, limit=limit)
-    shown = {
-        f"{appearance.label}, {footage.fps:g} frames/s": footage.frames,
+    played = {
+        f"{in_words(dataset.modalities[0])}, {footage.fps:g} frames/s": footage.frames,
         "flow as colours: hue is direction, saturation is length": colours,
         "flow as arrows": clips.arrows(footage, limit=limit),
     }
-    figures = [(clips.playing(frames, fps=footage.fps), caption, "clip") for caption, frames in shown.items()]
+    figures = [(clips.playing(frames, fps=footage.fps), caption, "clip") for caption, frames in played.items()]
     key = f"no motion is white, the rim {limit:g} px per frame; longer is darker"
+    reels = {"frames of the query in order of time": footage.frames, "flow of the query in order of time": colours}
     n_shot = session.episodes.n_shot
-    return _page(
-        session,
-        session.answers.of(episode, query),
-        episode,
-        query,
-        heading=f"Query {query} of episode {episode}",
-        damage=damage,
-        figures=[*figures, (clips.wheel(limit), key, "wheel")],
-        reels=[
-            (clips.film(frames), f"{name} of the query in order of time")
-            for name, frames in (("frames", footage.frames), ("flow", colours))
-        ],
-        supports=[_supports(session, rows, limit) for rows in session.episodes.support[episode]],
-        shots=f"{n_shot} support{'s' if n_shot > 1 else ''} of each class",
-    )
+    parts = {
+        "heading": f"Query {query} of episode {episode}",
+        "damage": f" (degraded: {kind})" if kind else " (not degraded)" if "kind" in dataset.manifest else "",
+        "figures": [*figures, (clips.wheel(limit), key, "wheel")],
+        "reels": [(clips.film(frames), alt) for alt, frames in reels.items()],
+        "supports": [_supports(session, rows, limit) for rows in session.episodes.support[episode]],
+        "shots": f"{n_shot} support{'s' if n_shot > 1 else ''} of each class",
+    }
+    return _page(session, session.answers.of(episode, query), episode, query, **parts)
 
 
 def what_if_page(what_if: WhatIf, knobs: Knobs) -> str:
@@ -76,19 +68,13 @@ def what_if_page(what_if: WhatIf, knobs: Knobs) -> str:
     """
     session, episode, query = what_if.session, what_if.episode, what_if.query
     _, inputs = what_if.inputs(knobs)
-    seen = {"frames": inputs["rgb"], "flow": clips.colours(inputs["flow"], size=SEEN_SIZE)}
-    return _page(
-        session,
-        what_if.answer(inputs),
-        episode,
-        query,
-        heading=str(knobs),
-        reels=[
-            (clips.film(frames, n_frames=len(frames), size=SEEN_SIZE), f"{name} that the method sees")
-            for name, frames in seen.items()
-        ],
-        before=session.answers.of(episode, query),
-    )
+    seen = {
+        "frames that the method sees": inputs["rgb"],
+        "flow that the method sees": clips.colours(inputs["flow"], size=SEEN_SIZE),
+    }
+    reels = [(clips.film(frames, n_frames=len(frames), size=SEEN_SIZE), alt) for alt, frames in seen.items()]
+    parts = {"heading": str(knobs), "reels": reels, "before": session.answers.of(episode, query)}
+    return _page(session, what_if.answer(inputs), episode, query, **parts)
 
 
 def _page(

@@ -24,7 +24,7 @@ from amfir_lib.methods import uses_patches
 from amfir_lib.study.evaluation import FUSED
 
 CHANCE_SEED = 7  # of shake and of which frames are dropped, so that a slider changes the strength and nothing else
-SYMBOLS = {"free_energy": "F", "certainty": "c", "weight": "α"}
+SYMBOLS = {"p_true": "p(true)", "free_energy": "F", "certainty": "c", "weight": "α"}
 
 
 @dataclass(frozen=True)
@@ -119,24 +119,22 @@ def knob_table(what_if: WhatIf, *, levels: tuple[float, ...] = (0.5, 1.0)) -> Ta
     target = int(session.episodes.target[what_if.episode, what_if.query])
     changes = [("as it is", 0.0, Knobs())]
     changes += [(knob.name, level, Knobs(**{knob.name: level})) for knob in fields(Knobs) for level in levels]
-    rows, heads = [], {}
+    rows, heads = [], {"answer": "answer", "right": "right"}
     for change, level, knobs in changes:
         answer = what_if.answer(what_if.inputs(knobs)[1])
         choice = int(answer.posterior[FUSED].argmax())
         row = {"change": change, "level": level, "answer": names[choice], "right": choice == target}
-        for stream, posterior in answer.posterior.items():
-            row[f"p_true_{stream}"] = float(posterior[target])
-            heads[f"p_true_{stream}"] = f"p(true) {in_words(stream)}"
+        true = {stream: posterior[target] for stream, posterior in answer.posterior.items()}
         for name, symbol in SYMBOLS.items():
-            for modality, value in getattr(answer, name).items():
-                row[f"{name}_{modality}"] = float(value)
-                heads[f"{name}_{modality}"] = f"{symbol} {in_words(modality)}"
+            for stream, value in (true if name == "p_true" else getattr(answer, name)).items():
+                row[f"{name}_{stream}"] = float(value)
+                heads[f"{name}_{stream}"] = f"{symbol} {in_words(stream)}"
         rows.append(row)
-    cells = {head: f"{{{column}}}" for column, head in ({"answer": "answer", "right": "right"} | heads).items()}
+    cells = {head: f"{{{column}}}" for column, head in heads.items()}
+    units = {column: "query" for column in heads if column not in ("answer", "right")}
     caption = (
         f"{session.dataset.caption}; one query, one change at a time; level: 0 is the clip as it is, 1 the worst. "
         "p(true): probability of the true class; F: free energy in nats, lower is more reliable; c: certainty, the "
         "largest probability; α: weight in the fused answer (Eq. 8)."
     )
-    units = dict.fromkeys(heads, "query")
     return Table.of(pd.DataFrame(rows), ["change", "level"], cells, caption=caption, units=units)
