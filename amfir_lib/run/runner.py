@@ -16,6 +16,7 @@ kernel was started), 130 interrupted.
 from __future__ import annotations
 
 import platform
+import shutil
 import signal
 import sys
 import threading
@@ -69,10 +70,14 @@ class Run:
         self.config, self.library = self.tasks[0].config, ledger.library_digests()
         self.baseline = self.config.results_dir / self.config.study  # to which a variant is compared
         self.lines: dict[str, Line] = {}
-        hidden = request.dry_run or not stream.isatty()
-        self.bar = tqdm(
-            total=len(self.tasks), file=stream, disable=hidden, unit="notebook", leave=False, dynamic_ncols=True
-        )
+        hidden, (width, height) = request.dry_run or not stream.isatty(), shutil.get_terminal_size()
+        look = {
+            "bar_format": "      {n_fmt}/{total_fmt} {desc}{postfix}",
+            "ncols": width - 1,
+            "nrows": height,
+            "leave": False,
+        }
+        self.bar = tqdm(total=len(self.tasks), file=stream, disable=hidden, **look)
         self.began = self.shown = time.monotonic()  # of the present notebook; of the last line about it
 
     def say(self, text: str = "") -> None:
