@@ -1,7 +1,7 @@
-"""Everything around the computation: the runner and its parts, parallel workers, progress, disk, checks, clearing up.
+"""Everything around the computation: the command line, the runner, the report, checks, clearing up.
 
-``runner`` runs notebooks one after another: ``notebooks`` reads them, ``parameters`` checks what they are given,
-``planning`` says what would run and why, ``child`` and ``supervise`` execute one, ``verify`` asks whether it is done,
-``ledger`` remembers it, ``closing`` ends the run.  ``parallel`` maps a function over items inside a notebook and
-``workers`` says where that work goes.
+``command`` reads the options, ``plan`` says what is asked, by what ``notebooks`` declare, ``runner`` runs them one
+after another: ``ledger`` says why, ``execute`` runs one in a process (``child``) and asks whether it is done.
+``report`` and ``readme`` write from the results, ``check`` and ``compare`` hold two studies against each other,
+``clean`` clears up, ``doctor`` looks at the environment, ``first_look`` at the names of real clips.
 """
