@@ -27,7 +27,7 @@ from amfir_lib.study.config import Config
 from amfir_lib.study.end_to_end import runs as end_to_end
 from amfir_lib.study.end_to_end.clips import EndToEnd, prefetched
 from amfir_lib.study.end_to_end.devices import train_on_devices
-from amfir_lib.study.end_to_end.runs import RunEndToEnd, open_frames, run_all_end_to_end
+from amfir_lib.study.end_to_end.runs import RunEndToEnd, open_frames
 from amfir_lib.study.runs import Material, Run, Series, TestCell, run_all
 from amfir_lib.study.training import train
 
@@ -313,11 +313,3 @@ def test_two_processes_train_what_one_does(place):
     np.testing.assert_allclose(two.history["loss"], one.history["loss"], rtol=1e-4)
     for name, value in weights(one).items():
         torch.testing.assert_close(weights(two)[name], value, rtol=1e-4, atol=1e-4)
-
-
-def test_equal_runs_test_equally(place, tmp_path):
-    run, backbones = run_of(place, training=replace(TRAINING, steps=1))
-    first, second = (
-        run_all_end_to_end([run], [CELL], backbones=backbones, cache_dir=tmp_path / name)[0] for name in "ab"
-    )
-    np.testing.assert_array_equal(first.tests[CELL].accuracy, second.tests[CELL].accuracy)

@@ -16,6 +16,7 @@ from amfir_lib.errors import BadParameter, ShapeError, TooFewVideos
 from amfir_lib.storage import digest_of_array
 
 N_HALVES = 20  # draws with half of the groups on each side, before other shares are tried
+SIZES = ("n_way", "n_shot", "n_query", "n_episodes")
 MAX_DRAWS = 2000  # draws before an episode is called impossible
 
 
@@ -127,8 +128,7 @@ def sample_episodes(
         BadParameter: a count below 1.
         TooFewVideos: fewer classes than n_way, or a class that cannot fill both sides.
     """
-    counts = {"n_way": n_way, "n_shot": n_shot, "n_query": n_query, "n_episodes": n_episodes}
-    for parameter, value in counts.items():
+    for parameter, value in zip(SIZES, (n_way, n_shot, n_query, n_episodes), strict=True):
         if value < 1:
             raise BadParameter(f"{parameter} is {value}, but an episode needs at least 1. Raise {parameter}.")
     clips, singletons = _index_classes(np.asarray(labels), np.asarray(groups), np.asarray(rows))
@@ -138,11 +138,11 @@ def sample_episodes(
             f"there are {len(clips)} classes to draw from but {n_way}-way episodes need {n_way}. "
             f"Lower n_way to {len(clips)}, or add classes to the split."
         )
-    for c, own in clips.items():
-        _check_class(own, names[c], n_shot=n_shot, n_query=n_query)
+    for c, pool in clips.items():
+        _check_class(pool, names[c], n_shot=n_shot, n_query=n_query)
 
     labels_here = np.array(sorted(clips), dtype=np.int64)
-    n_groups = 1 + max(int(own.groups[-1]) for own in clips.values())
+    n_groups = 1 + max(int(pool.groups[-1]) for pool in clips.values())
     classes = np.empty((n_episodes, n_way), dtype=np.int64)
     support = np.empty((n_episodes, n_way, n_shot), dtype=np.int64)
     query = np.empty((n_episodes, n_way, n_query), dtype=np.int64)
@@ -150,8 +150,8 @@ def sample_episodes(
         classes[e] = rng.choice(labels_here, n_way, replace=False)
         chosen = [clips[c] for c in classes[e].tolist()]
         if singletons:
-            for n, own in enumerate(chosen):
-                drawn = rng.choice(own.rows, n_shot + n_query, replace=False)
+            for n, pool in enumerate(chosen):
+                drawn = rng.choice(pool.rows, n_shot + n_query, replace=False)
                 support[e, n], query[e, n] = drawn[:n_shot], drawn[n_shot:]
             continue
         in_support = _split_groups(chosen, n_groups, n_shot=n_shot, n_query=n_query, rng=rng)
@@ -160,27 +160,29 @@ def sample_episodes(
                 f"no split of the groups gives every one of the classes {', '.join(names[c] for c in classes[e])} "
                 f"{n_shot} support and {n_query} query videos from different groups. Lower n_shot or n_query."
             )
-        for n, own in enumerate(chosen):
-            side = in_support[own.group_of_clip]
-            support[e, n] = rng.choice(own.rows[side], n_shot, replace=False)
-            query[e, n] = rng.choice(own.rows[~side], n_query, replace=False)
+        for n, pool in enumerate(chosen):
+            side = in_support[pool.group_of_clip]
+            support[e, n] = rng.choice(pool.rows[side], n_shot, replace=False)
+            query[e, n] = rng.choice(pool.rows[~side], n_query, replace=False)
     return Episodes(support, query, classes)
 
 
 def _index_classes(labels: np.ndarray, groups: np.ndarray, rows: np.ndarray) -> tuple[dict[int, _ClassClips], bool]:
-    """Clips by class, and whether every clip is a group of its own."""
+    """Clips by class, and whether every clip is a group of its here."""
     rows = np.unique(rows)
     _, compact, sizes = np.unique(groups[rows], return_inverse=True, return_counts=True)
     clips = {}
     for c in np.unique(labels[rows]).tolist():
-        own = labels[rows] == c
-        clips[c] = _ClassClips(rows[own].astype(np.int64), compact[own], *np.unique(compact[own], return_counts=True))
+        here = labels[rows] == c
+        clips[c] = _ClassClips(
+            rows[here].astype(np.int64), compact[here], *np.unique(compact[here], return_counts=True)
+        )
     return clips, bool((sizes == 1).all())
 
 
-def _check_class(own: _ClassClips, name: str, *, n_shot: int, n_query: int) -> None:
+def _check_class(pool: _ClassClips, name: str, *, n_shot: int, n_query: int) -> None:
     """Refuse a class that cannot fill its places in any split of its groups."""
-    n_videos, needed = len(own.rows), n_shot + n_query
+    n_videos, needed = len(pool.rows), n_shot + n_query
     if n_videos < needed:
         remedy = f"Lower n_query to {n_videos - n_shot}" if n_videos > n_shot else "Lower n_shot and n_query"
         raise TooFewVideos(
@@ -188,12 +190,12 @@ def _check_class(own: _ClassClips, name: str, *, n_shot: int, n_query: int) -> N
             f"{remedy}, or drop the class."
         )
     reachable = {0}  # numbers of support clips that some choice of whole groups gives
-    for size in own.sizes.tolist():
+    for size in pool.sizes.tolist():
         reachable |= {n + size for n in reachable}
         if any(n_shot <= n <= n_videos - n_query for n in reachable):
             return
     raise TooFewVideos(
-        f'class "{name}" has {n_videos} videos from {len(own.groups)} group(s), but {n_shot} support and {n_query} '
+        f'class "{name}" has {n_videos} videos from {len(pool.groups)} group(s), but {n_shot} support and {n_query} '
         "query videos must come from different groups. Lower n_shot or n_query, add groups, or drop the class."
     )
 
@@ -203,17 +205,17 @@ def _split_groups(
 ) -> np.ndarray | None:
     """(G,) bool: groups on the support side; None when no draw serves all classes."""
     in_support = np.zeros(n_groups, dtype=bool)
-    redraw = np.unique(np.concatenate([own.groups for own in chosen]))
+    redraw = np.unique(np.concatenate([pool.groups for pool in chosen]))
     for draw in range(MAX_DRAWS):
         shares = (0.5,) if draw < N_HALVES else (0.5, n_shot / (n_shot + n_query), rng.random())
         exact = len(redraw) * shares[draw % len(shares)]
         n_support = int(exact + rng.random())  # rounds up or down by chance, so that odd numbers favour no side
         in_support[redraw] = False
         in_support[rng.permutation(redraw)[:n_support]] = True
-        for own in chosen:
-            n_here = own.sizes[in_support[own.groups]].sum()
-            if n_here < n_shot or len(own.rows) - n_here < n_query:
-                redraw = own.groups
+        for pool in chosen:
+            n_here = pool.sizes[in_support[pool.groups]].sum()
+            if n_here < n_shot or len(pool.rows) - n_here < n_query:
+                redraw = pool.groups
                 break
         else:
             return in_support

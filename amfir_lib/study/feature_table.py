@@ -58,20 +58,10 @@ class FeatureTable:
         """Class numbers of the training split, in order: position c is base class c."""
         return np.unique(self.labels[self.rows("train")])
 
-    def sample(
-        self, split: str, *, n_way: int, n_shot: int, n_query: int, n_episodes: int, rng: np.random.Generator
-    ) -> Episodes:
-        """Draw episodes from one split; see ``sample_episodes``."""
+    def sample(self, split: str, *, rng: np.random.Generator, **sizes: int) -> Episodes:
+        """Draw episodes from one split; ``n_way, n_shot, n_query, n_episodes`` as ``sample_episodes``."""
         return sample_episodes(
-            self.labels,
-            self.groups,
-            self.rows(split),
-            n_way=n_way,
-            n_shot=n_shot,
-            n_query=n_query,
-            n_episodes=n_episodes,
-            rng=rng,
-            class_names=self.class_names,
+            self.labels, self.groups, self.rows(split), rng=rng, class_names=self.class_names, **sizes
         )
 
     def take(self, rows: np.ndarray, features: Mapping[str, Tensor] | None = None) -> FeatureTable:

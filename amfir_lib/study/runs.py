@@ -46,7 +46,7 @@ from amfir_lib.study.cache import (
     save_arrays,
     why_computed,
 )
-from amfir_lib.study.episodes import Episodes
+from amfir_lib.study.episodes import SIZES, Episodes
 from amfir_lib.study.evaluation import QueryResults, evaluate
 from amfir_lib.study.feature_table import MAX_WIDTH, FeatureTable, Whitening, layout, load_table
 from amfir_lib.study.training import Training, train, validation_episodes
@@ -140,14 +140,8 @@ class TestCell:
 
     def episodes(self, table: FeatureTable) -> Episodes:
         """The fixed list for the data set of ``table``."""
-        return table.sample(
-            self.split,
-            n_way=self.n_way,
-            n_shot=self.n_shot,
-            n_query=self.n_query,
-            n_episodes=self.n_episodes,
-            rng=np.random.default_rng([30, self.seed, self.n_way, self.n_shot]),
-        )
+        rng = np.random.default_rng([30, self.seed, self.n_way, self.n_shot])
+        return table.sample(self.split, rng=rng, **{name: getattr(self, name) for name in SIZES})
 
     @property
     def name(self) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -99,11 +99,13 @@ class Trained:
         return self.states[HEAD]
 
 
-class Source(Protocol):
-    """Where the features of a training come from.
+class Source:
+    """Where the features of a training come from: here a table of frozen ones, all episodes of a step at once.
+
+    Training through the backbones is another source, see ``end_to_end.clips``.
 
     Attributes:
-        layout: labels, groups and splits, from which episodes are drawn.
+        layout: labels, groups and splits, from which episodes are drawn; here the features, too.
         backbones: modality -> what learns beside the method.
         identity: what a checkpoint belongs to, beside the method and the settings; anything that JSON can hold.
         scaler: of losses in half precision; disabled otherwise.
@@ -111,43 +113,21 @@ class Source(Protocol):
         n_clips: clips that went forward and backward through backbones so far.
     """
 
-    layout: FeatureTable
-    backbones: Mapping[str, nn.Module]
-    identity: Any
-    scaler: torch.amp.GradScaler
-    writes: bool
-    n_clips: int
-
-    def begin(self, method: Method, *, seed: int) -> None:
-        """Check and place what learns; called once, before the first step."""
-
-    def parameter_groups(self, method: Method) -> dict[str, dict[str, Any]]:
-        """Name of its gradient norm in the history -> group of parameters for the optimiser."""
-
-    def backward(self, method: Method, episodes: Episodes, step: int) -> dict[str, float]:
-        """Add the gradients of the mean loss of a step's episodes; returns the terms of the loss."""
-
-    def evaluate(self, method: Method, lists: Mapping[int, Episodes]) -> dict[int, QueryResults]:
-        """Results on several lists of episodes; everything is in training mode afterwards."""
-
-    def remedy(self, settings: Training) -> str:
-        """What to lower where a training diverges."""
-
-
-class FrozenFeatures:
-    """The source of a training on the features of a table: all episodes of a step at once."""
-
     backbones: Mapping[str, nn.Module] = {}
-    identity = None
+    identity: Any = None
     scaler = torch.amp.GradScaler("cpu", enabled=False)
-    writes = True
-    n_clips = 0
+    writes: bool = True
+    n_clips: int = 0
 
-    def __init__(self, table: FeatureTable) -> None:
-        self.layout = table
+    def __init__(self, layout: FeatureTable) -> None:
+        self.layout = layout
 
     def begin(self, method: Method, *, seed: int) -> None:
-        """Refuse features that no training can learn from; test clips are none of its business."""
+        """Check, and place what learns, before the first step; test clips are none of a training's business.
+
+        Raises:
+            NonFiniteFeatures: names modality, row and class.
+        """
         table = self.layout
         rows = np.concatenate([table.rows("train"), table.rows("val")])
         for modality in method.modalities:
@@ -162,37 +142,30 @@ class FrozenFeatures:
                     )
 
     def parameter_groups(self, method: Method) -> dict[str, dict[str, Any]]:
-        """The method alone."""
+        """Name of its gradient norm in the history -> group of parameters for the optimiser."""
         return {"gradient_norm": {"params": list(method.parameters())}}
 
     def backward(self, method: Method, episodes: Episodes, step: int) -> dict[str, float]:
-        """One forward and backward pass."""
+        """Add the gradients of the mean loss of a step's episodes; returns the terms of the loss."""
         loss, terms = episode_loss(method, self.layout, episodes, self.layout)
         loss.backward()
         return terms
 
     def evaluate(self, method: Method, lists: Mapping[int, Episodes]) -> dict[int, QueryResults]:
-        """On the features of the table."""
+        """Results on several lists of episodes; everything is in training mode afterwards."""
         return {n_shot: evaluate(method, self.layout, episodes) for n_shot, episodes in lists.items()}
 
     def remedy(self, settings: Training) -> str:
-        """The learning rate, or how sharp the posteriors begin."""
+        """What to lower where a training diverges."""
         return f"lr (it is {settings.lr}) or logit_scale"
 
 
 def validation_episodes(layout: FeatureTable, settings: Training) -> dict[int, Episodes]:
     """shot -> the fixed validation episodes; the same for every method and training seed."""
-    return {
-        n_shot: layout.sample(
-            "val",
-            n_way=settings.val_n_way or settings.n_way,
-            n_shot=n_shot,
-            n_query=settings.n_query,
-            n_episodes=settings.n_val_episodes,
-            rng=np.random.default_rng([20, n_shot]),
-        )
-        for n_shot in settings.shots
-    }
+    n_way, n_query, n_episodes = settings.val_n_way or settings.n_way, settings.n_query, settings.n_val_episodes
+    sizes = {"n_way": n_way, "n_query": n_query, "n_episodes": n_episodes}
+    rngs = {n_shot: np.random.default_rng([20, n_shot]) for n_shot in settings.shots}
+    return {n_shot: layout.sample("val", n_shot=n_shot, rng=rng, **sizes) for n_shot, rng in rngs.items()}
 
 
 def episode_step(method: Method, table: FeatureTable, episodes: Episodes) -> tuple[EpisodeOutput, Tensor]:
@@ -252,7 +225,7 @@ def train(
 
     Args:
         method: with its initial weights, on the device of the features; changed in place.
-        source: of the features; a table stands for ``FrozenFeatures``.
+        source: of the features; a table stands for ``Source`` of it.
         settings: of the training.
         seed: of the episodes.
         checkpoint: file that each validation renews and that an interrupted training resumes from; that of another
@@ -263,7 +236,7 @@ def train(
         NonFiniteFeatures: a training or validation clip has NaN or infinite features; names modality, row and class.
         TrainingDiverged: the loss or its gradient is not finite; names the step and what to lower.
     """
-    source = FrozenFeatures(source) if isinstance(source, FeatureTable) else source
+    source = Source(source) if isinstance(source, FeatureTable) else source
     method.train()
     source.begin(method, seed=seed)
     modules, groups = {HEAD: method, **source.backbones}, source.parameter_groups(method)
@@ -328,14 +301,9 @@ def _step(
     groups: dict[str, dict[str, Any]],
 ) -> dict[str, float]:
     """One step of the optimiser; returns its row of the history."""
-    episodes = source.layout.sample(
-        "train",
-        n_way=settings.n_way,
-        n_shot=settings.shots[step % len(settings.shots)],
-        n_query=settings.n_query,
-        n_episodes=settings.episodes_per_step,
-        rng=np.random.default_rng([10, seed, step]),
-    )
+    n_shot, rng = settings.shots[step % len(settings.shots)], np.random.default_rng([10, seed, step])
+    sizes = {"n_way": settings.n_way, "n_query": settings.n_query, "n_episodes": settings.episodes_per_step}
+    episodes = source.layout.sample("train", n_shot=n_shot, rng=rng, **sizes)
     optimiser.zero_grad()
     terms = source.backward(method, episodes, step)
     source.scaler.unscale_(optimiser)

@@ -27,7 +27,7 @@ from amfir_lib.methods.base import Method
 from amfir_lib.study.episodes import Episodes
 from amfir_lib.study.evaluation import QueryResults, evaluate
 from amfir_lib.study.feature_table import FeatureTable
-from amfir_lib.study.training import Training, episode_loss
+from amfir_lib.study.training import Source, Training, episode_loss
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -103,7 +103,7 @@ def stored_streams(backbones: Mapping[str, Any], options: EndToEnd) -> dict[str,
     }
 
 
-class Clips:
+class Clips(Source):
     """The source of a training through the backbones, see ``training.Source``.
 
     Views follow from (seed, step, episode), so a resumed training continues exactly and several devices see what one
@@ -128,8 +128,8 @@ class Clips:
         *,
         flip: bool = False,
     ) -> None:
-        self.layout, self.backbones, self.seen, self.frames = layout, dict(backbones), seen, frames
-        self.options, self.flip, self.seed, self.n_clips = options, flip, 0, 0
+        super().__init__(layout)
+        self.backbones, self.seen, self.frames, self.options, self.flip = dict(backbones), seen, frames, options, flip
         self.place("cpu")
 
     def place(self, device: str, ranks: Any = None) -> None:

@@ -122,40 +122,43 @@ def open_frames(
     )
 
 
-def run_all_end_to_end(
-    runs: Sequence[Run],
+def train_through_backbones(
+    config: Config,
+    material: Material,
+    series: Series,
+    settings: Training,
     cells: Sequence[TestCell],
     *,
-    backbones: Mapping[str, Any],
-    cache_dir: Path,
-    options: EndToEnd | None = None,
-    device: str = "cpu",
-    n_devices: int = 1,
-    n_jobs: int = 1,
+    options: EndToEnd,
+    backbone: str = "",
+    n_steps: int = 0,
 ) -> list[RunResult]:
-    """Train runs through their backbones and test them, one after another, where the cache lacks them.
+    """Train a series through its backbones with every seed of the configuration, and test it, where the cache lacks it.
 
     The results have the form of those of ``run_all``, so that tables and figures take them beside those; episodes of
-    training, validation and test are the same.  Test clips are seen in their central view.
+    training, validation and test are the same.  Test clips are seen in their central view.  The head reads the features
+    as the backbones give them: whitening is fitted to fixed features and is left out.
 
     Args:
-        runs: on one material with frozen features of the same backbones.
+        config: of the notebook; its devices share the episodes of each step.
+        material: the data set with frozen features of the same backbones.
+        series: method and options.
+        settings: of the meta-training, as of the frozen runs.
         cells: test episodes.
-        backbones: modality -> backbone, as ``open_backbones`` gives them; where training begins.
-        cache_dir: folder of the cache.
-        options: of the backbones' training.
-        device: ``cpu``, ``cuda:N`` or ``auto``.
-        n_devices: more than one needs Lightning Fabric.
-        n_jobs: worker processes that decode.
+        options: of the backbones' training, see ``end_to_end_options``.
+        backbone: as ``open_backbones``; where training begins.
+        n_steps: optimiser steps; 0: as many as of the frozen runs.
     Raises:
         BadParameter, BackboneUnavailable, TrainingDiverged, DiskFull: in one sentence each.
     """
-    options, device = options or EndToEnd(), resolve_device(device)
-    frames = open_frames(runs[0], backbones, options, cache_dir=cache_dir, n_jobs=n_jobs)
+    runs = series.runs(material, replace(settings, steps=n_steps or settings.steps), config.seeds)
+    backbones = open_backbones(config, material.dataset, backbone=backbone)
+    cache_dir, device = config.cache_dir, resolve_device(config.device)
+    frames = open_frames(runs[0], backbones, options, cache_dir=cache_dir, n_jobs=config.jobs)
     items = [RunEndToEnd(run, backbones, options, frames) for run in runs]
     compute(
         items,
-        partial(_execute, cells=cells, cache_dir=cache_dir, device=device, n_devices=n_devices),
+        partial(_execute, cells=cells, cache_dir=cache_dir, device=device, n_devices=config.devices),
         whole=lambda item: is_done(item.folder(cache_dir), cells),
         why=lambda item: why_computed(item.folder(cache_dir), item.identity),
         n_jobs=0,
@@ -233,38 +236,6 @@ def end_to_end_options(given: Mapping[str, Any]) -> EndToEnd:
         if type(chosen.get(name)) is not kind:
             raise BadParameter(f'{name} of end-to-end training is "{value}", but must be of the type {kind.__name__}.')
     return EndToEnd(**chosen)
-
-
-def train_through_backbones(
-    config: Config,
-    material: Material,
-    series: Series,
-    settings: Training,
-    cells: Sequence[TestCell],
-    *,
-    backbone: str,
-    options: EndToEnd,
-    n_steps: int = 0,
-) -> list[RunResult]:
-    """Train a series through its backbones with every seed of the configuration, and test it; or read both.
-
-    The head reads the features as the backbones give them: whitening is fitted to fixed features and is left out.
-
-    Args:
-        config: of the notebook; its devices share the episodes of each step.
-        material: the data set with frozen features of the same backbones.
-        series: method and options.
-        settings: of the meta-training, as of the frozen runs.
-        cells: test episodes.
-        backbone: as ``open_backbones``; where training begins.
-        options: of the backbones' training, see ``end_to_end_options``.
-        n_steps: optimiser steps; 0: as many as of the frozen runs.
-    """
-    runs = series.runs(material, replace(settings, steps=n_steps or settings.steps), config.seeds)
-    backbones = open_backbones(config, material.dataset, backbone=backbone)
-    return run_all_end_to_end(
-        runs, cells, backbones=backbones, options=options, n_devices=config.devices, **config.workplace
-    )
 
 
 def name_with_backbones(series: Sequence[Series]) -> Callable[[RunResult], str]:
