@@ -6,11 +6,8 @@ import json
 
 import pytest
 import torch
-from benchmarks import study_seconds
 from benchmarks.__main__ import BENCHMARKS, main
 from benchmarks.measure import Comparison, verify
-
-from amfir_lib.storage import write_json
 
 
 @pytest.fixture(autouse=True)
@@ -52,25 +49,3 @@ def test_a_goal_is_met_by_the_medians_alone():
     assert one.ratio == pytest.approx(10) and one.met
     assert not Comparison("work", "equal", "episode", **seconds, limit=0.9, total=10_000).met
     assert Comparison("work", "equal", "episode", **seconds).met is None
-
-
-def test_where_the_seconds_of_a_study_went_is_read_from_records_and_runs(tmp_path):
-    results, cache = tmp_path / "results", tmp_path / "cache"
-    for number, seconds in ((1, 30.0), (2, 90.0)):
-        runs = [{"key": "a"}, {"key": "b"}] if number == 2 else []
-        record = {"notebook": f"0{number}", "seconds": seconds, "peak_memory_bytes": 2**30, "numbers": {"runs": runs}}
-        write_json(results / "records" / f"0{number}_x.json", record)
-    runs = [("a", "TRX", 40.0, {}), ("b", "AMFIR", 8.0, {}), ("c", "TRX-LF", 40.0, {"t": "a"}), ("d", "TRX", 7.0, {})]
-    for key, title, seconds, parts in runs:
-        training = {"steps": 100, "validate_every": 30}
-        record = {"identity": {"parts": parts, "training": training}, "key": key, "title": title, "seconds": seconds}
-        write_json(cache / "runs" / "toy" / key / "record.json", record | {"step_seconds": seconds / 100})
-    stages = study_seconds.stage_seconds(results)
-    assert stages["seconds"].tolist() == [30, 90] and stages["share"].tolist() == [0.25, 0.75]
-    methods = study_seconds.method_seconds(cache, keys=study_seconds.run_keys(results))
-    assert methods["method"].tolist() == ["TRX", "AMFIR"] and methods["seconds"].tolist() == [40, 8]
-    assert methods["validations"].tolist() == [5, 5] and methods["ms per step"].tolist() == [400, 80]
-    assert study_seconds.method_seconds(cache)["runs"].tolist() == [2, 1]
-    assert "2.0 minutes of wall clock" in study_seconds.report(results, cache, None)
-    with pytest.raises(FileNotFoundError, match="holds no trained run"):
-        study_seconds.method_seconds(tmp_path)

@@ -3,7 +3,6 @@
     python -m tests.benchmarks                      the four below, about 10 minutes on an idle machine
     python -m tests.benchmarks meta_test            one of them: meta_test, heavy_heads, training_step, what_if
     python -m tests.benchmarks extraction           clips/s of decode, flow and features, and the planning page
-    python -m tests.benchmarks study_seconds        where the seconds of a finished study went
     python -m tests.benchmarks --quick              tiny sizes, seconds: only shows that everything runs
 
 A benchmark first verifies that the fast and the slow path give the same results, to a stated tolerance.  Then it runs

@@ -13,7 +13,7 @@ from amfir_lib import paths
 from amfir_lib.workers import available_cores
 
 from . import __doc__ as description
-from . import extraction, heavy_heads, meta_test, study_seconds, training_step, what_if
+from . import extraction, heavy_heads, meta_test, training_step, what_if
 from .measure import save
 
 BENCHMARKS = {"meta_test": meta_test, "heavy_heads": heavy_heads, "training_step": training_step, "what_if": what_if}
@@ -24,25 +24,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.benchmarks", description=description, formatter_class=argparse.RawTextHelpFormatter
     )
-    names = [*BENCHMARKS, "extraction", "study_seconds"]
-    parser.add_argument("names", nargs="*", choices=[[], *names], help="default: the first four")
+    parser.add_argument("names", nargs="*", choices=[[], *BENCHMARKS, "extraction"], help="default: the first four")
     parser.add_argument("--quick", action="store_true", help="tiny sizes; nothing is saved unless --output is given")
     parser.add_argument("--threads", type=int, default=min(2, available_cores()), help="of PyTorch (%(default)s)")
     parser.add_argument("--output", type=Path, help="folder of the results (results/study/benchmarks)")
-    parser.add_argument("--results-dir", type=Path, default=paths.RESULTS / "study", help="of a study")
-    parser.add_argument("--cache-dir", type=Path, help="of the same study, for study_seconds")
     chosen = parser.parse_args(arguments)
-    if "study_seconds" in chosen.names and chosen.cache_dir is None:
-        parser.error("study_seconds needs --cache-dir, the folder that ./run_all.sh cache names")
-    output = chosen.output or (None if chosen.quick else chosen.results_dir / "benchmarks")
+    output = chosen.output or (None if chosen.quick else paths.RESULTS / "study" / "benchmarks")
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(chosen.threads)
     missed = []
     for name in chosen.names or BENCHMARKS:
-        if name == "study_seconds":
-            study_seconds.report(chosen.results_dir, chosen.cache_dir, output)
-        elif name == "extraction":
+        if name == "extraction":
             extraction.report(output, quick=chosen.quick)
         else:
             comparisons = BENCHMARKS[name].compare(quick=chosen.quick)

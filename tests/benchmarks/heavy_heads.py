@@ -81,22 +81,19 @@ def compare(*, quick: bool) -> list[Comparison]:
             check = verify(
                 "distances over the largest", together(method, table, few) / scale, slow_distances / scale, atol=1e-4
             )
-            seconds = in_turn(
-                lambda method=method, table=table, episodes=episodes: evaluate(method, table, episodes),
-                lambda name=name, method=method, table=table, episodes=episodes[:n_slow]: one_at_a_time(
-                    name, method, table, episodes
-                ),
-                fast_units=n_episodes,
-                slow_units=n_slow,
-            )
             found.append(
-                Comparison(
+                in_turn(
+                    lambda method=method, table=table, episodes=episodes: evaluate(method, table, episodes),
+                    lambda name=name, method=method, table=table, episodes=episodes[:n_slow]: one_at_a_time(
+                        name, method, table, episodes
+                    ),
+                    fast_units=n_episodes,
+                    slow_units=n_slow,
                     name=f"evaluation of {name} ({label}), 5-way {n_shot}-shot, 25 queries",
                     check=check,
                     unit="episode",
                     goal=goal if name == "otam" or n_shot == 1 else None,
                     note="Embedding each clip once is in the fast time.",
-                    **seconds,
                 )
             )
     return found

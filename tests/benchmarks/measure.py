@@ -91,15 +91,14 @@ def machine_facts() -> dict[str, Any]:
 
 
 def in_turn(
-    fast: Callable[[], object], slow: Callable[[], object], *, fast_units: int, slow_units: int
-) -> dict[str, list[float]]:
+    fast: Callable[[], object], slow: Callable[[], object], *, fast_units: int = 1, slow_units: int = 1, **facts: Any
+) -> Comparison:
     """Run both in turn after one run of each that is not counted.
 
     Args:
         fast, slow: the two paths.
         fast_units, slow_units: units of work that one call does.
-    Returns:
-        ``fast``, ``slow``, ``fast_cpu`` and ``slow_cpu`` as in ``Comparison``.
+        facts: what else ``Comparison`` takes.
     """
     seconds: dict[str, list[float]] = {"fast": [], "slow": [], "fast_cpu": [], "slow_cpu": []}
     for repeat in range(REPEATS + 1):
@@ -110,7 +109,7 @@ def in_turn(
             if repeat:
                 seconds[name].append(wall / units)
                 seconds[f"{name}_cpu"].append(processor / units)
-    return seconds
+    return Comparison(**seconds, **facts)
 
 
 def verify(name: str, fast: torch.Tensor, slow: torch.Tensor, *, atol: float) -> str:

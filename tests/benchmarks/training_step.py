@@ -44,19 +44,16 @@ def compare(*, quick: bool) -> list[Comparison]:
 
             whole, single = step(len(episodes)), step(1)
             scale = float(single.abs().max())
-            seconds = in_turn(
-                lambda step=step, episodes=episodes: step(len(episodes)),
-                lambda step=step: step(1),
-                fast_units=len(episodes),
-                slow_units=len(episodes),
-            )
             found.append(
-                Comparison(
+                in_turn(
+                    lambda step=step, episodes=episodes: step(len(episodes)),
+                    lambda step=step: step(1),
+                    fast_units=len(episodes),
+                    slow_units=len(episodes),
                     name=f"training step of {name}, 5-way {n_shot}-shot",
                     check=verify("gradient over its largest entry", whole / scale, single / scale, atol=1e-4),
                     unit="episode",
                     note="Forward and backward pass; the loop accumulates gradients.",
-                    **seconds,
                 )
             )
     return found

@@ -45,21 +45,16 @@ def compare(*, quick: bool) -> list[Comparison]:
             posteriors = [
                 torch.from_numpy(one.answer(one.inputs(knobs)[1]).posterior[FUSED]) for one in (kept, panel())
             ]
-            seconds = in_turn(
-                lambda knobs=knobs: what_if_page(kept, knobs),
-                lambda knobs=knobs: what_if_page(panel(), knobs),
-                fast_units=1,
-                slow_units=1,
-            )
             found.append(
-                Comparison(
+                in_turn(
+                    lambda knobs=knobs: what_if_page(kept, knobs),
+                    lambda knobs=knobs: what_if_page(panel(), knobs),
                     name=f"a change in the what-if panel: {name}",
                     check=verify("fused posterior", *posteriors, atol=1e-6),
                     unit="change",
                     limit=GOAL_S,
                     total=1,
                     note="From the moved slider to the page, in the kernel; the browser's time is not counted.",
-                    **seconds,
                 )
             )
     return found
