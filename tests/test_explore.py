@@ -109,6 +109,13 @@ def test_the_tour_takes_the_first_query_on_which_exactly_one_modality_is_right(s
         explore.choose_query(found, session.episodes, query=6)
 
 
+def test_takes_of_a_class_end_with_a_degraded_one_and_kinds_begin_with_none(material):
+    shown, marks = explore.grid_of_clips(material.dataset, "test", n_classes=2, n_takes=3)
+    assert len(shown) == 2 and marks == [["", "", "shake"]] * 2
+    assert all(take.shape == (8, explore.SIZE, explore.SIZE, 3) for takes in shown.values() for take in takes)
+    assert list(explore.examples_of_kinds(material.dataset, "test")) == ["undegraded", "shake"]
+
+
 def test_filters_keep_what_they_say(session):
     table = explore.query_table(session)
     assert len(table) == 4 * 6
