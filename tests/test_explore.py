@@ -21,6 +21,7 @@ from toy_clips import ToyBackbone, eight_classes, moving_frames
 from amfir_lib import distillation, explore, figures, inference
 from amfir_lib.data.features import extract_stores
 from amfir_lib.data.flow import flow_to_colour
+from amfir_lib.data.spoiling import SPOILINGS
 from amfir_lib.data.streams import streams
 from amfir_lib.errors import BadParameter, UnknownName
 from amfir_lib.explore import clips
@@ -114,6 +115,14 @@ def test_takes_of_a_class_end_with_a_degraded_one_and_kinds_begin_with_none(mate
     assert len(shown) == 2 and marks == [["", "", "shake"]] * 2
     assert all(take.shape == (8, explore.SIZE, explore.SIZE, 3) for takes in shown.values() for take in takes)
     assert list(explore.examples_of_kinds(material.dataset, "test")) == ["undegraded", "shake"]
+
+
+def test_a_clip_is_shown_spoilt_in_every_way_it_has_at_a_level(material):
+    views = explore.spoilt_views(material.dataset, 0, (0.5, 1.0))
+    assert set(views) == {"as it is", *SPOILINGS} and views["as it is"][1] is None
+    assert all((views[kind][0] is not None) == spoiling.graded for kind, spoiling in SPOILINGS.items())
+    original, dark = views["as it is"][0], views["darkness"][1]
+    assert original.shape == dark.shape == (4, explore.SIZE, explore.SIZE, 3) and dark[:2].mean() < original[:2].mean()
 
 
 def test_filters_keep_what_they_say(session):

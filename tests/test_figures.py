@@ -399,11 +399,11 @@ def test_clips_stand_in_rows_and_columns_with_words_above_them():
     frames = clip(np.random.default_rng(0))["rgb"]
     marked = figures.clip_grid({"walk": [frames, frames], "run": [frames, None]}, marks=[["", "shake"], ["", ""]])
     assert len(marked.axes) == 3 and {"walk", "run", "shake"} <= set(texts(marked))
-    views = {"as it is": [(frames, np.zeros((4, 16, 16, 2))), None], "blur": [(frames, np.ones((4, 16, 16, 2)))] * 2}
-    spoilt = figures.spoilt_clips(views, levels=["severity 0.5", "severity 1"])
+    views = {"as it is": [frames, None], "blur": [frames, frames]}
+    spoilt = figures.clip_grid(views, heads=["severity 0.5", "severity 1"])
     assert len(spoilt.axes) == 3 and {"as it is", "blur", "severity 1"} <= set(texts(spoilt))
     with pytest.raises(ShapeError, match="a head a column"):
-        figures.spoilt_clips(views, levels=["severity 1"])
+        figures.clip_grid(views, heads=["severity 1"])
     with pytest.raises(ShapeError, match="0 clips"):
         figures.clip_grid({})
 

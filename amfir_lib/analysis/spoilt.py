@@ -19,7 +19,6 @@ from torch import Tensor
 from amfir_lib.analysis.costs import blank_clips, reading_settings
 from amfir_lib.data import flow, spoiling, video
 from amfir_lib.data import streams as streams_module
-from amfir_lib.data.manifest import Dataset
 from amfir_lib.data.spoiling import SPOILINGS, check_spoiling, spoil_clip, spoiling_rng
 from amfir_lib.data.streams import centre_square, seen_by, streams
 from amfir_lib.data.synthetic import degradation
@@ -34,7 +33,6 @@ from amfir_lib.study.runs import Material
 SHARD_CLIPS = 32
 POOLED = "mean over patches"
 NOTHING, MISSING = "none", "without "  # kinds beside those of spoiling; the latter before a modality
-SHOWN_SIZE = 112  # px, for looking at
 
 
 @dataclass(frozen=True, order=True)
@@ -240,23 +238,3 @@ def _extract(shard: _Shard) -> None:
 def _pooled(values: np.ndarray) -> np.ndarray:
     """(n, T, P, D) of any float type -> float32 (n, T, 1, D)."""
     return np.asarray(values, np.float32).mean(2, keepdims=True)
-
-
-def spoilt_views(dataset: Dataset, row: int, levels: Sequence[float]) -> dict[str, list]:
-    """One clip, spoilt in every way at every level, for looking at.
-
-    Returns:
-        kind -> for each level two frames uint8 (2, S, S, 3) and two flow fields (2, S, S, 2), a quarter and three
-        quarters through the clip, or None where the kind has no such level; the clip as it is comes first.
-    """
-    name, frames = str(dataset.manifest["clip_id"].iloc[row]), centre_square(read_frames(dataset.clip_path(row)))
-
-    def view(kind: str, severity: float) -> tuple[np.ndarray, np.ndarray]:
-        shown = spoil_clip(frames, kind, severity, spoiling_rng(kind, name)) if severity else frames
-        seen = streams(shown, {"rgb": SHOWN_SIZE, "flow": SHOWN_SIZE}, n_segments=4, flow_size=SHOWN_SIZE)
-        return seen["rgb"][[0, 2]], seen["flow"][[0, 2]]
-
-    views: dict[str, list] = {"as it is": [view("", 0), *[None] * (len(levels) - 1)]}
-    for kind, one in SPOILINGS.items():
-        views[kind] = [view(kind, level) if one.graded or level == 1 else None for level in levels]
-    return views

@@ -6,7 +6,7 @@ page, ``what_if`` spoils a query clip and asks again, ``scene`` picks an episode
 ``widgets`` only connects it to menus and sliders of JupyterLab.
 """
 
-from amfir_lib.explore.clips import SIZE, degradation_label, examples_of_kinds, grid_of_clips, look_at
+from amfir_lib.explore.clips import SIZE, degradation_label, examples_of_kinds, grid_of_clips, look_at, spoilt_views
 from amfir_lib.explore.pages import query_page, what_if_page
 from amfir_lib.explore.scene import architecture_scene
 from amfir_lib.explore.session import (
@@ -25,5 +25,6 @@ from amfir_lib.explore.widgets import EpisodeExplorer, WhatIfPanel
 __all__ = [
     "FILTERS", "SIZE", "SORTS", "EpisodeExplorer", "Knobs", "Session", "Shelf", "WhatIf", "WhatIfPanel",
     "architecture_scene", "choose_query", "degradation_label", "examples_of_kinds", "grid_of_clips", "knob_table",
-    "look_at", "open_session", "query_page", "query_table", "select_queries", "what_if_page",
+    "look_at", "open_session", "query_page", "query_table", "select_queries", "spoilt_views",
+    "what_if_page",
 ]  # fmt: skip

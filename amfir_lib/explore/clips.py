@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 
 from amfir_lib.data.flow import dense_flow, flow_to_colour
 from amfir_lib.data.manifest import Dataset
+from amfir_lib.data.spoiling import SPOILINGS, spoil_clip, spoiling_rng
 from amfir_lib.data.streams import centre_square, resize_square, streams
 from amfir_lib.data.video import read_frames
 from amfir_lib.figures.clips import colour_wheel, saturation_of, strip
@@ -71,6 +73,34 @@ def examples_of_kinds(dataset: Dataset, split: str) -> dict[str, int]:
     kinds = sorted(set(part["kind"]), key=lambda kind: (kind != "none", kind))
     names = {kind: "undegraded" if kind == "none" else kind.replace("_", " ") for kind in kinds}
     return {names[kind]: int(part.index[part["kind"] == kind][0]) for kind in kinds}
+
+
+def spoilt_views(dataset: Dataset, row: int, levels: Sequence[float]) -> dict[str, list[np.ndarray | None]]:
+    """One clip, spoilt in every way at every level.
+
+    Returns:
+        kind -> for each level two frames, a quarter and three quarters through the clip, and the flow there as colours
+        on one scale, uint8 (4, S, S, 3), or None where the kind has no such level; the clip as it is comes first.
+    """
+    name, frames = str(dataset.manifest["clip_id"].iloc[row]), centre_square(read_frames(dataset.clip_path(row)))
+
+    def seen(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        both = streams(frames, {"rgb": SIZE, "flow": SIZE}, n_segments=4, flow_size=SIZE)
+        return both["rgb"][[0, 2]], both["flow"][[0, 2]]
+
+    limit = saturation_of(seen(frames)[1])
+
+    def view(frames: np.ndarray) -> np.ndarray:
+        rgb, flow = seen(frames)
+        return np.concatenate([rgb, flow_to_colour(flow, max_displacement=limit)])
+
+    views: dict[str, list[np.ndarray | None]] = {"as it is": [view(frames), *[None] * (len(levels) - 1)]}
+    for kind, spoiling in SPOILINGS.items():
+        views[kind] = [
+            view(spoil_clip(frames, kind, level, spoiling_rng(kind, name))) if spoiling.graded or level == 1 else None
+            for level in levels
+        ]
+    return views
 
 
 @dataclass(frozen=True)

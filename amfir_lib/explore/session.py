@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -17,13 +17,12 @@ from amfir_lib.fusion import certainty, fusion_weights
 from amfir_lib.methods import METHODS, Method, uses_patches
 from amfir_lib.methods.amfir import Amfir
 from amfir_lib.methods.base import EpisodeOutput
-from amfir_lib.study.config import SYNTHETIC_BENCHMARKS, Config
+from amfir_lib.study.config import SYNTHETIC_BENCHMARKS
 from amfir_lib.study.episodes import Episodes
 from amfir_lib.study.evaluation import FUSED, QueryResults, episode_outputs
 from amfir_lib.study.feature_table import FeatureTable
-from amfir_lib.study.runs import Material, RunResult, Series, TestCell, run_all
-from amfir_lib.study.study import prepare, test_cells, training_of
-from amfir_lib.workers import resolve_device
+from amfir_lib.study.runs import RunResult, Series, TestCell
+from amfir_lib.study.study import Study, test_cells
 
 NEITHER = ""  # the dominant modality of a query where none is
 N_EPISODES = 40  # looked at by default
@@ -245,35 +244,24 @@ def select_queries(table: pd.DataFrame, *, show: str = ALL, sort: str = "by epis
     return chosen.sort_values(column, ascending=ascending, kind="stable", na_position="last").reset_index(drop=True)
 
 
-@dataclass
 class Shelf:
     """What the explorer can choose from: sessions by name, from the cache where it holds them.
 
+    Args:
+        study: of the notebook; other data sets are opened with its configuration.
+
     Attributes:
-        config: of the notebook.
-        backbone: as ``study.open_backbones``.
-        materials: data set -> its features, of those that are open.
+        datasets: names to choose from: what is open, and with a synthetic one all synthetic benchmarks.
+        methods: title -> name.
+        seeds: of the training; each has a checkpoint of its own.
     """
 
-    config: Config
-    backbone: str = "auto"
-    materials: dict[str, Material] = field(default_factory=dict)
-
-    @property
-    def datasets(self) -> tuple[str, ...]:
-        """Names to choose from: what is open, and with a synthetic one all synthetic benchmarks."""
-        rendered = any(material.dataset.synthetic for material in self.materials.values())
-        return tuple(dict.fromkeys((*self.materials, *(SYNTHETIC_BENCHMARKS if rendered else ()))))
-
-    @property
-    def methods(self) -> Mapping[str, str]:
-        """Title -> name."""
-        return {spec.title: name for name, spec in METHODS.items()}
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """Training seeds: each has a checkpoint of its own."""
-        return self.config.seeds
+    def __init__(self, study: Study) -> None:
+        self._studies = {material.dataset.name: study for material in study.materials[:1]}
+        rendered = study.materials[0].dataset.synthetic
+        self.datasets = tuple(dict.fromkeys((*self._studies, *(SYNTHETIC_BENCHMARKS if rendered else ()))))
+        self.methods = {spec.title: name for name, spec in METHODS.items()}
+        self.seeds = study.config.seeds
 
     def open(
         self, *, dataset: str, method: str, seed: int, n_way: int, n_shot: int, n_episodes: int = N_EPISODES
@@ -282,12 +270,10 @@ class Shelf:
 
         What the cache lacks is computed: clips, features and the training with this seed.
         """
-        config = self.config
-        if dataset not in self.materials:
-            self.materials[dataset] = prepare(config, dataset, backbone=self.backbone)
-        material = self.materials[dataset]
-        runs = Series(method, method).runs(material, training_of(config, material), (seed,))
-        device = resolve_device(config.device)
-        (result,) = run_all(runs, [], cache_dir=config.cache_dir, n_jobs=config.jobs, device=device)
-        cell = replace(test_cells(config, material)[0], n_way=n_way, n_shot=n_shot)
+        if dataset not in self._studies:
+            (first, *_) = self._studies.values()
+            self._studies[dataset] = Study(first.config, [dataset], folds=False)
+        study = self._studies[dataset]
+        (result,) = study.results([Series(method, method)], [], seeds=[seed])
+        cell = replace(test_cells(study.config, study.materials[0])[0], n_way=n_way, n_shot=n_shot)
         return open_session(result, cell, n_episodes=n_episodes)

@@ -87,25 +87,6 @@ def clip_grid(
     return figure
 
 
-def spoilt_clips(views: Mapping[str, Sequence[tuple | None]], *, levels: Sequence[str]) -> Figure:
-    """One clip as it is, and below it spoilt in every way: frames and flow fields at each level.
-
-    Args:
-        views: kind -> for each level frames uint8 (n, S, S, 3) and flow (n, S, S, 2), or None; the first is the clip as
-            it is, which sets the scale of the flow colours.
-        levels: what stands above the columns.
-    Returns, Raises:
-        As ``clip_grid``.
-    """
-    first = next((view for row in views.values() for view in row if view is not None), None)
-    limit = first and saturation_of(first[1])
-    joined = {
-        kind: [v and np.concatenate([v[0], flow_to_colour(v[1], max_displacement=limit)]) for v in row]
-        for kind, row in views.items()
-    }
-    return clip_grid(joined, heads=levels)
-
-
 @styled
 def flow_views(frames: np.ndarray, flow: np.ndarray, *, max_displacement: float | None = None) -> Figure:
     """Frames, the flow around them as colours, and as arrows over the frame; with the key of the colour wheel.
