@@ -18,7 +18,6 @@ from small_notebooks import write_notebook
 from toy_clips import moving_frames, write_class_folders
 from toy_tables import QUICK, new_method, toy_material, toy_table
 
-from amfir_lib.data import synthetic
 from amfir_lib.data.catalogue import load_dataset
 from amfir_lib.data.manifest import check_manifest
 from amfir_lib.data.streams import streams
@@ -36,32 +35,21 @@ from amfir_lib.study.training import train
 CELL = TestCell(n_way=3, n_shot=1, n_query=2, n_episodes=10)
 
 
-def empty_file(folder):
-    (folder / "wave.avi").write_bytes(b"")
-    read_frames(folder / "wave.avi")
+def file(path, content):
+    path.write_bytes(content)
+    return path
 
 
-def truncated_file(folder):
-    write_video(folder / "wave.avi", moving_frames(np.random.default_rng(0)))
-    (folder / "wave.avi").write_bytes((folder / "wave.avi").read_bytes()[:300])
-    read_frames(folder / "wave.avi")
+def video(path, n_frames=10):
+    write_video(path, moving_frames(np.random.default_rng(0), n_frames=n_frames))
+    return path
 
 
-def no_video(folder):
-    (folder / "wave.avi").write_text("dear diary, today I waved. " * 20)
-    read_frames(folder / "wave.avi")
-
-
-def short_clip(folder):
-    write_video(folder / "wave.avi", moving_frames(np.random.default_rng(0), n_frames=5))
-    streams(folder / "wave.avi", {"rgb": 48})
-
-
-def one_clip_in_a_class(folder):
+def clips_with_a_small_class(folder):
     write_class_folders(folder / "clips")
     for name in ("p1_a.avi", "p2_a.avi"):
         (folder / "clips" / "c3" / name).unlink()
-    load_dataset("folder", data_root=folder / "clips", cache_dir=folder / "cache")
+    return {"data_root": folder / "clips", "cache_dir": folder / "cache"}
 
 
 def class_in_two_splits(folder):
@@ -81,44 +69,40 @@ def nan_features(folder):
     train(new_method(), table, QUICK, seed=0)
 
 
-def unknown_data_set(folder):
-    load_dataset("synth-svs2", cache_dir=folder)
-
-
-def unknown_method(folder):
-    run_all([Run(toy_material(folder), "amfri")], [CELL], cache_dir=folder)
-
-
-def unknown_option(folder):
-    run_all([Run(toy_material(folder), "amfir", {"kd_lamda": 1.0})], [CELL], cache_dir=folder)
-
-
-def more_ways_than_classes(folder):
-    run_all([Run(toy_material(folder), "amfir", {"width": 4}, QUICK)], [TestCell(n_way=9)], cache_dir=folder)
-
-
-def odd_number_of_paired_classes(folder):
-    synthetic.make_dataset("synth-ssv2", cache_dir=folder, class_counts=(4, 5, 4))
+def run(folder, *method, cell=CELL):
+    run_all([Run(toy_material(folder), *method)], [cell], cache_dir=folder)
 
 
 @pytest.mark.parametrize(
     ("case", "names", "remedy"),
     [
-        (empty_file, "wave.avi", "again"),
-        (truncated_file, "wave.avi", "again"),
-        (no_video, "wave.avi", "again"),
-        (short_clip, "wave.avi has 5 frames", "Drop the clip, or lower n_segments"),
-        (one_clip_in_a_class, 'class "c3"', "[Aa]dd|[Dd]rop|[Rr]emove"),
+        (lambda f: read_frames(file(f / "wave.avi", b"")), "wave.avi", "again"),
+        (lambda f: read_frames(file(f / "a.avi", video(f / "b.avi").read_bytes()[:300])), "a.avi", "again"),
+        (lambda f: read_frames(file(f / "wave.avi", b"today I waved. " * 20)), "wave.avi", "again"),
+        (
+            lambda f: streams(video(f / "wave.avi", 5), {"rgb": 48}),
+            "wave.avi has 5 frames", "Drop the clip, or lower n_segments",
+        ),
+        (
+            lambda f: load_dataset("folder", **clips_with_a_small_class(f)),
+            'class "c3"', "Add clips, or remove the class",
+        ),
         (class_in_two_splits, 'class "class0" in two splits', "put all its clips into one split"),
         (group_on_both_sides, 'class "wave" has 6 videos from 1 group', "or drop the class"),
         (nan_features, 'rgb features of row 0 .class "class0".', "Extract the features again"),
-        (unknown_data_set, '"synth-svs2"', 'did you mean "synth-ssv2"'),
-        (unknown_method, '"amfri"', 'did you mean "amfir"'),
-        (unknown_option, '"kd_lamda"', 'did you mean "kd_lambda"'),
-        (more_ways_than_classes, "there are 6 classes .* 9-way", "Lower n_way to 6"),
-        (odd_number_of_paired_classes, r"\(4, 5, 4\)", "take even numbers"),
+        (lambda f: load_dataset("synth-svs2", cache_dir=f), '"synth-svs2"', 'did you mean "synth-ssv2"'),
+        (lambda f: run(f, "amfri"), '"amfri"', 'did you mean "amfir"'),
+        (lambda f: run(f, "amfir", {"kd_lamda": 1.0}), '"kd_lamda"', 'did you mean "kd_lambda"'),
+        (
+            lambda f: run(f, "amfir", {"width": 4}, QUICK, cell=TestCell(n_way=9)),
+            "there are 6 classes .* 9-way", "Lower n_way to 6",
+        ),
+        (
+            lambda f: load_dataset("synth-ssv2", cache_dir=f, class_counts=(4, 5, 4)),
+            r"\(4, 5, 4\)", "take even numbers",
+        ),
     ],
-)
+)  # fmt: skip
 def test_bad_input_is_one_line_with_what_and_where_and_the_remedy(tmp_path, case, names, remedy):
     with pytest.raises(AmfirError) as caught:
         case(tmp_path)
@@ -155,9 +139,7 @@ open_dataset(config, "folder")
 
 
 def test_a_bad_folder_reaches_the_screen_as_one_line_and_the_log_as_a_traceback(tmp_path):
-    write_class_folders(tmp_path / "clips")
-    for name in ("p1_a.avi", "p2_a.avi"):
-        (tmp_path / "clips" / "c3" / name).unlink()
+    clips_with_a_small_class(tmp_path)
     parameters = 'profile: str = "smoke"\ndataset: str = ""\ndata_root: str = ""\nn_seeds: int = 0'
     write_notebook(tmp_path / "notebooks", "01_clips", BAD_CLASS, parameters=parameters)
     request = runner.Request(

@@ -5,7 +5,6 @@ FFV1 is lossless: exact.  MJPG: mean error of brightness under 4 of 255, as in `
 
 from __future__ import annotations
 
-import functools
 import os
 import signal
 import subprocess
@@ -13,14 +12,13 @@ import sys
 from collections import Counter
 from dataclasses import replace
 
-import cv2
 import numpy as np
 import pytest
 
 from amfir_lib import paths
 from amfir_lib.data.manifest import read_manifest
 from amfir_lib.data.synthetic import CORPUS, SYNTHETIC_NAMES, clips, generate, make_corpus, make_dataset
-from amfir_lib.data.synthetic.appearance import draw_appearance, vary_appearance
+from amfir_lib.data.synthetic.appearance import draw_appearance
 from amfir_lib.data.synthetic.benchmarks import character_of
 from amfir_lib.data.synthetic.clips import (
     N_FRAMES,
@@ -81,11 +79,6 @@ def test_another_seed_gives_other_clips_and_another_folder(tmp_path, mixed):
     assert not set(bytes_of(other)) & set(bytes_of(mixed))
 
 
-def test_what_is_in_the_cache_is_not_rendered_again(mixed, monkeypatch):
-    monkeypatch.setattr(generate, "render_clip", None)
-    assert make_dataset("synth-ucf101", cache_dir=mixed.root.parents[1], **FEW).digest == mixed.digest
-
-
 DIES_IN_THE_FIFTH_CLIP = """
 import functools, itertools, os, signal, sys
 from amfir_lib.data.synthetic import generate
@@ -118,9 +111,10 @@ def test_a_generation_killed_in_the_middle_of_a_file_resumes_and_equals_the_unin
     assert len(list(root.rglob(".*.partial.avi"))) == 1  # the half of the fifth
     rendered = []
     monkeypatch.setattr(generate, "render_clip", lambda plan: rendered.append(plan) or render_clip(plan))
-    resumed = make_dataset("synth-ucf101", cache_dir=tmp_path, **FEW)
-    assert len(rendered) == len(mixed) - 4  # what was whole is kept
-    assert resumed.digest == mixed.digest and bytes_of(resumed) == bytes_of(mixed)
+    for _ in range(2):  # the second time all of it is in the cache
+        resumed = make_dataset("synth-ucf101", cache_dir=tmp_path, **FEW)
+        assert len(rendered) == len(mixed) - 4  # what was whole is kept
+        assert resumed.digest == mixed.digest and bytes_of(resumed) == bytes_of(mixed)
 
 
 def test_a_changed_benchmark_leaves_the_clips_of_the_others_alone(monkeypatch):
@@ -133,16 +127,6 @@ def test_a_changed_benchmark_leaves_the_clips_of_the_others_alone(monkeypatch):
 
 
 # the files
-
-
-def test_decoded_frames_are_the_rendered_ones_within_the_tolerance_of_mjpg(mixed):
-    for row in (0, 9, 17):
-        clip_id = mixed.manifest["clip_id"][row]
-        split, action, take = clip_id.replace("action", "").split("_")
-        frames, _ = render_clip(ClipPlan("synth-ucf101", split, int(action), int(action), int(take)))
-        clips_ = frames, read_frames(mixed.clip_path(row))
-        grey = [[cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in clip] for clip in clips_]
-        assert np.abs(np.subtract(*np.asarray(grey, int))).mean() < 4
 
 
 def test_decoded_frames_are_exactly_the_rendered_ones_with_ffv1(tmp_path):
@@ -181,13 +165,6 @@ def test_a_forced_degradation_hits_every_clip_and_only_its_own_frames(stream):
         assert degradation_of(replace(plan, degradation=stream)).kind in KINDS[stream]
         assert frames.shape == plain.shape and (frames != plain).any()
         np.testing.assert_array_equal(places, plain_places)
-
-
-def test_a_clip_that_draws_a_stream_in_the_mixture_is_the_clip_on_which_it_is_forced():
-    for plan in plans_of("synth-kinetics", n_classes=4, n_takes=4):
-        drawn = degradation_of(plan)
-        if drawn.stream != "none":
-            assert degradation_of(replace(plan, degradation=drawn.stream)) == drawn
 
 
 def test_degradations_are_drawn_in_the_stated_shares_with_both_kinds_of_each():
@@ -242,15 +219,6 @@ def test_the_class_does_not_enter_the_appearance_of_synth_ssv2():
     assert (render_clip(plan)[0] != render_clip(replace(plan, scene=9))[0]).any()
 
 
-def test_without_fidelity_two_classes_look_alike_and_with_it_each_like_itself():
-    first, second = (draw_appearance(np.random.default_rng(seed)) for seed in (1, 2))
-    vary = functools.partial(vary_appearance, jitter=0.1)
-    alike = [vary(look, np.random.default_rng(5), fidelity=0.0) for look in (first, second)]
-    assert all(np.array_equal(a, b) for a, b in zip(vars(alike[0]).values(), vars(alike[1]).values(), strict=True))
-    still = vary_appearance(first, np.random.default_rng(5), fidelity=1.0, jitter=0.0)
-    assert all(np.allclose(a, b) for a, b in zip(vars(still).values(), vars(first).values(), strict=True))
-
-
 # the corpus
 
 
@@ -268,13 +236,6 @@ def test_scenes_of_the_corpus_are_independent_of_actions():
         table[plan.action, plan.scene] += 1
     chi2 = ((table - 40 / 30) ** 2 / (40 / 30)).sum()
     assert abs(chi2 - 29**2) < 5 * (2 * 29**2) ** 0.5  # within 5 standard deviations of independent draws
-
-
-def test_the_corpus_keeps_the_joints_that_its_frames_show(corpus):
-    places = np.load(generate.joints_path(corpus.clip_path(0)))
-    assert places.shape[0] == N_FRAMES and places.shape[2] == 2 and places.dtype == np.float32
-    scene = int(corpus.manifest["scene"][0].removeprefix("scene"))
-    np.testing.assert_array_equal(places, render_clip(ClipPlan(CORPUS, "train", 0, scene, 0, "none"))[1])
 
 
 def test_joints_lie_where_the_figure_is_drawn(monkeypatch):
@@ -318,8 +279,3 @@ def test_what_no_benchmark_can_be_is_refused_before_anything_is_written(tmp_path
 def test_a_corpus_without_a_clip_to_hold_out_is_refused(tmp_path):
     with pytest.raises(BadParameter, match="clips_per_class of the pretraining corpus is 1, but must be at least 2"):
         make_corpus(cache_dir=tmp_path, n_classes=4, clips_per_class=1)
-
-
-def test_a_benchmark_that_has_no_pairs_may_have_odd_counts(tmp_path):
-    dataset = make_dataset("synth-hmdb51", cache_dir=tmp_path, class_counts=(1, 1, 1), clips_per_class=2)
-    assert len(dataset) == 6
