@@ -85,18 +85,6 @@ def cache_bytes(n_clips: int, streams: Mapping[str, Stored], *, flow_type: str =
     return n_clips * sum(stored.n_instants * stored.side**2 * pixel[name] for name, stored in streams.items())
 
 
-def _size_sentence(name: str, n_clips: int, streams: Mapping[str, Stored], flow_type: str) -> str:
-    """What the frames take on the disk, as they are stored and with flow in the other forms."""
-    sizes = {form: f"{cache_bytes(n_clips, streams, flow_type=form) / GIGABYTE:,.5g} GB" for form in STORAGES}
-    if "flow" not in streams:
-        return f"The frames of {name} take {sizes[flow_type]} in the cache."
-    others = ", ".join(f"{size} as {form}" for form, size in sizes.items() if form != flow_type)
-    return (
-        f"The frames and flow of {name} take {sizes[flow_type]} in the cache, with flow stored as {flow_type}; "
-        f"{others} (flow_type)."
-    )
-
-
 def build_frame_cache(
     dataset: Dataset,
     streams: Mapping[str, Stored],
@@ -145,7 +133,12 @@ def build_frame_cache(
         shape = (stored.n_instants, stored.side, stored.side, channels)
         expected = made_from(dataset, stream, encoder, settings, shape)
         targets[stream] = Target(stream, encoder, folder / f"{stream}.safetensors", expected, kind)
-    print(_size_sentence(dataset.name, len(dataset), streams, flow_type))
+    sizes = {form: cache_bytes(len(dataset), streams, flow_type=form) / GIGABYTE for form in STORAGES}
+    others = ", ".join(f"{size:,.5g} GB as {form}" for form, size in sizes.items() if form != flow_type)
+    print(
+        f"The frames and flow of {dataset.name} take {sizes[flow_type]:,.5g} GB in the cache, with flow stored as "
+        f"{flow_type}; {others} (flow_type)."
+    )
     fill_shards(
         dataset, list(targets.values()), settings, shard_clips=SHARD_CLIPS, n_jobs=n_jobs, assembled=False,
         description=f"frames of {dataset.name}",

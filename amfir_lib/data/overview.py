@@ -116,16 +116,6 @@ def folder_report(data_root: Path | str, *, cache_dir: Path, name: str = "") -> 
     return read_json(preparation_folder(cache_dir, absolute(data_root), name=name) / REPORT_FILE)
 
 
-def folder_sentence(report: Mapping[str, Any]) -> str:
-    """What the report of a folder holds, in one sentence."""
-    skipped = f"{len(report['unreadable'])} unreadable and {len(report['too_short'])} too short clips were skipped"
-    return (
-        f"**{report['name']}**: {report['n_clips']} clips are used; groups: {report['groups']}; class split: "
-        f"{report['split']}. {skipped}, {len(report['not_listed'])} files are not listed, and "
-        f"{len(report['other_frame_count'])} clips have another number of frames than stated."
-    )
-
-
 def report_summary(report: Mapping[str, Any]) -> dict[str, Any]:
     """What a record keeps of the report of a benchmark: no path of this machine, and no list of thousands of videos."""
     return {key: report[key] for key in ("selection", "note", "layout", "groups", "splits", "left_out")}

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -30,21 +31,9 @@ def preparation_folder(cache_dir: Path | str, root: Path, *, name: str = "") -> 
     return Path(cache_dir) / "folders" / f"{prefix}{root.name}-{digest_of(str(root))[:8]}"
 
 
-@dataclass(frozen=True)
-class _Probe:
-    """One file to look into."""
-
-    root: Path
-    path: str
-
-    @property
-    def item_name(self) -> str:
-        return self.path
-
-
-def _probe(item: _Probe) -> dict[str, Any]:
+def _probe(path: str, *, root: Path) -> dict[str, Any]:
     """Worker: what decoding finds in a clip, or why it cannot be used."""
-    file = item.root / item.path
+    file = root / path
     try:
         info = asdict(probe_video(file))
         return info | {"file_digest": _digest_of_frames(file) if file.is_dir() else digest_of_file(file)}
@@ -103,9 +92,8 @@ def probe_clips(
 
     if not missing:
         return probes
-    items = [_Probe(root, path) for path in missing]
     every = max(SAVE_EVERY, len(missing) // SAVINGS)
-    results = iterate_parallel(_probe, items, n_jobs=n_jobs, description=description)
+    results = iterate_parallel(partial(_probe, root=root), missing, n_jobs=n_jobs, description=description)
     try:
         for number, (path, result) in enumerate(zip(missing, results, strict=True), start=1):
             probes[path] = result

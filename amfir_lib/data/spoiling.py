@@ -68,11 +68,6 @@ def spoiling_rng(kind: str, clip_id: str) -> np.random.Generator:
     return np.random.default_rng([zlib.crc32(kind.encode()), zlib.crc32(clip_id.encode())])
 
 
-def _darkness(frames: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """Light is lost, and with it the grey levels that eight bits can still tell apart."""
-    return (frames * (1 - DARKEST * severity)).astype(np.uint8)
-
-
 def _blur(frames: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
     """Out of focus."""
     width = WIDEST_BLUR * severity * frames.shape[1] / 112
@@ -96,11 +91,6 @@ def _occlusion(frames: np.ndarray, severity: float, rng: np.random.Generator) ->
     return out
 
 
-def _shake(frames: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """A camera that jumps between frames."""
-    return degrade(frames, Degradation("flow", "shake", severity), rng)
-
-
 def _drop(frames: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
     """Frames are lost and filled by repeating the one before; the first one is kept."""
     lost = rng.random(len(frames)) < severity
@@ -118,18 +108,21 @@ def _slow(frames: np.ndarray, severity: float, rng: np.random.Generator) -> np.n
     return np.rint((1 - share) * frames[before] + share * frames[after]).astype(np.uint8)
 
 
-def _reversal(frames: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """Played backwards."""
-    return np.ascontiguousarray(frames[::-1])
-
-
 SPOILINGS: dict[str, Spoiling] = {
-    "darkness": Spoiling(SENSOR, f"{100 * DARKEST:.0f} % of the light is lost", _darkness),
+    "darkness": Spoiling(  # and with the light the grey levels that eight bits can still tell apart
+        SENSOR, f"{100 * DARKEST:.0f} % of the light is lost",
+        lambda frames, severity, rng: (frames * (1 - DARKEST * severity)).astype(np.uint8),
+    ),
     "blur": Spoiling(SENSOR, f"out of focus, {WIDEST_BLUR:g} px of 112 (standard deviation)", _blur),
     "noise": Spoiling(SENSOR, f"pixel noise of {LOUDEST_NOISE:g} grey levels (standard deviation)", _noise),
     "occlusion": Spoiling(SENSOR, f"a still square hides {100 * LARGEST_OCCLUSION:.0f} % of the picture", _occlusion),
-    "shake": Spoiling(MOTION, "the camera jumps up to 7 % of the side and turns up to 5° between frames", _shake),
+    "shake": Spoiling(
+        MOTION, "the camera jumps up to 7 % of the side and turns up to 5° between frames",
+        lambda frames, severity, rng: degrade(frames, Degradation("flow", "shake", severity), rng),
+    ),
     "drop": Spoiling(MOTION, "all frames but the first are lost: a frozen picture", _drop),
     "slow": Spoiling(MOTION, f"the middle of the clip at {SLOWEST:g} of its speed, frames mixed in between", _slow),
-    "reversal": Spoiling(MOTION, "played backwards", _reversal, graded=False),
-}
+    "reversal": Spoiling(
+        MOTION, "played backwards", lambda frames, severity, rng: np.ascontiguousarray(frames[::-1]), graded=False
+    ),
+}  # fmt: skip
