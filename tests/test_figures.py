@@ -382,7 +382,7 @@ def test_a_notebook_shows_a_figure_without_pyplot():
 def test_an_arrow_beside_the_flow_says_what_its_length_means():
     shown = clip(np.random.default_rng(0))
     figure = figures.flow_views(shown["rgb"], shown["flow"], max_displacement=4.4)
-    assert any("this long: 4.4 px" in text for text in texts(figure))
+    assert any("arrow of 4.4 px" in text for text in texts(figure))
     with pytest.raises(ShapeError, match="differ"):
         figures.flow_views(shown["rgb"], shown["flow"][:, :8])
 

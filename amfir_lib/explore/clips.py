@@ -20,8 +20,6 @@ from amfir_lib.figures.clips import colour_wheel, saturation_of, strip
 
 SIZE = 112  # px, for looking at; the backbones see squares of their own size
 QUALITY, LOSSLESS = 70, 101  # of WebP; the second is OpenCV's sign for no loss
-ARROW_EVERY = 14  # px between arrows
-ARROW_COLOUR = (192, 0, 0)
 DEFAULT_FPS = 12.0  # of a container that does not say
 MAX_PLAYED = 64  # frames of a playing picture; longer clips are thinned, and play as long
 
@@ -140,23 +138,6 @@ def colours(flow: np.ndarray, *, limit: float | None = None, size: int = SIZE) -
     """Flow (F, S, S, 2) on the colour wheel, uint8 (F, size, size, 3); ``limit`` px are fully saturated."""
     shown = np.stack([resize_square(field, size) for field in flow])
     return flow_to_colour(shown, max_displacement=limit or saturation_of(flow))
-
-
-def arrows(footage: Footage, *, limit: float) -> np.ndarray:
-    """Flow as arrows over faint frames, uint8 (F, S, S, 3); a vector of ``limit`` px spans two arrows' distance."""
-    places = np.arange(ARROW_EVERY // 2, footage.frames.shape[1], ARROW_EVERY)
-    pictures = []
-    for frame, field in zip(footage.frames, footage.flow, strict=True):
-        grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
-        picture = cv2.cvtColor((150 + 0.4 * grey).astype(np.uint8), cv2.COLOR_GRAY2RGB)
-        for y in places:
-            for x in places:
-                u, v = field[y, x] * (2 * ARROW_EVERY / limit)
-                if np.hypot(u, v) > 3:
-                    end = (round(x + u), round(y + v))
-                    cv2.arrowedLine(picture, (int(x), int(y)), end, ARROW_COLOUR, 1, cv2.LINE_AA, tipLength=0.35)
-        pictures.append(picture)
-    return np.stack(pictures)
 
 
 def playing(frames: np.ndarray, *, fps: float, size: int = SIZE) -> str:

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from amfir_lib.explore import clips
 from amfir_lib.explore.session import Session, SessionAnswers
 from amfir_lib.explore.what_if import Knobs, WhatIf
-from amfir_lib.figures.clips import saturation_of
+from amfir_lib.figures.clips import arrows, saturation_of
 from amfir_lib.figures.style import in_words, looks
 from amfir_lib.study.evaluation import FUSED
 
@@ -44,7 +44,7 @@ def query_page(session: Session, *, episode: int, query: int) -> str:
     played = {
         f"{in_words(dataset.modalities[0])}, {footage.fps:g} frames/s": footage.frames,
         "flow as colours: hue is direction, saturation is length": colours,
-        "flow as arrows": clips.arrows(footage, limit=limit),
+        "flow as arrows": arrows(footage.frames, footage.flow, limit=limit),
     }
     figures = [(clips.playing(frames, fps=footage.fps), caption, "clip") for caption, frames in played.items()]
     key = f"no motion is white, the rim {limit:g} px per frame; longer is darker"

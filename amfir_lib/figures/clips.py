@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import cv2
@@ -14,11 +15,7 @@ from amfir_lib.errors import ShapeError
 from amfir_lib.figures.style import SOFT, TWO_COLUMNS, PrintFigure, styled
 
 GAP = 2  # white pixels between two frames of a strip
-ARROW_EVERY = 9  # arrows per side of a frame
-ARROW_LENGTH = 1 / 6  # of a frame's side, for a vector of full saturation
-ARROW = {
-    "color": "#C00000", "angles": "xy", "scale_units": "xy", "headwidth": 4, "headlength": 4, "headaxislength": 3.5
-}  # fmt: skip
+ARROW_EVERY, ARROW_COLOUR = 14, (192, 0, 0)  # px between arrows
 
 
 def strip(frames: np.ndarray, *, gap: int = GAP) -> np.ndarray:
@@ -42,6 +39,7 @@ def clip_grid(
     marks: Sequence[Sequence[str]] = (),
     heads: Sequence[str] = (),
     arrow_of_time: bool = False,
+    free: float = 0.0,
 ) -> Figure:
     """Clips as film strips: a row is a class or a kind, a column is a take or a level.
 
@@ -51,6 +49,7 @@ def clip_grid(
         marks: for each row the texts above its clips, such as how a clip is degraded; () for none.
         heads: of the columns, above the second row: the first row is the clip as it is.
         arrow_of_time: draw "time" with an arrow below.
+        free: inches at the right that stay empty.
     Returns:
         The figure, 7 in wide.
     Raises:
@@ -64,7 +63,7 @@ def clip_grid(
         )
     first = strip(some_of(clips[0], n_frames), gap=GAP if n_columns == 1 else 1)
     left = 0.25 + 0.055 * max(len(line) for label in rows for line in label.split("\n"))
-    width = (TWO_COLUMNS - left) / max(n_columns, 2 if heads else 1) - 0.07  # one level alone would be too large
+    width = (TWO_COLUMNS - free - left) / max(n_columns, 2 if heads else 1) - 0.07  # one level alone would be too large
     height = width * first.shape[0] / first.shape[1]
     above = 0.13 if any(map(any, marks)) else 0.0
     step, foot = height + 0.05 + above, 0.14 if arrow_of_time else 0.02
@@ -89,7 +88,7 @@ def clip_grid(
 
 @styled
 def flow_views(frames: np.ndarray, flow: np.ndarray, *, max_displacement: float | None = None) -> Figure:
-    """Frames, the flow around them as colours, and as arrows over the frame; with the key of the colour wheel.
+    """Frames, the flow around them as colours, and as arrows over the frames; with the key of the colour wheel.
 
     Args:
         frames: uint8 (T, S, S, 3).
@@ -103,37 +102,30 @@ def flow_views(frames: np.ndarray, flow: np.ndarray, *, max_displacement: float 
     if frames.shape[:3] != flow.shape[:3]:
         raise ShapeError(f"frames {frames.shape} and flow {flow.shape} differ. Read both at once, with data.streams.")
     limit = max_displacement or saturation_of(flow)
-    grey = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames])
-    faint = np.repeat((160 + 0.37 * grey).astype(np.uint8)[..., None], 3, axis=-1)
-    shown = {"frames": frames, "flow\n(colours)": flow_to_colour(flow, max_displacement=limit), "flow\n(arrows)": faint}
-    images = {name: strip(pictures) for name, pictures in shown.items()}
-    left, width = 0.62, TWO_COLUMNS - 0.62 - 1.05
-    height = width * images["frames"].shape[0] / images["frames"].shape[1]
-    figure = PrintFigure(figsize=(TWO_COLUMNS, 3 * height + 0.25), layout="none")
-    for number, (name, image) in enumerate(images.items()):
-        axes = add_axes_inches(figure, left, (2 - number) * (height + 0.06) + 0.1, width, height)
-        picture(axes, image)
-        axes.text(-0.01, 0.5, name, ha="right", va="center", transform=axes.transAxes)
-    size = flow.shape[1]
-    lattice = np.linspace(0, size - 1, ARROW_EVERY + 2).round().astype(int)[1:-1]
-    column, row = np.meshgrid(lattice, lattice)
-    for t, field in enumerate(flow):
-        u, v = field[row, column, 0], field[row, column, 1]
-        long = np.hypot(u, v) > 0.1 * limit
-        axes.quiver(
-            column[long] + t * (size + GAP), row[long], u[long], v[long], scale=limit / (ARROW_LENGTH * size),
-            width=0.0016, **ARROW,
-        )  # fmt: skip
-    wheel_key(add_axes_inches(figure, left + width + 0.15, 1.5 * height, 0.8, 0.8), limit)
-    key = add_axes_inches(
-        figure, left + width + 0.15, 0.1, 0.8, height
-    )  # an arrow as long as it stands in the pictures
-    key.set(xlim=(0, 0.8), ylim=(0, height))
-    key.axis("off")
-    half = ARROW_LENGTH * height / 2
-    key.quiver(0.4 - half, 0.62 * height, 2 * half, 0, scale=1, units="inches", width=0.009, **ARROW)
-    key.text(0.4, 0.48 * height, f"this long: {limit:g} px\nper frame", fontsize=6.5, ha="center", va="top")
+    colours = flow_to_colour(flow, max_displacement=limit)
+    shown = {"frames": frames, "flow\n(colours)": colours, "flow\n(arrows)": arrows(frames, flow, limit=limit)}
+    figure = clip_grid({name: [images] for name, images in shown.items()}, free=1.05)
+    middle = figure.get_size_inches()[1] / 2
+    wheel_key(add_axes_inches(figure, TWO_COLUMNS - 0.95, middle - 0.25, 0.8, 0.8), limit)
+    key = f"arrow of {limit:g} px:\n1/{flow.shape[1] / (2 * ARROW_EVERY):.2g} of a frame"
+    write(figure, TWO_COLUMNS - 0.55, middle - 0.85, key, size=6.5, ha="center")
     return figure
+
+
+def arrows(frames: np.ndarray, flow: np.ndarray, *, limit: float) -> np.ndarray:
+    """Flow as arrows over faint frames, uint8 (T, S, S, 3); a vector of ``limit`` px spans two arrows' distance."""
+    places = np.arange(ARROW_EVERY // 2, frames.shape[1], ARROW_EVERY)
+    pictures = []
+    for frame, field in zip(frames, flow, strict=True):
+        grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+        picture = cv2.cvtColor((150 + 0.4 * grey).astype(np.uint8), cv2.COLOR_GRAY2RGB)
+        for y, x in itertools.product(places, places):
+            u, v = field[y, x] * (2 * ARROW_EVERY / limit)
+            if np.hypot(u, v) > 3:
+                end = (round(x + u), round(y + v))
+                cv2.arrowedLine(picture, (int(x), int(y)), end, ARROW_COLOUR, 1, cv2.LINE_AA, tipLength=0.35)
+        pictures.append(picture)
+    return np.stack(pictures)
 
 
 def add_axes_inches(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
