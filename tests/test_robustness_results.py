@@ -93,7 +93,7 @@ def test_too_few_classes_leave_means_without_intervals_and_claims_undecided():
     answers = toy_answers(lambda method, c: 0.1 * (method == "protonet_lf"), n_classes=4)
     frame = by_condition(answers, ACCURACY, TITLES)
     assert np.isfinite(frame["accuracy"]).all() and frame["half_width"].isna().all() and (frame["n_classes"] == 0).all()
-    assert set(verdicts(claims_of.spoilt_claims(answers, best_single=SINGLE, notebook="10")).values()) == {UNDECIDED}
+    assert set(verdicts(claims_of.condition_claims(answers, SINGLE, notebook="10")).values()) == {UNDECIDED}
 
 
 def test_class_folds_are_one_place_whose_classes_are_left_out_fold_by_fold():
@@ -109,7 +109,7 @@ def test_class_folds_are_one_place_whose_classes_are_left_out_fold_by_fold():
 @pytest.mark.parametrize(("late", "verdict"), [(0.2, HOLDS), (0.0, FAILS), (0.1, UNDECIDED)])
 def test_robust_means_to_lose_less_than_late_fusion(late, verdict):
     answers = toy_answers(lambda method, c: {"protonet_lf": late, "amfir": 0.1}.get(method, 0.0))
-    claims = claims_of.spoilt_claims(answers, best_single=SINGLE, notebook="10")
+    claims = claims_of.condition_claims(answers, SINGLE, notebook="10")
     expected = {"sensor_noise_loses_less": verdict, "sensor_noise_stays_ahead": FAILS}
     expected |= {"motion_ambiguity_loses_less": verdict, "motion_ambiguity_stays_ahead": FAILS}
     assert verdicts(claims) == expected
@@ -120,7 +120,7 @@ def test_scarce_data_is_judged_at_the_least_of_it():
     amounts = (Amount(), Amount(CLASSES, 24), Amount(CLASSES, 8), Amount(CLIPS, 6))
     lost = {("protonet_lf", Amount(CLASSES, 8)): 0.3, ("protonet_lf", Amount(CLIPS, 6)): 0.3}
     answers = toy_answers(lambda method, c: lost.get((method, c), 0.0), conditions=amounts)
-    less, ahead = claims_of.scarcity_claims(answers, best_single=SINGLE, notebook="10")
+    less, ahead = claims_of.condition_claims(answers, SINGLE, notebook="10")
     assert less["verdict"] == HOLDS and "8 base classes or 6 clips per class" in less["setting"]
     assert ahead["key"] == "scarce_data_stays_ahead"
     frame = by_condition(answers, ACCURACY, TITLES)

@@ -20,20 +20,35 @@ from amfir_lib.study.evaluation import FUSED
 from amfir_lib.study.runs import Material, Series, TestCell, run_all
 from amfir_lib.study.training import Training
 
-CLASSES, CLIPS = "base classes", "clips per class"
+CLASSES, CLIPS, SCARCE = "base classes", "clips per class", "scarce data"
 
 
 @dataclass(frozen=True)
 class Amount:
     """How many base classes, or clips per class, are left; all by default."""
 
-    swept: str = ""
+    kind: str = ""
     n: int = 0
+
+    @property
+    def family(self) -> str:
+        """As of other conditions; empty for all data."""
+        return SCARCE if self.kind else ""
+
+    @property
+    def severity(self) -> int:
+        """The more severe, the less is left."""
+        return -self.n
+
+    @property
+    def label(self) -> str:
+        """``8 base classes``."""
+        return f"{self.n} {self.kind}"
 
     @property
     def columns(self) -> dict[str, object]:
         """Of a table, that say which amount a row is about."""
-        return {"swept": self.swept, "n_left": self.n}
+        return {"swept": self.kind, "n_left": self.n}
 
 
 def reduce_base(material: Material, amount: Amount) -> Material:
@@ -48,9 +63,9 @@ def reduce_base(material: Material, amount: Amount) -> Material:
     rows = layout.rows("train")
     labels = pd.Series(layout.labels[rows])
     kept = np.ones(len(rows), bool)
-    if amount.swept == CLASSES:
+    if amount.kind == CLASSES:
         kept = labels.isin(layout.base_classes[: amount.n]).to_numpy()
-    elif amount.swept == CLIPS:
+    elif amount.kind == CLIPS:
         kept = (labels.groupby(labels).cumcount() < amount.n).to_numpy()
     if kept.all():
         return material
@@ -65,7 +80,7 @@ def reduced_training(settings: Training, amount: Amount) -> Training:
     With fewer clips of a class, supports and queries of a training episode are at most a third of them each; their
     persons must differ, which takes a choice.
     """
-    if amount.swept != CLIPS:
+    if amount.kind != CLIPS:
         return settings
     most = max(1, amount.n // 3)
     shots = tuple(dict.fromkeys(min(shot, most) for shot in settings.shots))

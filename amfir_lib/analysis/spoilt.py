@@ -59,6 +59,11 @@ class Condition:
         return SPOILINGS[self.kind].family if self.kind in SPOILINGS else ""
 
     @property
+    def label(self) -> str:
+        """In words."""
+        return self.kind
+
+    @property
     def columns(self) -> dict[str, object]:
         """Of a table, that say which condition a row is about."""
         return {"family": self.family} | vars(self)
