@@ -187,12 +187,12 @@ def test_the_most_confused_pair_comes_first_and_stands_side_by_side():
     taken[1, 4] = taken[4, 1] = 30
     np.fill_diagonal(taken, 50)
     possible = np.full((6, 6), 100)
-    one = Confusion("toy", 5, tuple("abcdef"), taken, possible, 0.5)
+    one = Confusion("toy", 5, tuple("abcdef"), taken, possible)
     order = one.order().tolist()
     assert abs(order.index(1) - order.index(4)) == 1
     pairs = confusion.pairs_frame([one])
     assert set(pairs.iloc[0][["true_class", "taken_for"]]) == {"b", "e"} and pairs["rate"].iloc[0] == 0.3
-    numbered = Confusion("toy", 5, tuple(f"test_action{i:03}" for i in range(6)), taken, possible, 0.5)
+    numbered = Confusion("toy", 5, tuple(f"test_action{i:03}" for i in range(6)), taken, possible)
     axes = figures.confusion_maps([numbered]).axes[0]
     assert axes.get_xlabel() == "taken for (test_action…)"
     assert {text.get_text() for text in axes.get_xticklabels()} == set("012345")

@@ -60,12 +60,9 @@ class Confusion:
     """Who is taken for whom on one data set.
 
     Attributes:
-        dataset: its name.
-        n_shot: supports per class.
         names: (C,) of the classes, in the order of the matrices.
         taken: (C, C) queries of class i that were answered with class j.
         possible: (C, C) queries of class i in episodes that hold class j.
-        accuracy: share of all queries that were answered rightly.
     """
 
     dataset: str
@@ -73,7 +70,11 @@ class Confusion:
     names: tuple[str, ...]
     taken: np.ndarray
     possible: np.ndarray
-    accuracy: float
+
+    @property
+    def accuracy(self) -> float:
+        """Share of all queries that were answered rightly."""
+        return float(np.trace(self.taken) / self.taken.sum())
 
     @property
     def rate(self) -> np.ndarray:
@@ -92,14 +93,12 @@ class Confusion:
 def confusion_of(results: Sequence[RunResult], cell: TestCell) -> Confusion:
     """Answers of trained runs of one method and data set on one cell, all seeds and class folds together."""
     counted: dict[str, np.ndarray] = {}
-    right = total = 0
     for result in results:
         table = table_of(result.run.read, patches=uses_patches(result.run.method))
         episodes = episodes_of(result.run.material, cell)
         with single_thread():
             outputs = episode_outputs(result.method(), table, episodes)
             answered = torch.cat([output.log_posterior.argmax(-1) for output, _ in outputs]).numpy()  # (E, M)
-        right, total = right + int((answered == episodes.target).sum()), total + answered.size
         chosen, true = (np.take_along_axis(episodes.classes, x, axis=1) for x in (answered, episodes.target))
         counts = np.zeros((len(table.class_names), 2, len(table.class_names)), np.int64)
         np.add.at(counts[:, 0], (true, chosen), 1)
@@ -111,7 +110,7 @@ def confusion_of(results: Sequence[RunResult], cell: TestCell) -> Confusion:
     met = np.flatnonzero(both[:, 1].sum(1))
     taken, possible = both[met][:, :, met].transpose(1, 0, 2)
     names = tuple(np.array(list(counted))[met])
-    return Confusion(results[0].run.material.dataset.name, cell.n_shot, names, taken, possible, right / total)
+    return Confusion(results[0].run.material.dataset.name, cell.n_shot, names, taken, possible)
 
 
 def best_and_worst(results: Sequence[RunResult], cell: TestCell) -> list[Confusion]:

@@ -54,10 +54,9 @@ def sizes_of(config: Config) -> dict[str, Any]:
 
 def robustness_cells(config: Config) -> list[TestCell]:
     """The test episodes, one cell per number of shots."""
-    profile, given = config.profile, config.options
-    n_way, n_query = config.size("n_way"), given.get("n_query") or min(MOST_QUERIES, profile.n_query)
-    shots = given.get("n_shots") or profile.test_shots
-    return [TestCell(n_way, n_shot, n_query, sizes_of(config)["n_episodes"]) for n_shot in shots]
+    n_query = config.options.get("n_query") or min(MOST_QUERIES, config.profile.n_query)
+    shots = config.options.get("n_shots") or config.profile.test_shots
+    return [TestCell(config.size("n_way"), n_shot, n_query, sizes_of(config)["n_episodes"]) for n_shot in shots]
 
 
 def compared(methods: Sequence[str], material: Material) -> list[Series]:

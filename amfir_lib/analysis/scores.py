@@ -7,7 +7,7 @@ on test classes.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -74,18 +74,25 @@ def score_answers(measured: Measured, *, split: str, bases: Sequence[str] = (ALL
 def _scored(
     result: RunResult, temperatures: Mapping[str, Mapping[int, float]], place: Answers, kinds: Sequence[tuple[str, str]]
 ) -> dict[Column, dict[Hashable, np.ndarray]]:
-    """One trained run on the episodes of one place."""
+    """(score, calibration) -> answers of one trained run on the episodes of one place."""
     (fold,) = place.folds
-    factors = {m: by_shot[place.cell.n_shot] for m, by_shot in temperatures.items()}
-    right: dict[str, list[np.ndarray]] = {m: [] for m in factors}
+    fitted = {m: by_shot[place.cell.n_shot] for m, by_shot in temperatures.items()}
+    right: dict[str, list[np.ndarray]] = {m: [] for m in fitted}
     scores: dict[Column, dict[str, list[np.ndarray]]] = {}
-    with single_thread():
+
+    def keep(column: Column, values: Mapping[str, Tensor]) -> None:
+        for m, x in values.items():
+            scores.setdefault(column, {}).setdefault(m, []).append(x.numpy())
+
+    with single_thread(), torch.inference_mode():
         for output, target in episode_outputs(result.method(), table_of(result.run.read), fold.episodes, evidence=True):
             for m, log_posterior in output.modality_log_posteriors.items():
                 right[m].append((log_posterior.argmax(-1) == target).numpy())
-            for column, values in _calibrated_scores(output, factors):
-                for m, x in values.items():
-                    scores.setdefault(column, {}).setdefault(m, []).append(x.numpy())
+            for calibration, factors in ((LEARNT, dict.fromkeys(fitted, 1.0)), (CALIBRATED, fitted)):
+                for name, values in all_scores(output, factors).items():
+                    keep((name, calibration), values)
+                    if calibration == LEARNT:
+                        keep((name, Z_SCORE), {m: standardise(x) for m, x in values.items()})
     correct = {m: np.concatenate(parts) for m, parts in right.items()}
     answers: dict[Column, dict[Hashable, np.ndarray]] = {}
     for column, by_modality in scores.items():
@@ -98,24 +105,11 @@ def _scored(
     return answers
 
 
-def _calibrated_scores(
-    output: EpisodeOutput, temperatures: Mapping[str, float]
-) -> Iterator[tuple[Column, dict[str, Tensor]]]:
-    """(score, calibration), and modality -> (E, M) values."""
-    learnt = all_scores(output, dict.fromkeys(temperatures, 1.0))
-    calibrated = all_scores(output, temperatures)
-    for name, values in learnt.items():
-        yield (name, LEARNT), values
-        yield (name, Z_SCORE), {m: standardise(score) for m, score in values.items()}
-        yield (name, CALIBRATED), calibrated[name]
-
-
-@torch.inference_mode()
 def all_scores(output: EpisodeOutput, temperatures: Mapping[str, float]) -> dict[str, dict[str, Tensor]]:
     """score -> modality -> (E, M), of every score that needs no labels, posteriors softened by temperatures first."""
-    evidence = {m: tempered(own, temperatures[m]) for m, own in output.evidence.items()}
-    posteriors = {m: own.log_posterior for m, own in evidence.items()}
-    scores = {name: {m: READINGS[name](own) for m, own in evidence.items()} for name in SCORED if name in READINGS}
+    evidence = {m: tempered(given, temperatures[m]) for m, given in output.evidence.items()}
+    scores = {name: {m: READINGS[name](x) for m, x in evidence.items()} for name in SCORED if name in READINGS}
+    posteriors = {m: x.log_posterior for m, x in evidence.items()}
     return scores | {name: reading(posteriors) for name, reading in JOINT_READINGS.items()}
 
 
