@@ -6,7 +6,7 @@ takes more, so supports, which are embedded once, stand apart.
 
 from __future__ import annotations
 
-import time
+import timeit
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -74,12 +74,7 @@ def _storages(values: Any) -> dict[int, torch.UntypedStorage]:
 def median_seconds(function: Callable[[], Any], repeats: int = REPEATS) -> float:
     """Median time of a call, after one that warms up."""
     function()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return float(np.median(times))
+    return float(np.median(timeit.repeat(function, number=1, repeat=repeats)))
 
 
 def query_costs(
