@@ -7,14 +7,12 @@ import re
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from toy_tables import new_method, toy_table
 
 from amfir_lib.errors import NonFiniteFeatures
 from amfir_lib.methods import otam, protonet
 from amfir_lib.study.episodes import Episodes
-from amfir_lib.study.evaluation import FUSED, QueryResults, embed_clips, evaluate, selection_quality
+from amfir_lib.study.evaluation import FUSED, QueryResults, embed_clips, evaluate
 
 TABLE = toy_table()
 METHODS = [
@@ -140,79 +138,6 @@ def test_results_survive_a_file(tmp_path):
         for stream, values in part.items():
             np.testing.assert_array_equal(getattr(again, kind)[stream], values)
             assert getattr(again, kind)[stream].dtype == values.dtype
-
-
-def by_hand() -> tuple[QueryResults, Episodes]:
-    """One episode of two classes with two queries each, clips 2, 3 and 4, 5."""
-    correct = {"fused": [[1, 1, 1, 0]], "rgb": [[1, 1, 0, 0]], "flow": [[1, 0, 1, 0]]}
-    energy = {"rgb": [[-2.0, -3.0, -1.0, -1.0]], "flow": [[-1.0, -1.0, -3.0, -1.0]]}
-    certainty = {"rgb": [[0.9, 0.5, 0.8, 0.5]], "flow": [[0.5, 0.6, 0.8, 0.5]]}
-    results = QueryResults(
-        correct={stream: np.array(values, dtype=bool) for stream, values in correct.items()},
-        true_log_posterior={},
-        free_energy={stream: np.array(values) for stream, values in energy.items()},
-        score={stream: np.array(values) for stream, values in energy.items()},
-        certainty={stream: np.array(values) for stream, values in certainty.items()},
-    )
-    return results, Episodes(np.array([[[0], [1]]]), np.array([[[2, 3], [4, 5]]]), np.array([[0, 1]]))
-
-
-def test_selection_quality_of_the_worked_example():
-    """Only queries 1 and 2 are decidable.  F picks rgb for the one and flow for the other: both right.  Certainty picks
-    flow for query 1, wrong, and cannot tell for query 2: half a hit."""
-    results, episodes = by_hand()
-    quality = selection_quality(results, episodes, None)
-    assert quality == {
-        "decidable_share": 0.5, "first_group_share": 0.5, "hit_rate_free_energy": 1.0, "auroc_free_energy": 1.0,
-        "hit_rate_certainty": 0.25, "auroc_certainty": 0.0,
-    }  # fmt: skip
-
-
-def test_degraded_clips_of_one_stream_count_and_those_of_both_or_none_do_not():
-    """Scores F_rgb - F_flow of the queries: -1, -2, 2, 0.  High where rgb is degraded is right."""
-    results, episodes = by_hand()
-    for kinds, expected in (
-        (("flow", "none", "rgb", "both"), 1.0), (("rgb", "none", "flow", "both"), 0.0),
-        (("flow", "rgb", "rgb", "none"), 0.5), (("rgb", "rgb", "none", "none"), np.nan),
-    ):  # fmt: skip
-        degraded = np.array(["none", "none", *kinds])
-        found = selection_quality(results, episodes, degraded)["degraded_auroc_free_energy"]
-        np.testing.assert_equal(found, expected)
-
-
-@settings(deadline=None, max_examples=40)
-@given(seed=st.integers(0, 2**32 - 1), n_episodes=st.integers(1, 4))
-def test_selection_quality_matches_a_loop_over_queries(seed, n_episodes):
-    rng = np.random.default_rng(seed)
-    shape = (n_episodes, 6)
-    draw = {kind: {m: rng.integers(0, 4, shape) / 4 for m in ("rgb", "flow")} for kind in ("energy", "certainty")}
-    correct = {stream: rng.random(shape) < 0.6 for stream in ("fused", "rgb", "flow")}
-    results = QueryResults(correct, {}, draw["energy"], draw["energy"], draw["certainty"])
-    query = rng.integers(0, 30, (n_episodes, 2, 3))
-    episodes = Episodes(np.zeros((n_episodes, 2, 1), int), query, np.zeros((n_episodes, 2), int))
-    degraded = rng.choice(["none", "rgb", "flow", "both"], 30)
-    quality = selection_quality(results, episodes, degraded)
-    hits, decidable = {"free_energy": [], "certainty": []}, []
-    scores = {name: ([], []) for name in hits}  # of queries with flow degraded, with rgb degraded
-    for e in range(n_episodes):
-        for m in range(6):
-            trust_flow = {
-                "free_energy": draw["energy"]["rgb"][e, m] - draw["energy"]["flow"][e, m],
-                "certainty": draw["certainty"]["flow"][e, m] - draw["certainty"]["rgb"][e, m],
-            }
-            kind = degraded[query[e].ravel()[m]]
-            decidable.append(correct["rgb"][e, m] != correct["flow"][e, m])
-            for name, score in trust_flow.items():
-                if kind in ("rgb", "flow"):
-                    scores[name][kind == "rgb"].append(score)
-                if decidable[-1]:
-                    hits[name].append(0.5 if score == 0 else float((score > 0) == correct["flow"][e, m]))
-    np.testing.assert_allclose(quality["decidable_share"], np.mean(decidable))
-    for name, own in hits.items():
-        np.testing.assert_allclose(quality[f"hit_rate_{name}"], np.mean(own) if own else np.nan)
-        negative, positive = scores[name]
-        pairs = [float(p > n) + 0.5 * (p == n) for p in positive for n in negative]
-        np.testing.assert_allclose(quality[f"degraded_auroc_{name}"], np.mean(pairs) if pairs else np.nan)
 
 
 def test_an_easy_table_is_told_apart_without_training():
