@@ -65,13 +65,8 @@ def net_channels(stream: str) -> int:
 
 
 def normalise(clips: Tensor, stream: str) -> Tensor:
-    """Frames or flow fields as the network wants them.
-
-    Args:
-        clips: uint8 (..., S, S, 3) RGB, or float (..., S, S, 2) flow in pixels per frame.
-        stream: ``flow``, or an appearance stream (``rgb``, ``depth``).
-    Returns:
-        float32 (..., C, S, S); RGB by the ImageNet mean and deviation, flow in units of ``FLOW_SCALE``.
+    """uint8 (..., S, S, 3), or flow (..., S, S, 2) in px per frame -> float32 (..., C, S, S): RGB by the ImageNet mean
+    and deviation, flow in units of ``FLOW_SCALE``.
     """
     x = clips.movedim(-1, -3).float()
     return x / FLOW_SCALE if stream == "flow" else normalised(x / 255.0)
@@ -110,15 +105,12 @@ def blurred(features: Tensor, *, times: int) -> Tensor:
 
 
 class CompactBackbone(FrozenBackbone):
-    """A trained ``CompactNet`` as a backbone; see ``FrozenBackbone``.
+    """A trained ``CompactNet`` as a backbone.
 
     Args:
-        modality: stream that it reads.
-        weights: of the net.
         blur: how often its features are blurred in time; only those of flow are.
-        name: ``compact``, ``compact_blurred`` or ``compact_adapted``.  The last one is followed by the beginning of its
-            digest, so that features of several class folds, each with an adaptation of its own, lie beside each other.
-        notes: see ``FrozenBackbone``.
+        name: that of an adapted net is followed by the beginning of its digest, so that features of several class
+            folds, each with an adaptation of its own, lie beside each other.
     """
 
     input_size, n_patches, dim, batch_clips = INPUT_SIZE, GRID * GRID, DIM, 32

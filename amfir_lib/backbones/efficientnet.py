@@ -36,14 +36,8 @@ def _weights_path() -> str:
 
 
 def draw_flow(flow: np.ndarray, *, flow_range: float = FLOW_RANGE) -> np.ndarray:
-    """Draw flow as an 8-bit picture whose three channels are x, y and length.
-
-    Args:
-        flow: float (..., 2), (x, y) in px per frame.
-        flow_range: px per frame at the end of the scale: components -flow_range .. flow_range fill it with 0 at grey
-            127, the length goes from 127 up; no motion is what the network sees as 0.
-    Returns:
-        uint8 (..., 3).
+    """Flow (..., 2) in px per frame as an 8-bit picture (..., 3) of x, y and length: -flow_range .. flow_range fill it
+    with 0 at grey 127, so that no motion is what the network sees as 0.
     """
     length = np.hypot(flow[..., 0], flow[..., 1])[..., None]
     channels = np.concatenate([flow, length], axis=-1) / flow_range
@@ -73,17 +67,11 @@ class EfficientNetStream(nn.Module):
 
 
 class EfficientNetLite(FrozenBackbone):
-    """EfficientNet-Lite0 as a frozen backbone for one stream.
+    """EfficientNet-Lite0 for one stream; its weights were trained at 224 px, 112 cost a quarter.
 
-    Args:
-        modality: "rgb" (any appearance stream, depth pictures too) or "flow".
-        input_size: S in px; the weights were trained at 224, 112 costs a quarter.
-        n_patches: 1 (mean over the picture) or 16 (a grid of 4 x 4).
-        flow_range: px per frame at the end of the scale.
-        device: where the network runs.
     Raises:
         BackboneUnavailable: the wheels are missing or damaged; says what to install.
-        BadParameter, UnknownName: a parameter that does not exist.
+        BadParameter, UnknownName: see ``check_settings``.
     """
 
     name, dim, learns = NAME, 1280, False

@@ -27,16 +27,12 @@ class FrozenBackbone:
     """Base of all backbones of one stream; equal where their digests are.
 
     Attributes:
-        name: in the cache and in records.
         modality: stream that it reads: "rgb" (any appearance stream) or "flow".
         input_size: side S of what it sees, in px.
         n_patches: P, 1 (mean over the picture) or 16 (a grid of 4 x 4).
-        dim: D.
         digest: of weights, settings and the code that uses them.
         dense_frames: frames that it wants of each clip; None for the T instants of the other stream.
         notes: sentences that belong under a table: random weights, leakage.
-        device: where the network runs; not part of the digest.
-        batch_clips: clips in the network at a time.
         learns: whether its network can be trained end to end.
     """
 
@@ -64,12 +60,9 @@ class FrozenBackbone:
 
     @torch.inference_mode()
     def features(self, clips: np.ndarray) -> np.ndarray:
-        """Features of clips.
+        """uint8 (B, F, S, S, 3), or float32 flow (B, F, S, S, 2) in px per frame -> float16 (B, T, P, D); F is T or
+        ``dense_frames``.
 
-        Args:
-            clips: uint8 (B, F, S, S, 3), or float32 flow (B, F, S, S, 2) in px per frame; F is T, or ``dense_frames``.
-        Returns:
-            float16 (B, T, P, D).
         Raises:
             ShapeError: clips of another shape or type.
         """
@@ -113,14 +106,11 @@ def normalised(pictures: Tensor) -> Tensor:
 class JointBackbone:
     """The features of several backbones of one stream, patch beside patch: ``efficientnet_adapted``.
 
-    For the appearance of real clips: what ImageNet taught EfficientNet about pictures, and what the base classes taught
-    the compact net about this sensor.  The mean over the patches of a frame has length 1 times the square root of all
-    widths, for each backbone; so none outweighs another by its width or its units.
+    For the appearance of real clips: what ImageNet taught EfficientNet, and what the base classes taught the compact
+        net
+    about this sensor.  The mean over the patches of a frame has length 1 times the square root of all widths, for each
+    backbone; so none outweighs another by its width or its units.  Clips are read at the largest input size.
 
-    Args:
-        parts: backbones of the same stream, on the same grid of patches; the largest input size is read, and shrunk for
-            the others.
-        name: of the whole; the digest of the parts is added, because adapted parts belong to one class fold.
     Raises:
         BadParameter: the parts read different streams, or divide the picture differently.
     """
@@ -202,16 +192,12 @@ def statistics_kept(module: nn.Module) -> Iterator[None]:
 
 
 def variation(features: np.ndarray) -> float:
-    """How much features differ between clips, as a share of their own size: a probe for broken weights.
+    """How much features (n, T, P, D) differ between clips, as a share of their own size: a probe for broken weights.
 
     The public ``flow_charades.pt`` is suspected to answer every clip with nearly the same values (decision B6), and a
-    table made from such features looks like any other.  Each clip is averaged over its instants and patches; the root
-    mean square of the deviations from the mean clip is divided by the root mean square of the values.
+    table made from such features looks like any other.  Of up to 128 clips, averaged over instants and patches, the
+    root mean square of the deviations from the mean clip is divided by that of the values: 0 where all clips are alike.
 
-    Args:
-        features: (n, T, P, D), n of 2 or more; at most 128 clips, evenly spread, are looked at.
-    Returns:
-        0: all clips alike; about 1: as different as they are large.
     Raises:
         ShapeError: fewer than two clips, or another number of axes.
     """

@@ -52,15 +52,9 @@ BLOCKS = {
 
 
 def pad_same(x: Tensor, kernel: tuple[int, int, int], stride: tuple[int, int, int]) -> Tensor:
-    """Pad with zeros as TensorFlow's "SAME": ceil(size / stride) outputs, the odd zero behind.
+    """Pad (B, C, T, H, W) with zeros as TensorFlow's "SAME": ceil(size / stride) outputs, the odd zero behind.
 
     Unlike the padding of PyTorch's layers it depends on the size of the input, and differs between the two ends.
-
-    Args:
-        x: (B, C, T, H, W).
-        kernel, stride: of the layer that follows, in T, H, W.
-    Returns:
-        (B, C, T', H', W').
     """
     sizes: list[int] = []
     for size, k, s in zip(reversed(x.shape[-3:]), reversed(kernel), reversed(stride), strict=True):
@@ -157,13 +151,9 @@ def published_files(stream: str, weights: str = "pretrained") -> tuple[Published
 def check_state(state: Mapping[str, Tensor], stream: str, source: str) -> tuple[dict[str, Tensor], str]:
     """Match a public state dict with the network, before it is loaded.
 
-    The class scores (``logits``) are not used and dropped.  Counters of batches, which old files lack, are made up.
-    ``module.`` before every name, which training on several GPUs leaves, is taken off.
+    The class scores (``logits``) are dropped, counters of batches, which old files lack, are made up, and ``module.``
+    before every name, which training on several GPUs leaves, is taken off.
 
-    Args:
-        state: name -> tensor.
-        stream: "rgb" or "flow".
-        source: of the state, for the message.
     Returns:
         What ``Inception3D`` loads, float32; the corpus by its number of classes, "" if unknown.
     Raises:
@@ -204,14 +194,7 @@ def check_state(state: Mapping[str, Tensor], stream: str, source: str) -> tuple[
 
 
 class I3DStream(nn.Module):
-    """From raw clips to features, differentiable.
-
-    Args:
-        stream: "rgb" or "flow".
-        n_segments: T.
-        n_patches: 1 (mean over the picture) or 16 (maxima of a grid of 4 x 4).
-        flow_range: px per frame that become 1.
-    """
+    """From raw clips to features, differentiable; ``flow_range`` is the px per frame that become 1."""
 
     def __init__(self, stream: str, *, n_segments: int = 8, n_patches: int = 1, flow_range: float = FLOW_RANGE) -> None:
         super().__init__()
@@ -250,16 +233,11 @@ class I3D(FrozenBackbone):
     """Inception-3D as a backbone for one stream.
 
     Args:
-        modality: "rgb" (any appearance stream) or "flow".
         weights: "pretrained"; "charades" for the file of that name even where the Kinetics file, which goes before it,
             lies beside it; or "random" for untrained ones, which only show that the code runs.
         weights_dir: folder of the public files; None looks among PyTorch's downloads only.
-        input_size: S in px; the public weights were trained at 224.
-        n_frames: frames per clip that are read, 64 or more in steps of 32; more go through the network in windows.
-        n_segments: T.
-        n_patches: 1 or 16.
+        n_frames: of a clip; more than 64, in steps of 32, go through the network in windows.
         flow_range: px per frame that become 1; 20 where flow is computed on squares of 224 px.
-        device: where the network runs.
     Raises:
         BackboneUnavailable: see ``find_weights``, ``load_state`` and ``check_state``.
         BadParameter, UnknownName: a parameter that does not exist.

@@ -26,15 +26,10 @@ class Wanted:
     """What is asked of a backbone for one stream.
 
     Attributes:
-        stream: "rgb" or "flow".
         compact: gives the compact backbones of both streams; called only where they are needed.
         adapted: gives the compact backbone of a stream, adapted to the base classes; likewise.
-        input_size: S in px.
         flow_size: side of the square on which flow is computed; the scale of the flow follows from it.
-        weights: "pretrained" or "random".
-        weights_dir: folder of published weights.
         n_patches: 1 or 16; 0 for the backbone's own.
-        device: where the network runs.
     """
 
     stream: str
@@ -102,9 +97,7 @@ class Entry:
     """One backbone.
 
     Attributes:
-        open: from what is wanted to the backbone.
         side: px of what it sees of a real clip, where the user asks for nothing else.
-        fixed_side: whether it sees nothing else.
         fixed_patches: whether it has the patches of the compact nets and no others.
         source: of its weights, where there are no random ones.
         learns: whether it can be trained end to end.

@@ -39,27 +39,15 @@ RESNETS = {
 
 
 def flow_as_picture(flow: Tensor, flow_range: float) -> Tensor:
-    """Flow in the range of a picture: x, y and length, no motion is the grey of 127 / 255.
-
-    Args:
-        flow: float (..., 2), (x, y) in px per frame.
-        flow_range: px per frame at the end of the scale.
-    Returns:
-        (..., 3) in 0 .. 1; the picture of ``efficientnet.draw_flow`` before it is rounded to 8 bits.
+    """Flow (..., 2) in px per frame -> (..., 3) in 0 .. 1: x, y and length, no motion is the grey of 127 / 255; the
+    picture of ``efficientnet.draw_flow`` before it is rounded to 8 bits.
     """
     channels = torch.cat([flow, flow.norm(dim=-1, keepdim=True)], dim=-1) / flow_range
     return ((127.0 + 128.0 * channels) / 255.0).clamp(0, 1)
 
 
 class ResNetStream(nn.Module):
-    """From raw clips to features, differentiable; see ``FrozenBackbone.network``.
-
-    Args:
-        name: of ``RESNETS``.
-        stream: "rgb" or "flow".
-        n_patches: 1 (mean over the picture) or 16 (maxima of a grid of 4 x 4).
-        flow_range: px per frame at the end of the scale of the drawn flow.
-    """
+    """From raw clips to features, differentiable: their mean, or the maxima of a grid of 4 x 4."""
 
     def __init__(self, name: str, stream: str, *, n_patches: int = 16, flow_range: float = FLOW_RANGE) -> None:
         super().__init__()
@@ -100,13 +88,9 @@ class ResNet(FrozenBackbone):
     """A ResNet of torchvision as a backbone for one stream.
 
     Args:
-        name: "resnet50" or "resnet18".
-        modality: "rgb" (any appearance stream) or "flow".
-        weights: "pretrained" on ImageNet, or "random" for untrained ones, which only show that the code runs.
+        weights: "pretrained" on ImageNet at 224 px, or "random" for untrained ones, which only show that the code runs.
         weights_dir: folder of the published files; see ``find_weights``.
-        input_size: S in px; the weights were trained at 224.
-        n_patches, flow_range: see ``ResNetStream``.
-        device: where the network runs.
+        flow_range: px per frame at the end of the scale of the drawn flow.
     Raises:
         BackboneUnavailable: the weights are not there and cannot be fetched, or are not the published ones.
         BadParameter, UnknownName: a parameter that does not exist.

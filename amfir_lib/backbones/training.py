@@ -58,13 +58,8 @@ class Pretraining:
     Attributes:
         n_classes: actions, and scenes, in the corpus.
         clips_per_class: takes of each action; the last eighth is held out to watch the training.
-        epochs: passes over the corpus.
-        batch_size: clips a step.
         lr: highest learning rate of the one-cycle schedule (AdamW).
-        weight_decay: of AdamW.
-        n_segments: frames per clip, T.
         shift: largest random shift of a clip in pixels, the only augmentation.
-        flow_algorithm: for the flow stream.
         seed: of corpus, initial weights and order.
     """
 
@@ -86,15 +81,11 @@ class Adaptation:
 
     Attributes:
         epochs: passes over the training clips; 0 keeps the weights.
-        batch_size, lr, weight_decay, n_segments: as of the pretraining.
-        dropout: before the classifier.
-        label_smoothing: of the cross-entropy.
         clips_per_class: at most so many of each base class, drawn by the seed; they are held in memory.
         n_views: ways in which a clip is sampled in time: the centres of its segments, and random instants.
         shift: largest random shift of a clip in pixels of the backbone's input.
         scale: largest random change of its size, as a share.
         smoothing: how often the features of a motion backbone are blurred in time.
-        seed: of instants, order, classifier and augmentation.
     """
 
     epochs: int = 12
@@ -121,15 +112,9 @@ class Adaptation:
 def pretrained_backbones(
     settings: Pretraining, *, cache_dir: Path | str, modalities: tuple[str, ...] = STREAMS, n_jobs: int = 1
 ) -> dict[str, CompactBackbone]:
-    """The compact backbones, trained if the cache lacks them.
+    """Stream -> compact backbone, trained if the cache lacks it; weights and history go to ``backbones/``.
 
-    Args:
-        settings: of the pretraining.
-        cache_dir: folder of the cache; weights and history go to ``backbones/``.
-        modalities: ``rgb``, ``flow`` or both.
-        n_jobs: worker processes; each net trains on one thread, so the weights do not depend on it.
-    Returns:
-        modality -> backbone.
+    Each net trains on one thread, so the weights do not depend on ``n_jobs``.
     """
 
     def read(missing: list[str]) -> tuple[Mapping[str, np.ndarray], Labels]:
@@ -165,17 +150,13 @@ def adapt(
     flow: Mapping[str, Any],
     n_jobs: int = 1,
 ) -> dict[str, CompactBackbone]:
-    """Compact backbones adapted to the training split of a data set, trained if the cache lacks them.
+    """Stream -> compact backbone adapted to the training split of a data set, trained if the cache lacks it.
 
     Args:
-        backbones: stream ("rgb", "flow") -> pretrained backbone.
+        backbones: stream -> pretrained backbone.
         dataset: whose training clips are used; those of another class fold make another backbone.
-        settings: of the adaptation; None for the defaults.
-        cache_dir: folder of the cache; weights and history go to ``backbones/``.
         flow: ``flow_algorithm``, ``flow_average`` and the like, as for the features that will be extracted.
         n_jobs: worker processes; each net trains on one thread, so the weights do not depend on it.
-    Returns:
-        stream -> adapted backbone.
     Raises:
         UnreadableVideo, BadParameter: a training clip cannot be read, or is too short; names it.
     """
@@ -346,13 +327,10 @@ class _SequenceTask(nn.Module):
 
 
 def pretrain(clips: np.ndarray, labels: Labels, stream: str, settings: Pretraining) -> Weights:
-    """Train a compact net on the corpus.
+    """Train a compact net on clips (n, T, S, S, C) of the corpus, see ``read_corpus``.
 
     Args:
-        clips: (n, T, S, S, C), see ``read_corpus``.
         labels: of the clips: ``action`` (n,), ``scene`` (n,), ``joints`` (n, T, J, 2), ``held_out`` (n,) bool.
-        stream: ``rgb`` or ``flow``.
-        settings: of the pretraining.
     Returns:
         The weights of the ``CompactNet``, and one row of history per epoch (loss, held-out results, seconds).
     """
@@ -392,14 +370,8 @@ def pretrain(clips: np.ndarray, labels: Labels, stream: str, settings: Pretraini
 def fine_tune(
     views: np.ndarray, labels: Labels, stream: str, first: Mapping[str, Mapping[str, Tensor]], settings: Adaptation
 ) -> Weights:
-    """Train a compact net to name the base classes.
+    """Train a compact net to name the base classes, ``labels["class"]`` (n,), of clips in views (V, n, T, S, S, C).
 
-    Args:
-        views: (V, n, T, S, S, C), as decoded.
-        labels: ``class`` (n,), numbers.
-        stream: "rgb" or "flow".
-        first: stream -> weights of the ``CompactNet`` to begin with.
-        settings: of the adaptation.
     Returns:
         The new weights, and one row of history per epoch: loss, accuracy on what was trained on, seconds.
     """
@@ -440,9 +412,6 @@ def _fit(
 
     Args:
         build: the task around a ``CompactNet``; called once, seeded.
-        batches: of one epoch.
-        steps: batches in an epoch.
-        settings: epochs, learning rate, weight decay and seed.
         reported: from the task and the reports of its batches, the reports whose means enter the history.
     """
     history: list[dict[str, float]] = []

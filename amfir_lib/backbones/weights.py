@@ -64,10 +64,7 @@ def find_weights(
     Args:
         backbone: whose weights they are, for the message.
         files: in order of preference.
-        weights_dir: folder that the user named; a download goes there too.
         open_url: how an address is opened.
-    Returns:
-        The file, with the digest that its authors state.
     Raises:
         BackboneUnavailable: none is there and the first cannot be fetched, or a file has another digest; says which
             file is expected, where, and with which digest.

@@ -55,7 +55,7 @@ def compute(
     description: str,
     unit: str = "run",
 ) -> int:
-    """Do the work of every item that the cache does not hold as a whole.
+    """Do the work of every item that the cache does not hold as a whole; returns how many were computed.
 
     Args:
         items: with ``item_name``, as messages call them.
@@ -64,9 +64,6 @@ def compute(
         why: the reason for which an item is computed, printed once for all items that share it.
         n_jobs: worker processes; results do not depend on it.  0 works in this process with all its threads, as an
             end-to-end training does.
-        description, unit: of the progress bar.
-    Returns:
-        How many were computed.
     """
     missing = [item for item in items if not whole(item)]
     reasons: dict[str, list[str]] = {}

@@ -30,24 +30,13 @@ class Profile:
     """How much is computed.
 
     Attributes:
-        name: ``smoke``, ``study`` or ``paper``.
-        clips_per_class: clips of each synthetic class.
-        corpus_classes, corpus_clips_per_class: size of the pretraining corpus.
-        pretrain_epochs: passes over it.
-        n_way: classes per episode.
-        train_shots: supports per class in training; steps take them in turn.
-        test_shots: supports per class at meta-test.
-        n_query: queries per class.
-        train_steps: optimiser steps of one meta-training.
-        episodes_per_step: episodes in one step.
-        validate_every: steps between two validations.
-        curve_every: the same where a curve over training is drawn (Figure 2).
-        n_val_episodes: validation episodes.
-        n_test_episodes: test episodes per cell of a table.
-        n_seeds: training seeds.
+        n_way, n_query: classes of an episode, and queries of each.
+        train_shots, test_shots: supports per class; training steps take them in turn.
+        validate_every: steps between two validations; ``curve_every`` where a curve over training is drawn (Figure 2).
+        n_val_episodes, n_test_episodes: per cell of a table.
         backbone: ``compact``, or the paper's ``resnet50+i3d``.
-        class_counts: synthetic data set -> number of (train, val, test) classes; a data set that is not named has
-            its own counts, at least those of the real one.
+        class_counts: synthetic data set -> number of (train, val, test) classes; a data set that is not named has its
+            own counts, at least those of the real one.
     """
 
     name: str
@@ -128,19 +117,12 @@ class Config:
     """Everything that a notebook was asked to do, checked once.
 
     Attributes:
-        profile: the sizes of this run.
         study: sub-folder of the results: the profile's name, or the data set's.
-        datasets: names of the data sets to work on.
         data_root: folder of the user's own clips, or of a real benchmark, or None.
         group_pattern: regular expression that finds the group in a file name, or None.
-        n_seeds: number of training seeds.
-        seed: first seed.
-        cache_dir: folder of clips, features and checkpoints.
-        results_dir: folder that holds one folder per study.
+        seed: first of the training seeds.
         device: ``auto``, ``cpu`` or ``cuda:N``, as asked for; see ``workers.resolve_device``.
-        jobs: worker processes.
-        devices: devices that share an end-to-end training.
-        weights_dir: folder of downloaded backbone weights, or None.
+        jobs: worker processes; ``devices`` share an end-to-end training.
         video_list: published video list of a real benchmark, or None to look for it in the data root.
         min_found: smallest accepted share of the videos of each class of a real benchmark, or None for the default.
         variant: name of a re-run with changed parameters, kept beside the baseline; empty for the baseline itself.
@@ -199,13 +181,11 @@ class Config:
         benchmarks: Sequence[str] = SYNTHETIC_BENCHMARKS,
         environ: Mapping[str, str] | None = None,
     ) -> Config:
-        """Build the configuration from a notebook's variables; call it right after the parameters cell.
+        """Build the configuration from a notebook's variables (``locals()``), right after the parameters cell.
 
-        Args:
-            parameters: usually ``locals()``. Names with a leading underscore and anything that is no plain value
-                (modules, functions, IPython's own) are left out.
-            benchmarks: the synthetic benchmarks that ``dataset = ""`` stands for in this notebook.
-            environ: environment variables; default: those of the process.
+        Names with a leading underscore and anything that is no plain value are left out.  ``benchmarks`` are those that
+        ``dataset = ""`` stands for in this notebook.
+
         Raises:
             UnknownName: no such profile or data set; the nearest one is suggested.
             BadParameter: a value out of its range, a data set of real clips without ``data_root``, or a group pattern

@@ -113,17 +113,9 @@ def sample_episodes(
     The first episodes do not depend on how many follow.
 
     Args:
-        labels: (n,) class number of every manifest row.
-        groups: (n,) group number of every manifest row; ids are global, not per class.
+        labels, groups: (n,) class and group number of every manifest row; groups are global, not per class.
         rows: row numbers that may be used, usually those of one split.
-        n_way: classes per episode, N.
-        n_shot: support clips per class, K.
-        n_query: query clips per class, Q.
-        n_episodes: E.
-        rng: the only source of randomness.
         class_names: name of each class number, for messages; the numbers if absent.
-    Returns:
-        Episodes with support (E, N, K), query (E, N, Q) and classes (E, N).
     Raises:
         BadParameter: a count below 1.
         TooFewVideos: fewer classes than n_way, or a class that cannot fill both sides.

@@ -62,15 +62,11 @@ class QueryResults:
 
 @torch.inference_mode()
 def embed_clips(method: Method, table: FeatureTable, rows: np.ndarray, *, batch_clips: int = 256) -> dict[str, Tensor]:
-    """Everything that depends on a clip alone, computed once per clip.
+    """Everything that depends on a clip alone, computed once per clip: name -> (n, ...) embeddings of some rows.
 
     Args:
         method: in evaluation mode.
-        table: features.
-        rows: (n,) row numbers.
         batch_clips: clips at a time, which bounds the memory.
-    Returns:
-        name -> (n, ...) embeddings.
     Raises:
         NonFiniteFeatures: an embedding holds NaN or infinity; names the row.
     """
@@ -93,16 +89,11 @@ def embed_clips(method: Method, table: FeatureTable, rows: np.ndarray, *, batch_
 def episode_outputs(
     method: Method, table: FeatureTable, episodes: Episodes, *, batch_mb: float = 16.0, evidence: bool = False
 ) -> Iterator[tuple[EpisodeOutput, Tensor]]:
-    """What a method answers, some episodes after others, in order.
+    """What a method in evaluation mode answers, some episodes after others: its output, and the (e, M) int64 targets.
 
     Args:
-        method: in evaluation mode, on the device of the table.
-        table: features.
-        episodes: which clips are supports and queries.
         batch_mb: megabytes of embedded clips at a time, few enough to stay in a processor's cache.
         evidence: give the video vectors too, which some scores read and the faster way through products skips.
-    Yields:
-        The output, and the (e, M) int64 targets on its device.
     """
     rows = episodes.rows
     clips, compare = embed_clips(method, table, rows), partial(Method.compare_among, method)
@@ -121,13 +112,9 @@ def episode_outputs(
 
 @torch.inference_mode()
 def evaluate(method: Method, table: FeatureTable, episodes: Episodes, *, batch_mb: float = 16.0) -> QueryResults:
-    """Run a method over episodes.
+    """The results of every query, in the order of ``episodes.query`` flattened over (N, Q); see ``episode_outputs``.
 
-    Args:
-        method: trained; it is put into evaluation mode and back.
-        table, episodes, batch_mb: as ``episode_outputs``.
-    Returns:
-        The results of every query, in the order of ``episodes.query`` flattened over (N, Q).
+    The method is put into evaluation mode and back.
     """
     was_training = method.training
     method.eval()

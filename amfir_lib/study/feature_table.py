@@ -81,14 +81,11 @@ class FeatureTable:
 
 
 def load_table(dataset: Dataset, stores: Mapping[str, FeatureStore], *, patches: bool = False) -> FeatureTable:
-    """Read the features of a data set into memory.
+    """Read the features of a data set into memory, on the CPU.
 
     Args:
-        dataset: whose manifest gives labels, groups and splits.
         stores: modality -> feature store with one row per clip of the manifest.
-        patches: keep the P patches; False averages over them, which is all that most methods read and P times smaller.
-    Returns:
-        The table, on the CPU: float16 with patches, float32 without.
+        patches: keep the P patches (float16); False averages over them (float32), which is all that most methods read.
     Raises:
         ShapeError: a store and the manifest differ in the number of clips.
     """

@@ -120,14 +120,7 @@ def table_of(material: Material, *, patches: bool = False) -> FeatureTable:
 
 @dataclass(frozen=True)
 class TestCell:
-    """One kind of test episodes; equal cells are equal episodes for every method.
-
-    Attributes:
-        n_way, n_shot, n_query: of each episode.
-        n_episodes: length of the fixed list.
-        split: the classes it is drawn from; ``val`` where something is chosen.
-        seed: of the list.
-    """
+    """One kind of test episodes: a fixed list by its seed; equal cells are equal episodes for every method."""
 
     __test__ = False  # not a test class, whatever pytest thinks of the name
 
@@ -164,8 +157,6 @@ class Run:
     """One method trained once.
 
     Attributes:
-        material: data set and features.
-        method: a name of ``METHODS``.
         options: what differs from the method's defaults.
         training: settings of the training, as they are; ``Series.runs`` puts the method's tuned ones in.
         seed: of initial weights and training episodes.
@@ -253,10 +244,6 @@ class Run:
 class Series:
     """One line of a table or curve of a figure: a method with options, trained with every seed.
 
-    Attributes:
-        name: in tables and figures.
-        method: a name of ``METHODS``.
-        options: what differs from the method's defaults.
     Raises:
         UnknownName, UnknownParameter, BadParameter: see ``resolve_options``.
     """
@@ -282,15 +269,9 @@ def name_of(series: Sequence[Series]) -> Callable[[RunResult], str]:
 
 @dataclass(frozen=True)
 class RunResult:
-    """What the cache holds of a run.
-
-    Attributes:
-        run: what was computed.
-        record: identity, key, title, validation accuracy, parameters, seconds.
-        history: one row per training step.
-        validation: one row per validation and shot.
-        tests: cell -> results of every query, in the order of ``cell.episodes``.
-        folder: in the cache.
+    """What the cache holds of a run: its record (identity, key, title, validation accuracy, parameters, seconds), one
+    row of history per training step, one row of validation per validation and shot, and the results of every query of
+    each cell.
     """
 
     run: Run
@@ -319,12 +300,9 @@ def run_all(
     Args:
         runs: the grid, in any order, repetitions allowed.
         cells: test episodes that every run is evaluated on.
-        cache_dir: folder of the cache.
-        n_jobs: worker processes; results do not depend on it.
         device: ``cpu``, ``cuda:N`` or ``auto``; not part of the key.  Runs share a GPU one after another.
-        description: of the progress bar.
     Returns:
-        One result per run, in order.
+        One result per run, in order; it does not depend on ``n_jobs``.
     """
     device = resolve_device(device)
     wanted = {run.key: run for run in runs}

@@ -46,13 +46,11 @@ def default_scale(method: str) -> float:
 def search(config: Config, methods: Sequence[str]) -> pd.DataFrame:
     """Run all trials of some methods.
 
-    Args:
-        config: with the profile, the cache and the number of jobs.
-        methods: names of ``METHODS``.
     Returns:
         One row per method and trial: ``method, lr, logit_scale, longer`` (times the study's steps), for each benchmark
-        its validation accuracy (mean over shots, best step), ``val_accuracy`` (their mean), ``gain`` (of the second
-        half of its steps), ``steps, chosen``; of equal trials the first is chosen.
+            its
+        validation accuracy (mean over shots, best step), ``val_accuracy`` (their mean), ``gain`` (of the second half
+        of its steps), ``steps, chosen``; of equal trials the first is chosen.
     """
     grid = [(m, lr, default_scale(m) / soft) for m in methods for soft in SOFTENING for lr in LEARNING_RATES]
     short = _judged(config, pd.DataFrame(grid, columns=["method", "lr", "logit_scale"]), longer=1)

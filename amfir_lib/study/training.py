@@ -29,17 +29,12 @@ HEAD = "head"  # the method, among the modules that learn; backbones are called 
 
 @dataclass(frozen=True)
 class Training:
-    """Settings of one meta-training.
+    """Settings of one meta-training with SGD.
 
     Attributes:
-        n_way: classes per episode.
         shots: supports per class; steps take them in turn.
-        n_query: queries per class.
-        steps: optimiser steps.
         episodes_per_step: episodes whose mean loss makes one step.
-        lr: learning rate of SGD, the paper's gamma.
-        momentum: of SGD.
-        weight_decay: of SGD.
+        lr: the paper's gamma.
         clip_norm: largest norm of the gradient.
         validate_every: steps between two validations; the state with the best validation accuracy is kept.
         n_val_episodes: per shot, from the validation classes.
@@ -79,8 +74,7 @@ class Trained:
             CPU.
         history: one row per step: loss, the method's terms, norms of the gradients.
         validation: one row per validation and shot: accuracy per stream, free energy and certainty per modality.
-        best_step: step of ``states``.
-        val_accuracy: mean over shots at that step.
+        val_accuracy: mean over shots at ``best_step``.
         seconds: of computation, over all resumed parts.
         clips_per_second: clips through trained backbones, over the steps of this process; 0 without any.
     """
@@ -105,10 +99,8 @@ class Source:
     Training through the backbones is another source, see ``end_to_end.clips``.
 
     Attributes:
-        layout: labels, groups and splits, from which episodes are drawn; here the features, too.
         backbones: modality -> what learns beside the method.
         identity: what a checkpoint belongs to, beside the method and the settings; anything that JSON can hold.
-        scaler: of losses in half precision; disabled otherwise.
         writes: whether this process writes the checkpoint.
         n_clips: clips that went forward and backward through backbones so far.
     """
@@ -186,13 +178,10 @@ def episode_step(method: Method, table: FeatureTable, episodes: Episodes) -> tup
 def episode_loss(
     method: Method, table: FeatureTable, episodes: Episodes, layout: FeatureTable
 ) -> tuple[Tensor, dict[str, float]]:
-    """The mean loss of episodes, and its terms.
+    """The mean loss of episodes whose rows are rows of ``table``, and its terms.
 
-    Args:
-        method: in training mode.
-        table: features; rows of the episodes are rows of it.
-        episodes: which clips are supports and queries.
-        layout: of the data set, whose base classes some methods name.
+    ``layout`` is that of the data set, whose base classes some methods name.
+
     Raises:
         FloatingPointError: the loss is not finite.
     """
@@ -226,12 +215,8 @@ def train(
     Args:
         method: with its initial weights, on the device of the features; changed in place.
         source: of the features; a table stands for ``Source`` of it.
-        settings: of the training.
-        seed: of the episodes.
         checkpoint: file that each validation renews and that an interrupted training resumes from; that of another
             method, seed or setting is replaced. None for none.
-    Returns:
-        The best weights and both histories.
     Raises:
         NonFiniteFeatures: a training or validation clip has NaN or infinite features; names modality, row and class.
         TrainingDiverged: the loss or its gradient is not finite; names the step and what to lower.

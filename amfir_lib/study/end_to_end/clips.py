@@ -41,7 +41,6 @@ class EndToEnd:
         frames_per_instant: stored instants for each one that a network sees; 1 leaves no random choice of instants.
         clips_per_pass: clips in a backbone at a time; bounds the memory, changes no gradient of frozen batch norms.
         precision: of the backbones: "float32", "bfloat16", or "float16" (CUDA only, with a scaled loss).
-        channels_last: memory layout of convolutions, faster on most devices; changes nothing but rounding.
         freeze_batch_norm: keep statistics, scales and shifts of the pretrained batch norms.
         flip: mirror half of the clips; None asks the data set.
         flow_type: how flow is stored: "uint8", "float" or "colour", see ``data.flow``.
@@ -110,11 +109,7 @@ class Clips(Source):
     would (on a GPU up to rounding: its sums have no fixed order).
 
     Args:
-        layout: labels, groups and splits; a ``FeatureTable`` without features.
-        backbones: modality -> module that learns, see ``trainable_stream``.
-        seen: modality -> what it sees.
-        frames: the cache of frames and flow.
-        options: of the backbones' training.
+        backbones: modality -> module that learns, see ``trainable_stream``; ``seen``: what it sees.
         flip: whether clips are mirrored.
     """
 

@@ -26,16 +26,11 @@ FRAMES = ("history", "validation")  # of a Trained
 def train_on_devices(
     method: Method, clips: Clips, settings: Training, *, device: str = "cpu", n_devices: int = 1, **options: Any
 ) -> Trained:
-    """Train through backbones on one device, or on several that share the episodes of each step.
+    """``training.train`` through backbones on one device ("cpu", "cuda:N"), or on several of a kind ("cpu", "cuda").
 
     Each device takes every n-th episode of a step; gradients are added up before the step, so that the result is that
     of one device up to rounding (methods with dropout draw other masks).
 
-    Args:
-        method, clips, settings: see ``training.train``.
-        device: "cpu" or "cuda:N" for one device; its kind ("cpu", "cuda") for several.
-        n_devices: processes, one for each device.
-        options: ``seed`` and ``checkpoint``, see ``training.train``.
     Raises:
         BadParameter, BackboneUnavailable: see ``check_devices``.
     """

@@ -52,8 +52,6 @@ class RunEndToEnd:
     Attributes:
         frozen: method, options, settings and seed, on the material with frozen features of the same backbones.
         backbones: modality -> backbone; where training begins.
-        options: of the backbones' training.
-        frames: the cache that its clips are cut from.
     """
 
     frozen: Run
@@ -136,18 +134,13 @@ def train_through_backbones(
     """Train a series through its backbones with every seed of the configuration, and test it, where the cache lacks it.
 
     The results have the form of those of ``run_all``, so that tables and figures take them beside those; episodes of
-    training, validation and test are the same.  Test clips are seen in their central view.  The head reads the features
-    as the backbones give them: whitening is fitted to fixed features and is left out.
+    training, validation and test are the same.  Test clips are seen in their central view.  The head reads the
+    features as the backbones give them: whitening is fitted to fixed features and is left out.
 
     Args:
-        config: of the notebook; its devices share the episodes of each step.
         material: the data set with frozen features of the same backbones.
-        series: method and options.
-        settings: of the meta-training, as of the frozen runs.
-        cells: test episodes.
-        options: of the backbones' training, see ``end_to_end_options``.
+        settings: as of the frozen runs, but for ``n_steps`` where it is not 0.
         backbone: as ``open_backbones``; where training begins.
-        n_steps: optimiser steps; 0: as many as of the frozen runs.
     Raises:
         BadParameter, BackboneUnavailable, TrainingDiverged, DiskFull: in one sentence each.
     """
@@ -202,10 +195,6 @@ def _execute(item: RunEndToEnd, *, cells: Sequence[TestCell], cache_dir: Path, d
 def check_end_to_end(config: Config, datasets: Iterable[Dataset], *, backbone: str) -> None:
     """Refuse backbones that are only used frozen, and devices that cannot train together, before anything is trained.
 
-    Args:
-        config: of the notebook.
-        datasets: whose clips are read; ``auto`` depends on whether they are rendered.
-        backbone: as ``open_backbones``.
     Raises:
         BackboneUnavailable: names the backbones that can be trained, or what several devices need.
         BadParameter: more devices than there are, or than a step has episodes.
