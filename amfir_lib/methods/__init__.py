@@ -13,7 +13,7 @@ import torch
 
 from amfir_lib.errors import BadParameter, UnknownParameter, unknown_name
 from amfir_lib.methods.amfir import Amfir, AmfirOptions
-from amfir_lib.methods.base import DataFacts, EpisodeOutput, Features, Method, Options
+from amfir_lib.methods.base import DataFacts, Method, Options
 from amfir_lib.methods.cmn import Cmn, CmnOptions
 from amfir_lib.methods.early_fusion import EarlyProtoNet, EarlyProtoNetOptions, EarlyStrm, EarlyStrmOptions
 from amfir_lib.methods.hyrsm import Hyrsm, HyrsmOptions
@@ -23,11 +23,6 @@ from amfir_lib.methods.otam import Otam, OtamOptions
 from amfir_lib.methods.protonet import HeadOptions, ProtoNet
 from amfir_lib.methods.strm import Strm, StrmOptions
 from amfir_lib.methods.trx import Trx, TrxOptions
-
-__all__ = [
-    "METHODS", "PRESETS", "TUNED", "DataFacts", "EpisodeOutput", "Features", "Method", "MethodSpec", "build_method",
-    "options_of_part", "resolve_options", "title_of", "tuned_settings", "tuned_training", "uses_patches",
-]  # fmt: skip
 
 OUR_READING = "our reading"  # of a name that the paper does not define
 
@@ -52,8 +47,6 @@ class MethodSpec:
     tuned_as: str = ""  # the method whose tuned settings it takes, if not its own
     raw: bool = False  # whether it reads the features as they are, instead of whitened
 
-
-NO_LEARNING = {"layer_norm": False, "projection": False, "learn_temperature": False}  # a head without parameters
 
 METHODS: dict[str, MethodSpec] = {  # in the order of the paper's Table 1, then what that lacks
     "matchingnet": MethodSpec(
@@ -100,7 +93,10 @@ METHODS: dict[str, MethodSpec] = {  # in the order of the paper's Table 1, then 
     "nearest_mean": MethodSpec(  # of the frozen features of both streams: what is there before anything is learnt
         "nearest mean", "", LateFusion, late_fusion_options(HeadOptions), "both", "#777777", "d",
         parts=("protonet", "protonet_f"), raw=True,
-        defaults={**NO_LEARNING, "pooling": "time", "metric": "cosine", "late_fusion": "logit_sum"},
+        defaults={
+            "layer_norm": False, "projection": False, "learn_temperature": False, "pooling": "time", "metric": "cosine",
+            "late_fusion": "logit_sum",
+        },
     ),
 }  # fmt: skip
 
@@ -111,7 +107,9 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 
-TUNED = Path(__file__).with_name("tuned.csv")  # all trials of ``python -m amfir_lib.study.search``
+TUNED = Path(__file__).with_name(
+    "tuned.csv"
+)  # all trials of ``python -m amfir_lib.study.search``, kept for all studies
 
 
 @lru_cache(maxsize=1)
@@ -121,11 +119,7 @@ def _chosen_trials() -> dict[str, dict[str, float]]:
 
 
 def tuned_settings(name: str) -> dict[str, float]:
-    """``lr``, ``logit_scale`` and ``longer`` (times the steps) that the search found for a method; empty without one.
-
-    All methods had as many trials, on validation classes of two benchmarks.  The table ``tuned.csv`` is kept in the
-    repository: a study reads it and does not repeat the search.
-    """
+    """``lr``, ``logit_scale`` and ``longer`` (times the steps) that the search found; empty where none was."""
     return _chosen_trials().get(METHODS[name].tuned_as or name, {})
 
 
@@ -159,10 +153,7 @@ def resolve_options(name: str, options: Mapping[str, Any]) -> Options:
 
 
 def options_of_part(name: str, part: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """What an assembled method passes on to one of its parts: the preset, and those options that the part has as well.
-
-    Its own defaults are passed on, too, unless a preset says otherwise.
-    """
+    """Preset, options, and defaults that the preset leaves, of an assembled method, as far as a part has them, too."""
     known = {*METHODS[part].options.__dataclass_fields__, "preset"}
     preset = PRESETS.get(options.get("preset", "study"), {})
     defaults = {option: value for option, value in METHODS[name].defaults.items() if option not in preset}
@@ -203,8 +194,7 @@ def build_method(
 
     Args:
         name: one of METHODS.
-        dims: modality -> feature width D in the order appearance, motion, such as {"rgb": 96, "flow": 96} or
-            {"depth": 96, "flow": 96}; a single-modality method takes what it reads.
+        dims: modality -> feature width D, appearance first, such as {"rgb": 96, "flow": 96}; it takes what it reads.
         options: what differs from the method's defaults.
         generator: torch.Generator on the CPU.
         facts: of the data set, for methods that need some (``Method.needs``).
@@ -232,5 +222,6 @@ def build_method(
             f'method "{name}" must know {", ".join(needs)} of the data set, but no facts are given. '
             "Pass facts=DataFacts(...) to build_method."
         )
-    known_facts = {fact: getattr(facts, fact) for fact in needs}
-    return spec.build(_read(spec, dims), resolved, generator=generator, **known_facts)
+    return spec.build(
+        _read(spec, dims), resolved, generator=generator, **{fact: getattr(facts, fact) for fact in needs}
+    )

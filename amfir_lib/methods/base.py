@@ -48,7 +48,7 @@ def _checked(option: Field, value: Any) -> Any:
         if not isinstance(value, bool):
             raise BadParameter(f"{name} is {value!r} but must be true or false. Correct the option.")
         return value
-    whole, low, below = isinstance(option.default, int), limits["low"], limits["below"]
+    whole, low = isinstance(option.default, int), limits["low"]
     if isinstance(value, bool) or not isinstance(value, int if whole else int | float) or not math.isfinite(value):
         raise BadParameter(f"{name} is {value!r} but must be a {'whole ' if whole else ''}number. Correct it.")
     if value < low or (limits["above"] and value == low):
@@ -56,8 +56,8 @@ def _checked(option: Field, value: Any) -> Any:
             f"{name} is {value} but must be {'above' if limits['above'] else 'at least'} {low}. Raise it."
         )
     value = type(option.default)(value)
-    if value >= below:
-        raise BadParameter(f"{name} is {value} but must be below {below}. Lower it.")
+    if value >= limits["below"]:
+        raise BadParameter(f"{name} is {value} but must be below {limits['below']}. Lower it.")
     return value
 
 
@@ -102,7 +102,7 @@ class Method(nn.Module):
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """The modalities that the method reads, in order."""
+        """That the method reads, in order."""
         return tuple(self.dims)
 
     def embed(self, clips: Features) -> dict[str, Tensor]:
@@ -121,17 +121,11 @@ class Method(nn.Module):
         raise NotImplementedError
 
     def relate(self, embeddings: dict[str, Tensor], *, n_pairs: int) -> dict[str, Tensor]:
-        """What ``compare_among`` reads of n embedded clips: the embeddings, or for some methods what relates them.
-
-        ``n_pairs`` pairs of a query and a support occur in all episodes to come.
-        """
+        """What ``compare_among`` reads of n clips: embeddings, or what relates them if ``n_pairs`` pairs pay for it."""
         return embeddings
 
     def compare_among(self, clips: dict[str, Tensor], support: Tensor, query: Tensor) -> EpisodeOutput:
-        """``compare`` of episodes among the n clips given to ``relate``, without a gradient.
-
-        ``support`` (E, N, K) and ``query`` (E, M) are places among the n.
-        """
+        """``compare``, without a gradient, of clips at places (E, N, K) and (E, M) among those given to ``relate``."""
         return self.compare(pick(clips, support), pick(clips, query))
 
     def free_energies(self, output: EpisodeOutput, target: Tensor | None = None) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -89,25 +90,19 @@ class EarlyFusion(Method):
     unimodal: type[Method]
 
     def __init__(
-        self,
-        dims: Mapping[str, int],
-        options: EarlyFusionOptions,
-        *,
-        generator: torch.Generator,
-        n_patches: Mapping[str, int] | None = None,
+        self, dims: Mapping[str, int], options: EarlyFusionOptions, *, generator: torch.Generator, **facts: Any
     ) -> None:
         if len(dims) != 2:
             raise BadParameter(f"early fusion joins two modalities, but {len(dims)} are given. Give two.")
         super().__init__(dims, options)
-        facts = {}
-        if n_patches is not None:
-            if len({n_patches[m] for m in dims}) > 1:
-                given = ", ".join(f"{n_patches[m]} of {m}" for m in dims)
+        if patches := {m: facts["n_patches"][m] for m in dims if "n_patches" in facts}:
+            if len(set(patches.values())) > 1:
                 raise BadParameter(
-                    f"early fusion joins patch with patch, but frames have {given}. "
+                    "early fusion joins patch with patch, but frames have "
+                    f"{', '.join(f'{n} of {m}' for m, n in patches.items())}. "
                     "Extract both with the same number of patches."
                 )
-            facts["n_patches"] = {JOINT: n_patches[next(iter(dims))]}
+            facts["n_patches"] = {JOINT: patches.popitem()[1]}
         with seeded_init(draw_seed(generator), JOINT):
             self.fusion = JointStream(dims, options)
         self.reader = self.unimodal({JOINT: self.fusion.width}, options, generator=generator, **facts)

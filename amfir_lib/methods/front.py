@@ -57,8 +57,8 @@ class DistanceOptions(FrontOptions):
 def add_front(module: nn.Module, dim: int, options: FrontOptions) -> int:
     """Give a module ``norm``, ``projection`` and ``log_scale``; returns the width d of projected features.
 
-    The published heads read a backbone that is trained with them.  Here the features are frozen, so a LayerNorm and a
-    Linear give each method something to train, and each has a trainable temperature: declared deviations.
+    The published heads train their backbone.  Here features are frozen, so LayerNorm, Linear and temperature give each
+    method something to train: declared deviations.
     """
     width = options.width if options.projection else dim
     module.norm = nn.LayerNorm(dim) if options.layer_norm else nn.Identity()
@@ -90,12 +90,9 @@ def unit_vectors(vectors: Tensor) -> Tensor:
 class UnimodalMethod(Method):
     """Projected frames of one modality, an answer from distances, and cross-entropy; subclasses add what is theirs.
 
-    Under one generator the front begins with the weights that the study's own head of the same width has.
+    The generator is the only source of initial weights and of dropout.  Under one generator the front begins with the
+    weights that the study's own head of the same width has.
 
-    Args:
-        dims: modality -> feature width D, exactly one.
-        options: of the method.
-        generator: the only source of initial weights and of dropout.
     Raises:
         BadParameter: more or less than one modality.
     """

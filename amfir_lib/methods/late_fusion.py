@@ -21,19 +21,15 @@ class LateFusionOptions(Options):
 
 
 def late_fusion_options(*parts: type[Options]) -> type[Options]:
-    """Class of the options of a late fusion: those of its parts, and ``late_fusion``.
-
-    Args:
-        parts: classes of the parts' options; where two share a name, the first one's default counts.
-    """
+    """Options of the parts, where the first one's default counts if two share a name, and ``late_fusion``."""
     return make_dataclass("JoinedOptions", [], bases=(*dict.fromkeys(parts), LateFusionOptions), frozen=True)
 
 
 @dataclass(frozen=True)
 class LateFusionOutput(EpisodeOutput):
-    """EpisodeOutput with ``parts``: name of a part -> its output."""
+    """The fused answer and those of the parts."""
 
-    parts: dict[str, EpisodeOutput] = field(default_factory=dict)
+    parts: dict[str, EpisodeOutput] = field(default_factory=dict)  # name of a part -> its output
 
 
 class LateFusion(Method):
@@ -43,9 +39,6 @@ class LateFusion(Method):
     equals training them apart, as long as the optimiser does not couple them (a gradient norm clipped over all
     parameters would).
 
-    Args:
-        parts: name -> method, built from equal generators.
-        options: with ``late_fusion``; the parts have theirs.
     Raises:
         BadParameter: a part reads several modalities, or two parts read the same one.
     """
@@ -62,13 +55,8 @@ class LateFusion(Method):
     def embed(self, clips: Features) -> dict[str, Tensor]:
         self.check_features(clips)
         if self.uses_patches:  # a part that reads none gets what it was trained on
-            pooled = {
-                m: clips[m].float().mean(2, keepdim=True)
-                for part in self.parts.values()
-                for m in part.modalities
-                if not part.uses_patches
-            }
-            clips = {**clips, **pooled}
+            unpatched = [m for part in self.parts.values() for m in part.modalities if not part.uses_patches]
+            clips = clips | {m: clips[m].float().mean(2, keepdim=True) for m in unpatched}
         return self._of_parts(lambda part, name: part.embed({m: clips[m] for m in part.modalities}))
 
     def relate(self, embeddings: dict[str, Tensor], *, n_pairs: int) -> dict[str, Tensor]:

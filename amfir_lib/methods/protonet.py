@@ -85,17 +85,8 @@ class ModalityHead(nn.Module):
         psi = distances(query, prototypes, metric=self.options.metric, scaled=self.options.scaled)
         return self._evidence(psi, query=query, support=support)
 
-    @property
-    def needs_only_products(self) -> bool:
-        """Whether inner products of the video vectors tell all that ``compare`` reads of them."""
-        return self.options.prototype == "mean" and self.options.metric in METRICS_ABOUT_THE_MEAN
-
-    def relate(self, vectors: Tensor) -> Tensor:
-        """(n, d') video vectors -> (n, n) what ``compare_among`` reads, where only products are needed."""
-        return inner_products(vectors, scaled=self.options.scaled)
-
     def compare_among(self, products: Tensor, support: Tensor, query: Tensor) -> Evidence:
-        """``compare`` of the clips at (E, N, K) and (E, M) places among those that ``relate`` was given."""
+        """``compare`` of clips at (E, N, K) and (E, M) places, from the (n, n) inner products of their vectors."""
         psi = distances_from_products(products, support, query, metric=self.options.metric)
         return self._evidence(psi.to(self.log_scale.dtype))
 
@@ -152,7 +143,7 @@ class StreamMethod(Method):
         """Inner products of all pairs of clips, which are few, where they say enough; else the embeddings."""
         if not self._by_products(embeddings):
             return embeddings
-        return {m: head.relate(embeddings[m]) for m, head in self.heads.items()}
+        return {m: inner_products(vectors, scaled=self.options.scaled) for m, vectors in embeddings.items()}
 
     def compare_among(self, clips: dict[str, Tensor], support: Tensor, query: Tensor) -> EpisodeOutput:
         if not self._by_products(clips):
@@ -160,9 +151,9 @@ class StreamMethod(Method):
         return self.join({m: head.compare_among(clips[m], support, query) for m, head in self.heads.items()})
 
     def _by_products(self, clips: dict[str, Tensor]) -> bool:
-        few = all(len(x) <= MOST_RELATED_CLIPS for x in clips.values())
-        needs_vectors = getattr(self.options, "score", None) in NEED_VECTORS
-        return few and not needs_vectors and all(head.needs_only_products for head in self.heads.values())
+        options, few = self.options, all(len(x) <= MOST_RELATED_CLIPS for x in clips.values())
+        needs_vectors = options.prototype != "mean" or getattr(options, "score", None) in NEED_VECTORS
+        return few and not needs_vectors and options.metric in METRICS_ABOUT_THE_MEAN
 
     def supervise(self, evidence: dict[str, Evidence], target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Sum over modalities of the cross-entropy (Eq. 9 without distillation), and each modality's terms to log.
@@ -173,8 +164,9 @@ class StreamMethod(Method):
         for m, stream in evidence.items():
             losses.append(cross_entropy(stream.log_posterior, target, ce_reduction=self.options.ce_reduction))
             terms |= {f"ce_{m}": losses[-1], f"accuracy_{m}": accuracy(stream.log_posterior, target)}
-            terms |= {f"certainty_{m}": certainty(stream.log_posterior).mean()}
-            terms |= {f"free_energy_{m}": centred(stream).mean(), f"helmholtz_{m}": helmholtz(stream).mean()}
+            with torch.no_grad():
+                terms |= {f"certainty_{m}": certainty(stream.log_posterior).mean()}
+                terms |= {f"free_energy_{m}": centred(stream).mean(), f"helmholtz_{m}": helmholtz(stream).mean()}
             terms |= {f"logit_scale_{m}": torch.as_tensor(stream.logit_scale)}
         return sum(losses), detached(terms)
 

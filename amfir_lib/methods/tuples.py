@@ -19,7 +19,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear as project
 from torch.nn.functional import max_pool2d
 
-from amfir_lib.errors import BadParameter, ShapeError
+from amfir_lib.errors import BadParameter
 from amfir_lib.methods.front import BATCH_MB, FLOATS_PER_MB
 
 SAFE_EXPONENT = 60.0  # exp of it, and of its negative, leave float32 room for sums and products
@@ -40,26 +40,12 @@ def tuple_indices(n_frames: int, cardinality: int) -> tuple[tuple[int, ...], ...
 
 
 def project_tuples(frames: Tensor, linear: nn.Linear, cardinality: int) -> Tensor:
-    """``linear`` of every tuple's concatenated frames.
+    """``linear``, from w * d to d', of the concatenated frames of every tuple: (B, T, d) -> (B, P, d').
 
     A matrix times a concatenation is the sum of its parts times the frames, so each frame is projected once per place
-    in a tuple and not once per tuple.
-
-    Args:
-        frames: (B, T, d).
-        linear: from w * d to d'; the frames of a tuple come in time order.
-        cardinality: w.
-    Returns:
-        (B, P, d'), P tuples in the order of ``tuple_indices``.
-    Raises:
-        BadParameter: as ``tuple_indices``. ShapeError: the layer was built for another width or cardinality.
+    in a tuple and not once per tuple.  The P tuples come in the order of ``tuple_indices``.
     """
     n_clips, n_frames, width = frames.shape
-    if linear.in_features != cardinality * width:
-        raise ShapeError(
-            f"tuples of {cardinality} frames of width {width} have {cardinality * width} values, but the layer takes "
-            f"{linear.in_features}. Build both with the same width and cardinality."
-        )
     parts = linear.weight.unflatten(1, (cardinality, width)).transpose(0, 1).flatten(0, 1)  # (w * d', d)
     placed = project(frames, parts).reshape(n_clips, n_frames * cardinality, -1)  # each frame at each place
     members = frames.new_zeros(len(tuple_indices(n_frames, cardinality)), n_frames * cardinality)
@@ -93,8 +79,7 @@ def tuple_distances(
     the P query tuples of |value - answer|^2 is the distance.
 
     Args:
-        support: keys and values, each (E, N, K, P, d').
-        query: keys and values, each (E, M, P, d').
+        support, query: keys and values, each (E, N, K, P, d') and (E, M, P, d').
         batch_mb: megabytes of scores at a time, counted as float32; one query's scores are never divided.
     Returns:
         (E, M, N) distances.
@@ -145,9 +130,8 @@ class _AnswerDistances(torch.autograd.Function):
         for number, (e, queries) in enumerate(_pieces(len(keys), n_queries, ctx.at_once)):
             left, total, along = kept[3 * number : 3 * number + 3]  # (N, m * P, d'), (N, m * P), (N, m * P)
             share = (2 / n_tuples * gradient[e, queries].T).repeat_interleave(n_tuples, 1)  # (N, m * P)
-            of_query_values[e, queries] = torch.linalg.vecdot(left, -share.unsqueeze(-1), dim=0).unflatten(
-                0, (-1, n_tuples)
-            )
+            of_left = torch.linalg.vecdot(left, -share.unsqueeze(-1), dim=0)
+            of_query_values[e, queries] = of_left.unflatten(0, (-1, n_tuples))
             share = share / total
             of_answers = left * share.unsqueeze(-1)
             weights = _weights(query_keys[e, queries], keys[e], shifted=ctx.shifted)
@@ -185,13 +169,7 @@ def nearest_tuple_distances(support: Tensor, query: Tensor, *, batch_mb: float =
     """Mean over a query's tuples of the Euclidean distance to the nearest tuple of a class (STRM's query-class part).
 
     The nearest tuple is found from inner products; only the distance to it is computed in full and has a gradient.
-
-    Args:
-        support: (E, N, K, P, d').
-        query: (E, M, P, d').
-        batch_mb: as ``tuple_distances``.
-    Returns:
-        (E, M, N) distances.
+    (E, N, K, P, d') and (E, M, P, d') -> (E, M, N); ``batch_mb`` as ``tuple_distances``.
     """
     n_way, n_tuples = support.shape[1], query.shape[2]
     tuples = support.flatten(2, 3)  # (E, N, S, d')
