@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from amfir_lib.figures.style import (
-    GREY,
     HOLLOW,
     PAPER,
     SOFT,
@@ -75,8 +75,7 @@ def lines(
         log: the x axis.
         levels: name -> y of a grey line.
         limits: of y, in its unit.
-        paper: published values, drawn hollow at their x: columns as ``frame``, and optionally ``bound``: the value is
-            an upper bound of all other methods.
+        paper: published values, drawn hollow at their x: columns as ``frame``.
         kept: columns as ``frame`` without y: markers stand at these points alone (the state that was kept).
         notes: column of words above a panel, those of its last x.
         height: of a row of panels, inches.
@@ -108,7 +107,7 @@ def lines(
             panel.axes.set_title(text, loc="right", fontsize=6.5, fontweight="normal", color=SOFT)
         ends_of_panel |= {name: levels[name] for name in at_ends}
         if paper is not None and len(paper):
-            styles |= _draw_paper(panel, paper, looks_of, x=x, y=y, series=series, scale=scale)
+            styles |= _draw_paper(panel, paper, x=x, y=y, series=series, scale=scale)
     if y == "difference" and not_shown(frame).any():
         styles[HOLLOW] = WHITE
     for panel, ends_of_panel in zip(panels, ends, strict=True):
@@ -167,19 +166,14 @@ def _draw(
     return ends
 
 
-def _draw_paper(
-    panel: Panel, paper: pd.DataFrame, looks_of: Mapping[str, Look], *, x: str, y: str, series: str, scale: float
-) -> Keys:
+def _draw_paper(panel: Panel, paper: pd.DataFrame, *, x: str, y: str, series: str, scale: float) -> Keys:
     """Hollow markers at the points of a panel; returns what the legend needs."""
-    keys, points = {}, set(panel.frame[x])
-    for row in _within(paper, panel).to_dict("records"):
-        if row[x] not in points:
-            continue
-        bound = bool(row.get("bound"))
-        look = Look("", GREY, "v") if bound else looks_of.get(str(row[series])) or looks([row[series]])[row[series]]
-        panel.axes.plot(row[x], scale * row[y], look.marker, color=look.colour, markersize=5, zorder=4, **WHITE)
-        name = f"{PAPER}: " + ("all others below" if bound else f"{look.label}, approximate")
-        keys[Look(name, look.colour, look.marker, "")] = WHITE
+    rows, keys = _within(paper, panel), {}
+    rows = rows[rows[x].isin(panel.frame[x])]
+    for name, look in looks(rows[series]).items():
+        points, style = rows[rows[series] == name], {"linestyle": "", "markersize": 5, "zorder": 4}
+        panel.axes.plot(points[x], scale * points[y], look.marker, color=look.colour, **style, **WHITE)
+        keys[replace(look, label=f"{PAPER}: {look.label}", line="")] = WHITE
     return keys
 
 
