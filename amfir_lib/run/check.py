@@ -28,12 +28,11 @@ from amfir_lib.run.clean import folder_lock, tag_cache
 from amfir_lib.run.compare import EQUAL, MOVED, STATUSES, WARNING, WITHIN, Difference, compare_folders
 from amfir_lib.run.notebooks import find_notebooks
 from amfir_lib.run.plan import Request, plan
-from amfir_lib.storage import plain, write_json, write_text
+from amfir_lib.storage import write_json, write_text
 from amfir_lib.units import POINT, UNITS
 
 FOLDER, COLD_CACHE = "check", "cold-cache"
 SHOWN_CELLS = 5  # of a table, on the screen and in check.md; all of them are in cells.csv
-SHOWN_SETTINGS = 12
 
 
 def check(
@@ -149,9 +148,7 @@ def lines(found: Difference, *, how: str) -> Iterator[str]:
     yield how
     if found.settings:
         yield "Not made alike:"
-        yield from (f"    {setting}" for setting in found.settings[:SHOWN_SETTINGS])
-        if len(found.settings) > SHOWN_SETTINGS:
-            yield f"    and {len(found.settings) - SHOWN_SETTINGS} more, see check.json"
+        yield from (f"    {setting}" for setting in found.settings)
     yield ""
     width = max(map(len, found.lacking), default=0)
     for table in found.lacking:
@@ -195,35 +192,20 @@ def write(found: Difference, folder: Path, *, how: str) -> None:
     """Write ``check.md``, ``check.json`` and ``cells.csv`` (one row per cell) into a folder."""
     write_text(folder / "cells.csv", found.cells.to_csv(index=False))
     write_text(folder / "check.md", "\n".join(["# Check\n\n```", *lines(found, how=how), "```\n"]))
-    tables = [
-        {
-            "table": table,
-            "counts": {status: found.count(status, table) for status in STATUSES},
-            "lacking": found.lacking[table],
-            "moved": _worst(found, table).to_dict("records"),
-        }
-        for table in found.lacking
-    ]
-    summary = {"passed": found.passed, "conclusion": conclusion(found), "how": how, "tables": tables}
-    summary |= {"missing": found.missing, "extra": found.extra, "settings": found.settings}
-    summary |= {"spread": asdict(found.spread), "rules": {name: unit.reason for name, unit in UNITS.items()}}
-    write_json(folder / "check.json", plain(summary))
-
-
-def _worst(found: Difference, table: str) -> pd.DataFrame:
-    """Moved cells, verdicts and words before numbers, those first that exceed their tolerance most; then warnings."""
-    cells = found.cells[(found.cells["table"] == table) & found.cells["status"].isin([MOVED, WARNING])]
-    excess = cells["difference"].astype(float).abs() / cells["tolerance"].astype(float).clip(lower=1e-12)
-    order = pd.DataFrame({"warning": cells["status"] == WARNING, "excess": -excess.fillna(float("inf"))})
-    return cells.loc[order.sort_values(["warning", "excess"], kind="stable").index]
+    facts = {name: value for name, value in vars(found).items() if name != "cells"} | {"spread": asdict(found.spread)}
+    counts = {table: {status: found.count(status, table) for status in STATUSES} for table in found.lacking}
+    rules = {name: unit.reason for name, unit in UNITS.items()}
+    summary = {"passed": found.passed, "conclusion": conclusion(found), "how": how, "counts": counts, "rules": rules}
+    write_json(folder / "check.json", summary | facts)
 
 
 def _sentences(found: Difference, table: str) -> Iterator[str]:
-    lacking, worst = found.lacking[table], _worst(found, table)
+    lacking, cells = found.lacking[table], found.cells[found.cells["table"] == table]
+    changed = pd.concat([cells[cells["status"] == status] for status in (MOVED, WARNING)])
     yield from lacking[:SHOWN_CELLS]
     if len(lacking) > SHOWN_CELLS:
         yield f"and {len(lacking) - SHOWN_CELLS} more rows or columns, see check.json"
-    for cell in worst[:SHOWN_CELLS].itertuples():
+    for cell in changed[:SHOWN_CELLS].itertuples():
         before, after = (f"{x:.4g}" if isinstance(x, float) else str(x) for x in (cell.committed, cell.regenerated))
         text = f"{cell.row}: {cell.column} {before} -> {after}"
         if cell.status == WARNING:
@@ -231,5 +213,5 @@ def _sentences(found: Difference, table: str) -> Iterator[str]:
         elif pd.notna(cell.difference):
             text += f", moved {abs(cell.difference):.4g}, tolerance {cell.tolerance:.4g} ({cell.rule})"
         yield text
-    if len(worst) > SHOWN_CELLS:
-        yield f"and {len(worst) - SHOWN_CELLS} more cells, see cells.csv"
+    if len(changed) > SHOWN_CELLS:
+        yield f"and {len(changed) - SHOWN_CELLS} more cells, see cells.csv"

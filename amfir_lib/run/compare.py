@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ class Difference:
         missing: exports (tables and figures) of the committed study that were not made.
         extra: exports that the committed study lacks.
         n_figures: figures that both have; their pictures are not compared.
-        settings: sentences about parameters, machine and code that are not those of the committed records.
+        settings: what is not as in the committed records: parameters, machine, packages, code.
         spread: of the training seeds of the committed study.
     """
 
@@ -114,7 +114,12 @@ def compare_folders(
         missing=tuple(sorted(before - after)),
         extra=tuple(sorted(after - before)),
         n_figures=sum(not name.endswith(".csv") for name in before & after),
-        settings=tuple(dict.fromkeys(_settings(old_records, new_records))),
+        settings=tuple(
+            f"{name}: {kind} differs"
+            for name, record in old_records.items()
+            for kind in ("parameters", "options", "profile", "environment", "code")
+            if record.get(kind) != new_records.get(name, {}).get(kind)
+        ),
         spread=spread,
     )
 
@@ -208,22 +213,3 @@ def _records(folder: Path, notebooks: Sequence[str]) -> dict[str, dict[str, Any]
     """Notebook -> record."""
     files = sorted((folder / "records").glob("*.json"))
     return {path.stem: read_json(path) for path in files if not notebooks or path.stem in notebooks}
-
-
-def _settings(before: Mapping[str, Mapping[str, Any]], after: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """Say what differs before any number does: parameters, profile, machine, packages, code."""
-    for name in before:
-        if name not in after:
-            yield f"{name} left no record"
-            continue
-        for kind in ("parameters", "options", "profile", "environment", "code"):
-            where = "" if kind in ("environment", "code") else f"{name}: "
-            old, new = (dict(_leaves(record[name].get(kind, {}))) for record in (before, after))
-            for key in sorted(old.keys() | new.keys()):
-                if old.get(key) != new.get(key):
-                    yield f"{where}{key} was {old.get(key)}, now {new.get(key)}"
-
-
-def _leaves(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        yield from _leaves(value) if isinstance(value, Mapping) else [(key, value)]
