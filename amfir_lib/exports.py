@@ -74,19 +74,12 @@ class Table:
 
         A cell is a template over the columns of ``data``: ``"{accuracy} ± {half_width}"``.  Each number is shown in its
         unit; ``{settled:3}`` asks for three decimals.  What does not exist is an en dash, and takes its ``± –``,
-        ``(–)`` or ``*paper –*`` with it.  A shown column without a single value is left out.
+        ``(–)`` or ``*paper –*`` with it.  A shown column without a single value is left out::
 
-        Long form, a shown row per row of data::
-
-            Table.of(frame, ["dataset", "n_shot", "comparison"],
-                     {"difference": "{difference} ± {half_width}", "p (Holm)": "{p_holm}", "verdict": "{verdict}"})
-
-        Wide form, a shown row per method, a column per data set and number of shots::
-
-            Table.of(frame, ["method"], "{accuracy} ± {half_width}", columns=["dataset", "n_shot"])
+            Table.of(frame, ["dataset", "n_shot"], {"lead": "{difference} ± {half_width}", "p (Holm)": "{p_holm}"})
+            Table.of(frame, ["method"], "{accuracy} ± {half_width}", columns=["dataset", "n_shot"])  # wide
 
         Args:
-            data: tidy numbers in full precision.
             rows: columns that name a shown row; a mapping gives their heads.
             cells: head -> template.  In the wide form one template, or several, whose heads follow that of the column:
                 ``synth-ssv2 1-shot, paper``.
@@ -94,7 +87,6 @@ class Table:
             beside: wide form: head -> template of columns at the end, from the first row of data of each shown row.
             only: which rows of data are shown, as truth values; the CSV file has all in any case.
             bold: a column of truth values: these cells are bold.
-            caption, keys, units: of the table.
         """
         table = cls(data, None, caption, tuple(keys), dict(units or {}))
         heads = rows if isinstance(rows, Mapping) else {column: HEADS.get(column, column) for column in rows}
@@ -122,11 +114,7 @@ class Table:
         return replace(table, shown=text, numbers=tuple(head for head in text if head in numbers))
 
     def unit(self, column: str) -> str:
-        """Unit of a column of ``data``, or "key": the table's own word, else that of ``COLUMNS``, else "text".
-
-        Raises:
-            BadParameter: there is no such unit.
-        """
+        """Unit of a column of ``data``, or "key": the table's own word, else that of ``COLUMNS``, else "text"."""
         unit = "key" if column in self.keys else self.units.get(column) or COLUMNS.get(column, "text")
         if unit not in UNITS:
             raise BadParameter(f'"{unit}" of the column "{column}" is no unit. Take one of {", ".join(UNITS)}.')

@@ -37,13 +37,7 @@ PACKAGES = (
 
 
 class NotebookRun:
-    """One execution of one notebook, from ``start`` to ``finish``.
-
-    Attributes:
-        notebook: name, such as ``03_free_energy``.
-        config: what was asked for, a ``study.config.Config``.
-        output_dir: the study's folder that receives everything.
-    """
+    """One execution of one notebook, from ``start`` to ``finish``, with its ``study.config.Config``."""
 
     def __init__(self, notebook: str, config: Any) -> None:
         self.notebook, self.config, self.output_dir = notebook, config, config.output_dir
@@ -65,22 +59,23 @@ class NotebookRun:
             numbers: what the text quotes; anything that JSON can hold, NumPy scalars and arrays included.
             notes: what must stand under every table and figure; put after each caption that does not have it.
             drawn: name of a figure -> the numbers that it draws, where no table has them: figures/NAME.csv.
-        Raises:
-            UnknownName: ``drawn`` names no figure.
         """
-        for name in drawn or {}:
-            if name not in (figures or {}):
-                raise unknown_name("figure", name, figures or {})
         figures, drawn, written = figures or {}, drawn or {}, []
+        for name in drawn.keys() - figures.keys():
+            raise unknown_name("figure", name, figures)
+
+        def ended(caption: str) -> str:
+            return caption if notes in caption else f"{caption} {notes}".lstrip()
+
         tables = {name: table if isinstance(table, Table) else Table(table) for name, table in (tables or {}).items()}
-        tables = {name: replace(table, caption=_ended(table.caption, notes)) for name, table in tables.items()}
+        tables = {name: replace(table, caption=ended(table.caption)) for name, table in tables.items()}
         for name, figure in figures.items():
             written += write_figure(figure, self.output_dir / "figures" / name)
         written += [write_drawn(frame, self.output_dir / "figures" / name) for name, frame in drawn.items()]
         for name, table in tables.items():
             written += write_table(table, self.output_dir / "tables" / name)
         exports = {path.relative_to(self.output_dir).as_posix(): digest_of_file(path) for path in written}
-        captions = {f"figures/{name}": _ended(figure.get_label(), notes) for name, figure in figures.items()}
+        captions = {f"figures/{name}": ended(figure.get_label()) for name, figure in figures.items()}
         record = self.describe() | {"numbers": plain(numbers or {}), "exports": exports, "status": "done"}
         record["tables"] = {name: table.declaration() for name, table in tables.items()}
         record["captions"] = {name: caption for name, caption in captions.items() if caption}
@@ -110,18 +105,13 @@ class NotebookRun:
         }
 
 
-def _ended(caption: str, notes: str) -> str:
-    """The caption with the notes at its end, once."""
-    return caption if notes in caption else f"{caption} {notes}".lstrip()
-
-
 def start(notebook: str, config: Any) -> NotebookRun:
     """Begin the account of a notebook; call it once, after the parameters.
 
     Args:
-        notebook: file name without suffix.
-        config: from ``Config.from_notebook(locals())``.  Where the notebook's file is found, options that its
-            parameters cell does not declare (variables of earlier runs in an open session) are left out.
+        notebook: file name without suffix.  Where the file is found, options that its parameters cell does not declare
+            (variables of earlier runs in an open session) are left out.
+        config: from ``Config.from_notebook(locals())``.
     """
     path = paths.NOTEBOOKS / f"{notebook}.ipynb"
     if path.exists():

@@ -19,26 +19,17 @@ class Unit:
     On one machine a study is equal to the last digit.  On another one, floating-point sums differ in their last digits;
     training amplifies that until two runs with one seed differ as two seeds do.  So the yardstick is the spread of the
     training seeds: a mean over n seeds may move by two of its standard errors, 2 sd / sqrt(n), and never less than a
-    point.
-
-    Attributes:
-        reason: by how much a number may differ, and why.
-        floor, relative, errors: the same in numbers: by the largest of ``floor``, ``relative`` times its size and
-            ``errors`` times 2 sd / sqrt(n); a floor of None: it is not compared.
-        decimals: of the number as it is shown; None for words, and numbers that are shown as they are.
-        scale: it is shown times this.
-        signed: a difference, shown with a plus.
-        machine: it differs from run to run on one machine, too.
+    point.  A number may differ by the largest of ``floor``, ``relative`` |value| and ``errors`` 2 sd / sqrt(n).
     """
 
-    reason: str
-    floor: float | None = 0.0
+    reason: str  # why it may, in words
+    floor: float | None = 0.0  # None: it is not compared
     relative: float = 0.0
     errors: float = 0.0
-    decimals: int | None = None
-    scale: float = 1.0
-    signed: bool = False
-    machine: bool = False
+    decimals: int | None = None  # of the number as it is shown; None: as it is
+    scale: float = 1.0  # it is shown times this
+    signed: bool = False  # a difference, shown with a plus
+    machine: bool = False  # it differs from run to run on one machine, too
 
 
 _SHARE = "one point, or 2 sd / sqrt(n) of the training seeds (of the study's, where the row has none)"

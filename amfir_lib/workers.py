@@ -53,10 +53,6 @@ def check_backend(backend: str, scheduler: str) -> None:
     Args:
         backend: one of BACKENDS.
         scheduler: address of the running scheduler, such as tcp://head:8786 (Dask) or head:6379 (Ray).
-    Raises:
-        UnknownName: no such backend.
-        BadParameter: a scheduler for loky, or none for a cluster.
-        BackendUnavailable: its packages are missing, or nothing answers at the address.
     """
     if backend not in BACKENDS:
         raise unknown_name("backend", backend, BACKENDS)
@@ -132,11 +128,7 @@ def check_device(device: str) -> str:
 
 
 def resolve_device(device: str) -> str:
-    """Turn ``auto`` into ``cuda:0`` or ``cpu``, and refuse a GPU that is not there.
-
-    Raises:
-        BadParameter: the device does not exist on this machine; says how many GPUs there are.
-    """
+    """Turn ``auto`` into ``cuda:0`` or ``cpu``, and refuse a GPU that is not there (BadParameter)."""
     import torch
 
     n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -175,11 +167,7 @@ def worker_number() -> int:
 def workers_that_fit(n_jobs: int, backbones: Iterable[Any]) -> int:
     """Worker processes for these backbones: no more than the memory of their GPUs holds, unless ``--jobs`` was given.
 
-    Args:
-        n_jobs: as many as there would be on the CPU.
-        backbones: with a ``device`` where they can use a GPU.
-    Returns:
-        The number; says on stdout where it is a smaller one.
+    Says on stdout where it is less than ``n_jobs``.
     """
     gpus = sorted(device for device in _devices_of(backbones) if device.startswith("cuda"))
     if not gpus or os.environ.get("AMFIR_JOBS"):

@@ -63,10 +63,9 @@ def compare(
         notebooks: names of the notebooks to compare.
         again: command that makes the baseline, up to ``--only``; for the remarks.
     Returns:
-        One row per notebook, data set, way, shots and series whose runs changed: ``baseline, variant, difference,
-        half_width, p_value, p_holm, n_classes, n_episodes, verdict`` and ``n_changed``, the number of episodes whose
-        accuracy differs; shares in [0, 1]; empty where nothing can be paired.  And sentences on what was left out and
-        why, and on what else differs.
+        One row per notebook, data set, ways, shots and series whose runs changed, with accuracies in [0, 1] and
+        ``n_changed``, the number of episodes whose accuracy differs; empty where nothing can be paired.  And sentences
+        on what was left out and why, and on what else differs.
     """
     rows: list[dict[str, Any]] = []
     remarks: list[str] = []
