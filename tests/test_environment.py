@@ -25,19 +25,11 @@ def names(requirements: list[str]) -> set[str]:
     return {canonicalize_name(Requirement(text).name) for text in requirements}
 
 
-def pip_section() -> list[str]:
-    return next(entry["pip"] for entry in CONDA["dependencies"] if isinstance(entry, dict))
-
-
-def test_every_line_of_the_lock_is_one_exact_pin():
+def test_every_line_of_the_lock_is_one_exact_pin_and_none_names_a_place():
     for line in PINS:
-        specifiers = list(Requirement(line).specifier)
-        assert [specifier.operator for specifier in specifiers] == ["=="], line
-        assert "*" not in specifiers[0].version
-
-
-def test_the_lock_names_no_index_and_no_place_of_any_machine():
-    assert not re.search(r"https?:|file:|@ |--|/(home|opt|tmp|root)/", "\n".join(PINS))
+        (specifier,) = Requirement(line).specifier
+        assert specifier.operator == "==" and "*" not in specifier.version, line
+        assert not re.search(r"https?:|file:|@ |--|/(home|opt|tmp|root)/", line)
 
 
 def test_the_lock_holds_every_direct_dependency_with_a_version_that_the_project_accepts():
@@ -68,40 +60,33 @@ def test_each_package_has_one_version_on_each_system_and_python(python, system):
 
 
 def test_the_conda_route_reads_the_same_list_and_has_no_versions_of_its_own():
-    section = pip_section()
-    assert section[0] == "-r requirements.lock"
-    assert section[-1] == "-e ."
-    listed = section[1:-1]
+    *packages, pip = CONDA["dependencies"]
+    assert f"python{PROJECT['project']['requires-python']}" in packages
+    first, *listed, last = pip["pip"]
+    assert (first, last) == ("-r requirements.lock", "-e .")
     assert all(re.fullmatch(r"[A-Za-z0-9-]+", name) for name in listed)
-    assert set(CARD) <= set(listed)
-    assert names(listed) == names(PROJECT["project"]["dependencies"])
-
-
-def test_conda_and_pip_ask_for_the_same_python():
-    wanted = next(entry for entry in CONDA["dependencies"] if str(entry).startswith("python"))
-    assert wanted == f"python{PROJECT['project']['requires-python']}"
+    assert set(CARD) <= set(listed) and names(listed) == names(PROJECT["project"]["dependencies"])
 
 
 def test_package_and_citation_have_the_same_version():
-    citation = yaml.safe_load((paths.REPOSITORY / "CITATION.cff").read_text())
-    assert citation["version"] == __version__
+    assert yaml.safe_load((paths.REPOSITORY / "CITATION.cff").read_text())["version"] == __version__
 
 
-def test_differences_are_named_by_package(tmp_path, monkeypatch):
-    lock = tmp_path / "requirements.lock"
-    lock.write_text("# comment\nnumpy==0.1\nno-such-package==1.0\nonly-there==1 ; sys_platform == 'win32'\npip==25.0\n")
-    found = {"numpy": "2.0", "pip": "25.0+local"}
-    monkeypatch.setattr(doctor, "installed_version", found.get)
-    assert doctor.differences(lock) == ["numpy is 2.0, not 0.1", "no-such-package 1.0 is missing"]
-
-
-def test_any_opencv_wheel_of_the_pinned_version_will_do(tmp_path, monkeypatch):
-    lock = tmp_path / "requirements.lock"
-    lock.write_text("opencv-python==5.0.0.93\n")
-    monkeypatch.setattr(doctor, "installed_version", {"opencv-python-headless": "5.0.0.93"}.get)
-    assert doctor.differences(lock) == []
-    monkeypatch.setattr(doctor, "installed_version", {"opencv-python-headless": "4.9"}.get)
-    assert doctor.differences(lock) == ["opencv-python 5.0.0.93 is missing"]
+@pytest.mark.parametrize(
+    ("lock", "installed", "differences"),
+    [
+        ("# comment\nnumpy==0.1\nnone==1.0\nonly-there==1 ; sys_platform == 'win32'\npip==25.0\n",
+         {"numpy": "2.0", "pip": "25.0+local"}, ["numpy is 2.0, not 0.1", "none 1.0 is missing"]),
+        ("opencv-python==5.0.0.93\n", {"opencv-python-headless": "5.0.0.93"}, []),
+        ("opencv-python==5.0.0.93\n", {"opencv-python-headless": "4.9"}, ["opencv-python 5.0.0.93 is missing"]),
+    ],
+)  # fmt: skip
+def test_differences_are_named_by_package_and_any_opencv_wheel_of_the_pinned_version_will_do(
+    tmp_path, monkeypatch, lock, installed, differences
+):
+    (tmp_path / "requirements.lock").write_text(lock)
+    monkeypatch.setattr(doctor, "installed_version", installed.get)
+    assert doctor.differences(tmp_path / "requirements.lock") == differences
 
 
 def test_the_check_runs_as_a_script_of_its_own(tmp_path):
