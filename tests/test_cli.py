@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 
@@ -43,7 +42,7 @@ def requests(monkeypatch):
         (["check", "--dry-run"], "--dry-run and --list belong to a run"),
         (["--cold"], "--cold and --exact belong to the command check"),
         (["--stale"], "belong to the command clean"),
-        (["--set", "n_way=3"], "Add --dataset NAME, or make it a variant: -p n_way=3"),
+        (["--set", "n_way=3"], "with --dataset NAME. Any other change is a variant: -p n_way=3"),
         (["--dataset", "synth-ssv2", "--set", "kd_lambda=3"], "Any other change is a variant: -p kd_lambda=3"),
         (["--dataset", "synth-ssv2", "--set", "n_way"], "--set NAME=VALUE"),
         (["--backend", "dusk"], '"dusk" is not a known backend (did you mean "dask"?)'),
@@ -83,8 +82,6 @@ def test_a_relative_data_root_is_found_from_where_the_user_stands(requests, tmp_
     monkeypatch.chdir(tmp_path)
     command.main(["--dataset", "folder", "--data-root", "clips", "--set", "class_counts=4/3/3", "-p", "score=entropy"])
     assert requests[0].facts == {"class_counts": "4/3/3"} and requests[0].overrides == {"score": "entropy"}
-    again = "./run_all.sh --dataset folder --data-root DIR/clips --set class_counts=4/3/3"
-    assert requests[0].command == again  # no path of this machine
     data_root = requests[0].baseline["data_root"]
     assert (paths.REPOSITORY / data_root).resolve() == tmp_path.resolve() / "clips"
 
@@ -104,7 +101,7 @@ def test_a_data_root_says_which_benchmark_it_holds(requests, tmp_path, capsys):
 
 def test_the_paper_profile_without_data_says_what_it_runs(requests, capsys):
     assert command.main(["--profile", "paper"]) == 0
-    assert "runs the synthetic benchmarks, 10,000 steps for each model; add --data-root" in capsys.readouterr().out
+    assert "runs the synthetic benchmarks without --data-root" in capsys.readouterr().out
     command.main(["--profile", "paper", "--dataset", "synth-ssv2"])
     command.main(["--profile", "study"])
     assert capsys.readouterr().out == "" and [r.baseline.get("dataset") for r in requests] == [None, "synth-ssv2", None]
@@ -200,18 +197,13 @@ def test_clean_stale_removes_runs_that_no_present_code_and_no_record_refers_to(c
 
     whole = now | {"parts": {"protonet": "part"}}
     kept = [add("protonet_lf-0-now", whole), add("amfir-0-named", old), add("protonet-0-part", old)]
-    gone = [add("trx-0-old", old), add("trx-1-other", now | {"torch": "0"}), add("trx-2-gone", old | {"code": {}})]
-    gone[2].joinpath("record.json").unlink()  # interrupted
-    os.utime(gone[2], (0, 0))
-    os.utime(gone[2] / "history.json", (0, 0))
-    kept.append(add("trx-2-later", now))
+    gone = [add("trx-0-old", old), add("trx-1-other", now | {"torch": "0"})]
     write_json(results / "study" / "records" / "02_a.json", {"numbers": {"runs": [{"key": "named"}]}})
     places = ["--cache-dir", str(cache), "--results-dir", str(results)]
 
     assert command.main(["clean", "--stale", *places]) == 1  # nobody there to ask
     text = capsys.readouterr().out
     assert "amfir_lib.fusion has changed since" in text and "made with torch 0" in text
-    assert "interrupted, and trx-2-later was finished later" in text
     assert command.main(["clean", "--stale", "--yes", *places]) == 0
     assert all(folder.exists() for folder in kept) and not any(folder.exists() for folder in gone)
     assert command.main(["clean", "--stale", *places]) == 0

@@ -22,6 +22,7 @@ from amfir_lib.storage import read_json
 from amfir_lib.study.statistics import Sample, jackknife
 
 TABLE = "variant_difference"
+MAKE = "the same command without -p"
 CELL = re.compile(r"^test-(?P<n_way>\d+)way-(?P<n_shot>\d+)shot-")
 FAMILY = ["notebook", "dataset", "n_way", "n_shot"]  # over whose rows Holm's correction is taken
 REMARKS = {
@@ -53,7 +54,7 @@ def difference_table(frame: pd.DataFrame, variant: str) -> Table:
 
 
 def compare(
-    baseline_dir: Path, variant_dir: Path, cache_dir: Path, *, notebooks: Iterable[str], again: str = "./run_all.sh"
+    baseline_dir: Path, variant_dir: Path, cache_dir: Path, *, notebooks: Iterable[str]
 ) -> tuple[pd.DataFrame, list[str]]:
     """Pair the runs of a variant with those of its baseline.
 
@@ -61,7 +62,6 @@ def compare(
         baseline_dir, variant_dir: folder of the study, and of the variant, with ``records/``.
         cache_dir: the cache that holds the runs of both.
         notebooks: names of the notebooks to compare.
-        again: command that makes the baseline, up to ``--only``; for the remarks.
     Returns:
         One row per notebook, data set, ways, shots and series whose runs changed, with accuracies in [0, 1] and
         ``n_changed``, the number of episodes whose accuracy differs; empty where nothing can be paired.  And sentences
@@ -70,32 +70,21 @@ def compare(
     rows: list[dict[str, Any]] = []
     remarks: list[str] = []
     for notebook in notebooks:
-        make = f"{again} --only {notebook}"
         baseline, variant = (_runs(folder, notebook) for folder in (baseline_dir, variant_dir))
         if variant is None:
             continue
         if baseline is None:
-            remarks.append(f"{notebook} has no baseline yet. Make it with: {make} and run this again.")
+            remarks.append(f"{notebook} has no baseline yet. Make it with {MAKE}, and run this again.")
         elif not any(map(_tests, variant.values())):
             remarks.append(f"{notebook} measures no test accuracy; compare its tables with the baseline's.")
         else:
-            found, sentences = _compare_notebook(baseline, variant, cache_dir, make)
+            found, sentences = _compare_notebook(baseline, variant, cache_dir)
             rows += [{"notebook": notebook} | row for row in found]
             remarks += [f"{notebook}: {sentence}" for sentence in sentences]
     families: dict[tuple, list[dict[str, Any]]] = {}
     for row in rows:
         families.setdefault(tuple(row[column] for column in FAMILY), []).append(row)
     return pd.DataFrame([row for family in families.values() for row in corrected(family)]), remarks
-
-
-def without_baseline(baseline_dir: Path, cache_dir: Path, notebooks: Iterable[str]) -> list[str]:
-    """The notebooks whose baseline this machine has not computed, so that a variant cannot be compared with it."""
-    lacking = []
-    for notebook in notebooks:
-        runs = _runs(baseline_dir, notebook)
-        if runs is None or any(_folder(fact, cache_dir) is None for facts in runs.values() for fact in facts):
-            lacking.append(notebook)
-    return lacking
 
 
 def _runs(study: Path, notebook: str) -> Runs | None:
@@ -109,9 +98,7 @@ def _runs(study: Path, notebook: str) -> Runs | None:
     return runs
 
 
-def _compare_notebook(
-    baseline: Runs, variant: Runs, cache_dir: Path, make: str
-) -> tuple[list[dict[str, Any]], list[str]]:
+def _compare_notebook(baseline: Runs, variant: Runs, cache_dir: Path) -> tuple[list[dict[str, Any]], list[str]]:
     rows: list[dict[str, Any]] = []
     names: dict[str, dict[str, None]] = {kind: {} for kind in REMARKS}  # in order, once
     changes: dict[str, None] = {}
@@ -124,7 +111,7 @@ def _compare_notebook(
         else:
             folders = [[_folder(fact, cache_dir) for fact in facts] for facts in (before, after)]
             if None in folders[0] + folders[1]:
-                return [], [f"the cache does not hold the runs of the baseline. Compute them with: {make}"]
+                return [], [f"the cache does not hold the runs of the baseline. Compute them with {MAKE}"]
             changes |= dict.fromkeys(_changes(*(of_runs[0] for of_runs in folders)))
             paired = [_pair(*folders, cell) for cell in sorted(_tests(after) & _tests(before), key=_size)]
             paired = [row for row in paired if row is not None]
@@ -136,7 +123,7 @@ def _compare_notebook(
                 names["same"][f"{series} ({dataset})"] = None
     remarks = [f"the runs differ in {'; '.join(changes)}."] if changes else []
     if code := [change for change in changes if change.startswith("code of ")]:
-        remarks.append(f"more than the parameter changed ({', '.join(code)}): renew the baseline first with {make}")
+        remarks.append(f"more than the parameter changed ({', '.join(code)}): renew the baseline first with {MAKE}")
     return rows, remarks + [REMARKS[kind].format(", ".join(listed)) for kind, listed in names.items() if listed]
 
 

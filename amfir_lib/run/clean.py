@@ -19,7 +19,6 @@ from amfir_lib.storage import digest_of_code, read_json
 
 TAG = "CACHEDIR.TAG"
 TAG_TEXT = "Signature: 8a477f597d28d172789f06886806bc55\n# Cache of the AMFIR study; see https://bford.info/cachedir/\n"
-PACKAGE = "amfir_lib."
 
 
 @contextmanager
@@ -61,17 +60,12 @@ def size_of(*folders: Path) -> str:
     return format_bytes(sum(path.lstat().st_size for path in files))
 
 
-def find_variants(results_dir: Path) -> list[Path]:
-    """The folders of re-runs with changed parameters."""
-    return sorted(path for path in results_dir.rglob("variants") if path.is_dir())
-
-
 def show_cache(cache_dir: Path, results_dir: Path) -> int:
     """Print what lies in the cache folder and among the variants, and how much it is."""
     print(f"{cache_dir}: {size_of(cache_dir) if cache_dir.exists() else 'not there yet'}")
     for path in sorted(path for path in cache_dir.glob("*") if path.is_dir()):
         print(f"  {path.name:<20} {size_of(path):>8}")
-    for path in find_variants(results_dir):
+    for path in sorted(results_dir.rglob("variants/")):
         print(f"{path}: {size_of(path)}")
     return 0
 
@@ -93,7 +87,7 @@ def clean(
     if (cache or stale) and cache_dir.exists() and not (cache_dir / TAG).exists():
         raise BadParameter(f"{cache_dir} holds no {TAG}, so it may not be our cache. If it is, remove it by hand.")
     folders = [cache_dir] if cache and cache_dir.exists() else []
-    folders += find_variants(results_dir) if variants else []
+    folders += sorted(results_dir.rglob("variants/")) if variants else []
     outdated: dict[Path, str] = {}
     if stale and not cache:
         checked = cache_dir / "check"
@@ -120,14 +114,12 @@ def clean(
 
 
 def stale_runs(cache_dir: Path, results_dir: Path) -> dict[Path, str]:
-    """Folders of runs that no present code can use any more and no present result refers to -> why.
+    """Folders of finished runs that no present code can ask for any more -> why.
 
-    A finished run is stale if the source of a module that computed it, or the version of torch, is not the present one
-    (its key can then not be asked for again), and no record below ``results_dir`` names it, nor does a run that stays
-    stand on it as a part.  A run that was interrupted is stale if a later run of its method and seed was finished.
+    The source of a module that computed such a run, or the version of torch, is not the present one; no record below
+    ``results_dir`` names it, nor does a run that stays stand on it as a part.
     """
-    folders = sorted(path for path in (cache_dir / "runs").glob("*/*") if path.is_dir())
-    records = {folder: read_json(folder / "record.json") for folder in folders if (folder / "record.json").exists()}
+    records = {path.parent: read_json(path) for path in sorted((cache_dir / "runs").glob("*/*/record.json"))}
     why = {folder: _outdated(record["identity"]) for folder, record in records.items()}
     named = {
         run["key"]
@@ -137,11 +129,7 @@ def stale_runs(cache_dir: Path, results_dir: Path) -> dict[Path, str]:
     }
     kept = {folder for folder, record in records.items() if not why[folder] or record["key"] in named}
     parts = {key for folder in kept for key in records[folder]["identity"].get("parts", {}).values()}
-    stale = {f: why[f] for f, record in records.items() if f not in kept and record["key"] not in parts}
-    for folder in folders:
-        if folder not in records and (newer := _finished_later(folder, records)):
-            stale[folder] = f"interrupted, and {newer.name} was finished later"
-    return stale
+    return {f: why[f] for f, record in records.items() if f not in kept and record["key"] not in parts}
 
 
 def _outdated(identity: dict[str, Any]) -> str:
@@ -151,7 +139,7 @@ def _outdated(identity: dict[str, Any]) -> str:
     if identity.get("torch") != torch.__version__:
         return f"made with torch {identity.get('torch')}"
     for name, digest in identity["code"].items():
-        if name.startswith(PACKAGE):
+        if name.startswith("amfir_lib."):
             try:
                 present = digest_of_code(importlib.import_module(name))
             except ModuleNotFoundError:
@@ -159,11 +147,3 @@ def _outdated(identity: dict[str, Any]) -> str:
             if present != digest:
                 return f"{name} has changed since"
     return ""
-
-
-def _finished_later(folder: Path, records: dict[Path, dict[str, Any]]) -> Path | None:
-    """A finished run of the same data set, method and seed that is younger than everything in an unfinished one."""
-    prefix = folder.name.rpartition("-")[0] + "-"
-    age = max((path.stat().st_mtime for path in folder.rglob("*")), default=folder.stat().st_mtime)
-    siblings = (other for other in records if other.parent == folder.parent and other.name.startswith(prefix))
-    return next((other for other in siblings if (other / "record.json").stat().st_mtime > age), None)

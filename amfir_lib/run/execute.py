@@ -13,7 +13,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +27,10 @@ from amfir_lib.storage import atomic_write, digest_of_file, read_json, write_jso
 POLL_S = 0.2
 MEASURE_S = 2.0  # what processes share is counted page by page: ten times as often would take a tenth of a core
 GRACE_S = 5.0  # between asking a process to end and killing it
-START_TIMEOUT_S = 60
-UNKNOWN = {"phase": "starting", "cell": 0, "n_cells": 0, "progress": ""}  # before the child has written its account
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How one notebook ended: ``problem`` is empty if it is done, else one sentence for the screen."""
-
-    problem: str
-    seconds: float
-    peak_bytes: int
+UNKNOWN = {"cell": 0, "n_cells": 0, "progress": "", "how": "", "sentence": ""}  # of an account not yet written
+# The user's own settings of Jupyter are kept out.
+KERNELS = {"JUPYTER_PATH": "jupyter", "JUPYTER_RUNTIME_DIR": "run", "JUPYTER_CONFIG_DIR": "config", "IPYTHONDIR": "i"}
+FLAGS = {"PYTHONUNBUFFERED": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
 
 
 def run_notebook(
@@ -49,38 +41,36 @@ def run_notebook(
     output_dir: Path,
     timeout_s: float | None = None,
     on_tick: Callable[[dict[str, Any]], None] = lambda account: None,
-) -> Outcome:
+) -> tuple[str, float, int]:
     """Execute a notebook and check that it is really done.
 
-    A kernel that does not start is tried once more; nothing else is.  The executed notebook replaces
-    ``notebooks/NAME.ipynb`` only when it is done; a failed one lies beside it as ``NAME.failed.ipynb``.
+    The executed notebook replaces ``notebooks/NAME.ipynb`` only when it is done; a failed one lies beside it as
+    ``NAME.failed.ipynb``.
 
     Args:
-        notebook: what to run.
-        parameters: values that differ from the notebook's defaults, already checked.
+        notebook, parameters: what to run; values that differ from its defaults, already checked.
         environment: variables added to those of this process.
         output_dir: the study's folder.
         timeout_s: replaces the notebook's own limit.
         on_tick: called about five times a second with what the child process reports.
+    Returns:
+        One sentence on what went wrong, empty if it is done; seconds; peak memory of all processes, bytes.
     """
-    folder = output_dir / "notebooks"
+    folder, record = output_dir / "notebooks", record_path(output_dir, notebook.name)
     folder.mkdir(parents=True, exist_ok=True)
-    log = log_path(output_dir, notebook.name)
-    log.write_text("", encoding="utf-8")
-    started = time.monotonic()
-    limit = timeout_s or notebook.timeout_s
-    record = record_path(output_dir, notebook.name)
+    log, started = log_path(output_dir, notebook.name), time.monotonic()
     before = record.stat().st_mtime_ns if record.exists() else None
+    limit = timeout_s or notebook.timeout_s
     with tempfile.TemporaryDirectory(prefix="amfir-") as workspace:
         work = Path(workspace)
-        variables = environment | _prepare(work, notebook, parameters)
-        for attempt in (1, 2):
-            status, account, peak = _watch(work, variables, log, started + limit, on_tick)
-            if account.get("how") != "not started" or attempt == 2:
-                break
-            with open(log, "a", encoding="utf-8") as handle:
-                handle.write("The kernel did not start; trying once more.\n")
-        executed = work / "executed.ipynb"
+        source, executed = work / f"{notebook.name}.ipynb", work / "executed.ipynb"
+        source.write_bytes(notebook.path.read_bytes())  # a copy: editing the notebook meanwhile changes nothing
+        write_kernel_spec(work / "jupyter")
+        job = {"source": source, "output": executed, "account": work / "account.json", "parent": os.getpid()}
+        write_json(work / "job.json", job | {"parameters": dict(parameters), "cwd": notebook.path.parent.resolve()})
+        variables = {name: str(work / place) for name, place in KERNELS.items()} | FLAGS
+        variables |= {"PYTHONPATH": python_path(), **environment}
+        status, account, peak = _watch(work, variables, log, started + limit, on_tick)
         trouble = (
             _how_the_child_failed(status, account, limit, peak, log)
             or why_not_all_cells_ran(executed)
@@ -89,11 +79,10 @@ def run_notebook(
         failed = folder / f"{notebook.name}.failed.ipynb"
         if executed.exists():
             _keep(executed, failed if trouble else folder / f"{notebook.name}.ipynb")
-    seconds = time.monotonic() - started
     if not trouble:
         failed.unlink(missing_ok=True)
-        return Outcome("", seconds, peak)
-    return Outcome(f"{notebook.name} {trouble.rstrip('.')}. Full log: {paths.for_display(log)}", seconds, peak)
+    problem = trouble and f"{notebook.name} {trouble.rstrip('.')}. Full log: {paths.for_display(log)}"
+    return problem, time.monotonic() - started, peak
 
 
 def log_path(output_dir: Path, notebook: str) -> Path:
@@ -103,13 +92,9 @@ def log_path(output_dir: Path, notebook: str) -> Path:
 
 def write_kernel_spec(folder: Path) -> None:
     """Write a kernel ``python3`` that is exactly this interpreter, so that none registered elsewhere is taken."""
-    spec = {
-        "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
-        "display_name": "Python 3 (AMFIR study)",
-        "language": "python",
-        "metadata": {"debugger": True},
-    }
-    write_json(folder / "kernels" / "python3" / "kernel.json", spec)
+    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    spec = {"argv": command, "display_name": "Python 3 (AMFIR study)", "language": "python"}
+    write_json(folder / "kernels" / "python3" / "kernel.json", spec | {"metadata": {"debugger": True}})
 
 
 def python_path() -> str:
@@ -117,39 +102,18 @@ def python_path() -> str:
     return os.pathsep.join(filter(None, [str(paths.REPOSITORY), os.environ.get("PYTHONPATH", "")]))
 
 
-def _prepare(work: Path, notebook: Notebook, parameters: Mapping[str, Any]) -> dict[str, str]:
-    """Write the child's job; the variables that keep the user's own Jupyter and IPython settings out."""
-    source = work / f"{notebook.name}.ipynb"
-    source.write_bytes(notebook.path.read_bytes())  # a copy: editing the notebook meanwhile changes nothing
-    write_kernel_spec(work / "jupyter")
-    folders = {"source": source, "output": work / "executed.ipynb", "account": work / "account.json"}
-    job = {"cwd": notebook.path.parent.resolve(), "start_timeout": START_TIMEOUT_S, "parent": os.getpid()}
-    write_json(work / "job.json", folders | job | {"parameters": dict(parameters)})
-    places = {
-        "JUPYTER_PATH": "jupyter",
-        "JUPYTER_RUNTIME_DIR": "runtime",
-        "JUPYTER_CONFIG_DIR": "config",
-        "IPYTHONDIR": "ipython",
-    }
-    flags = {"PYTHONPATH": python_path(), "PYTHONUNBUFFERED": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
-    return {name: str(work / folder) for name, folder in places.items()} | flags
-
-
 def _watch(
     work: Path, variables: Mapping[str, str], log: Path, deadline: float, on_tick: Callable[[dict[str, Any]], None]
 ) -> tuple[int | None, dict[str, Any], int]:
     """Run the child to its end or to the deadline: its exit status (None: too long), its account, its peak memory."""
     command = [sys.executable, "-m", "amfir_lib.run.child", str(work / "job.json")]
-    with open(log, "ab") as handle:
+    with open(log, "wb") as handle:
         streams = {"stdin": subprocess.DEVNULL, "stdout": handle, "stderr": subprocess.STDOUT}
         child = subprocess.Popen(command, **streams, env=os.environ | variables, cwd=work, start_new_session=True)
-    family: dict[int, psutil.Process] = {}
+    family: dict[int, psutil.Process] = {}  # also those whose parents have ended
     peak, status, measure_at = 0, None, 0.0
     try:
-        while time.monotonic() < deadline:
-            status = child.poll()
-            if status is not None:
-                break
+        while time.monotonic() < deadline and (status := child.poll()) is None:
             living = _remember(child.pid, family)
             if time.monotonic() >= measure_at:
                 peak = max(peak, sum(map(_memory_of, living)))
@@ -164,7 +128,7 @@ def _watch(
 
 
 def _remember(pid: int, family: dict[int, psutil.Process]) -> list[psutil.Process]:
-    """A process and its living descendants; adds them to ``family``, which keeps those whose parents have ended."""
+    """A process and its living descendants, which are noted in ``family``."""
     try:
         root = psutil.Process(pid)
         living = [root, *root.children(recursive=True)]
@@ -178,11 +142,9 @@ def _memory_of(process: psutil.Process) -> int:
     """Bytes of a process; what it shares with others counts for each by its part, where the system tells that."""
     try:
         full = process.memory_full_info()
-    except psutil.AccessDenied:
-        return process.memory_info().rss
+        return getattr(full, "pss", full.rss)
     except psutil.Error:
         return 0  # it ended while we looked
-    return getattr(full, "pss", full.rss)
 
 
 def _end(processes: list[psutil.Process]) -> None:
@@ -197,52 +159,43 @@ def _end(processes: list[psutil.Process]) -> None:
 
 
 def _read_account(work: Path) -> dict[str, Any]:
-    try:
-        return UNKNOWN | read_json(work / "account.json")
-    except (OSError, ValueError):
-        return UNKNOWN
+    path = work / "account.json"
+    return UNKNOWN | (read_json(path) if path.exists() else {})
 
 
 def _how_the_child_failed(status: int | None, account: dict[str, Any], limit: float, peak: int, log: Path) -> str:
     """Half a sentence, or nothing."""
-    cell, how = account["cell"], account.get("how", "")
-    where = f"stopped in cell {cell} of {account['n_cells']}" if cell else "stopped before its first cell"
-    if status is None:
-        remedy = "(--timeout SECONDS raises the limit)"
-        return f"{where}: it did not end within {format_seconds(limit)} {remedy}{_last_line(log)}"
-    if how == "not started":
-        return f"did not start, tried twice: {account['sentence']}"
-    if how == "raised":
+    where = "stopped before its first cell"
+    if account["cell"]:
+        where = f"stopped in cell {account['cell']} of {account['n_cells']}"
+    if account["how"] == "raised":
         return f"{where}: {account['sentence']}"
-    if how == "died" or status < 0:
-        return f"{where}: its kernel died (peak memory {format_bytes(peak)}; often the memory ran out){_last_line(log)}"
-    if how != "finished":
-        return f"{where}: the process that ran it ended with status {status}{_last_line(log)}"
-    return ""
-
-
-def _last_line(log: Path) -> str:
+    if status == 0 and account["how"] == "finished":
+        return ""
+    if status is None:
+        what = f"it did not end within {format_seconds(limit)} (--timeout SECONDS raises the limit)"
+    elif account["how"] == "died" or status < 0:
+        what = f"its kernel died (peak memory {format_bytes(peak)}; often the memory ran out)"
+    else:
+        what = f"the process that ran it ended with status {status}"
     lines = log.read_text(encoding="utf-8", errors="replace").replace("\r", "\n").split("\n")
     spoken = [line.strip() for line in lines if line.strip() and not line.startswith("[cell ")]
-    return f"; last line: {spoken[-1][:200]}" if spoken else ""
+    return f"{where}: {what}" + (f"; last line: {spoken[-1][:200]}" if spoken else "")
 
 
 def why_not_all_cells_ran(executed: Path) -> str:
-    """Half a sentence with the cell at which a notebook stopped without an error; empty if every cell was executed.
-
-    Cells are counted from 1, prose included, injected ones not.
-    """
+    """Half a sentence with the cell (counted from 1, injected ones not) at which a notebook stopped without an error;
+    empty if every cell was executed."""
     if not executed.exists():
         return "ended without an executed notebook"
     cells = nbformat.read(executed, as_version=4).cells
     cells = [cell for cell in cells if "injected-parameters" not in cell.metadata.get("tags", ())]
     for number, cell in enumerate(cells, start=1):
-        if cell.cell_type != "code" or not cell.source.strip():
-            continue
-        if any(output.output_type == "error" for output in cell.outputs):
-            return f"stopped after cell {number} of {len(cells)}, which left the notebook with sys.exit()"
-        if cell.execution_count is None:
-            return f"stopped before cell {number} of {len(cells)}, which was never executed"
+        if cell.cell_type == "code" and cell.source.strip():
+            if any(output.output_type == "error" for output in cell.outputs):
+                return f"stopped after cell {number} of {len(cells)}, which left the notebook with sys.exit()"
+            if cell.execution_count is None:
+                return f"stopped before cell {number} of {len(cells)}, which was never executed"
     return ""
 
 
@@ -251,7 +204,7 @@ def why_not_exported(notebook: Notebook, output_dir: Path, before: int | None) -
     path = record_path(output_dir, notebook.name)
     if not path.exists() or path.stat().st_mtime_ns == before:
         return "ran to its end but wrote no record; its last cell must be run.finish(...)"
-    record: dict[str, Any] = read_json(path)
+    record = read_json(path)
     if record.get("status") != "done":
         return f'ran to its end but its record says "{record.get("status")}" instead of "done"'
     exports = record.get("exports", {})
@@ -265,10 +218,7 @@ def why_not_exported(notebook: Notebook, output_dir: Path, before: int | None) -
 
 
 def _keep(executed: Path, target: Path) -> None:
-    """Save an executed notebook without what is of this machine or this moment only.
-
-    Paths in papermill's metadata become file names; text that a progress bar overwrote is left out, as on a terminal.
-    """
+    """Save an executed notebook without paths of this machine and without text that a progress bar overwrote."""
     try:
         node = nbformat.read(executed, as_version=4)
     except nbformat.reader.NotJSONError:

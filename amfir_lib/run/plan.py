@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +18,6 @@ from amfir_lib.study.config import Config
 DATA_FACTS = ("appearance", "class_counts", "class_folds", "n_way", "n_query")
 """Parameters that describe a data set, which ``--set`` gives to its baseline: without them it may not run at all."""
 READING = ("class_counts", "class_folds", "class_fold", "n_way")  # in which the notebooks of a request may differ
-TRAINS_BACKBONES = "end_to_end"  # the parameter of the notebook that several devices serve
 
 
 @dataclass(frozen=True)
@@ -32,8 +30,6 @@ class Request:
         overrides: parameters that make it a variant (``-p``, ``--seeds``), values as text or typed.
         only: names or numbers of notebooks.
         environment: the ``AMFIR_*`` variables, where and how to compute.
-        force: run what is up to date, too.
-        dry_run: only say what would run, and why.
         timeout_s: replaces the limit of every notebook.
         notebooks: folder of the notebooks.
     """
@@ -47,16 +43,6 @@ class Request:
     dry_run: bool = False
     timeout_s: float | None = None
     notebooks: Path = paths.NOTEBOOKS
-
-    @property
-    def command(self) -> str:
-        """The command that makes this baseline, without the choice of notebooks; no path of this machine is in it."""
-        given = {name: value for name, value in self.baseline.items() if (name, value) != ("profile", "study")}
-        if "data_root" in given:
-            given["data_root"] = f"DIR/{(paths.REPOSITORY / given['data_root']).resolve().name}"
-        words = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", str(value))]
-        words += [word for name, value in self.facts.items() for word in ("--set", f"{name}={value}")]
-        return shlex.join(["./run_all.sh", *words])
 
 
 @dataclass(frozen=True)
@@ -102,8 +88,8 @@ def plan(request: Request) -> list[Task]:
         places = {"AMFIR_CACHE_DIR": str(config.cache_dir), "AMFIR_RESULTS_DIR": str(config.results_dir)}
         tasks.append(Task(notebook, given, config, environment | places))
     n_devices = tasks[0].config.devices
-    if n_devices > 1 and not any(task.parameters.get(TRAINS_BACKBONES) for task in tasks):
-        raise BadParameter(no_effect_of_devices(n_devices))
+    if n_devices > 1 and not any(task.parameters.get("end_to_end") for task in tasks):
+        raise no_effect_of_devices(n_devices)
     return tasks
 
 
@@ -129,11 +115,11 @@ def remarks(tasks: list[Task], request: Request) -> list[str]:
     return [*sentences, *dict.fromkeys(looks.values())]
 
 
-def no_effect_of_devices(n_devices: int | str) -> str:
+def no_effect_of_devices(n_devices: int | str) -> BadParameter:
     """The refusal of ``--devices`` where no backbone is trained."""
-    return (
-        f"--devices {n_devices} is for training the backbones: add --only 02_training -p {TRAINS_BACKBONES}=True. "
-        "Leave it out for anything else; --device cuda:N chooses one GPU."
+    return BadParameter(
+        f"--devices {n_devices} is for training the backbones: add --only 02_training -p end_to_end=True. Leave it out "
+        "for anything else; --device cuda:N chooses one GPU."
     )
 
 
@@ -151,25 +137,17 @@ def check_facts(facts: dict[str, str], dataset: str) -> dict[str, str]:
         BadParameter: no single data set was chosen, or the parameter describes none.
     """
     for name, value in facts.items():
-        if name not in DATA_FACTS:
+        if name not in DATA_FACTS or not dataset:
             raise BadParameter(
-                f"--set {name}={value}: only what describes a data set is set for good ({', '.join(DATA_FACTS)}). "
-                f"Any other change is a variant: -p {name}={value}"
-            )
-        if not dataset:
-            raise BadParameter(
-                f"--set {name}={value} describes one data set, but all benchmarks were asked for. Add --dataset NAME, "
-                f"or make it a variant: -p {name}={value}"
+                f"--set {name}={value}: what describes one data set is set for good ({', '.join(DATA_FACTS)}), with "
+                f"--dataset NAME. Any other change is a variant: -p {name}={value}"
             )
     return facts
 
 
 def parse_assignments(texts: list[str], *, option: str = "-p") -> dict[str, str]:
-    """``["n_way=5"]`` -> ``{"n_way": "5"}``.
+    """``["n_way=5"]`` -> ``{"n_way": "5"}``; ``option`` is what they were typed after.
 
-    Args:
-        texts: as typed.
-        option: after which they were typed, for the message.
     Raises:
         BadParameter: no equals sign, or a name given twice.
     """

@@ -24,9 +24,8 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 from tqdm import tqdm
 
@@ -34,7 +33,7 @@ from amfir_lib import paths
 from amfir_lib.run import ledger
 from amfir_lib.run.clean import folder_lock, tag_cache
 from amfir_lib.run.execute import log_path, run_notebook
-from amfir_lib.run.ledger import cost_of, format_bytes, format_seconds, read_record, record_path
+from amfir_lib.run.ledger import format_bytes, format_seconds, read_record, record_path
 from amfir_lib.run.plan import Request, Task, plan, remarks
 from amfir_lib.storage import digest_of, digest_of_file
 
@@ -42,19 +41,13 @@ INTERRUPTED = 130
 LOG_EVERY_S = 30.0  # a line where there is no terminal to draw a bar on
 
 
-@dataclass(frozen=True)
-class Line:
-    """One line of the closing table; ``result`` is done, up to date, failed or not run."""
+class Line(NamedTuple):
+    """One line of the closing table; ``result`` is done, up to date or failed."""
 
     notebook: str
     result: str
     seconds: float | None = None
     detail: str = ""
-
-    @property
-    def failed(self) -> bool:
-        """The notebook should have been run and is not done."""
-        return self.result in ("failed", "not run")
 
 
 class Run:
@@ -62,7 +55,7 @@ class Run:
 
     Args:
         request: what to run, and how.
-        stream: a terminal gets a bar that is redrawn in place, anything else a line now and then.
+        stream: a terminal gets a line that is redrawn in place, anything else a line now and then.
     """
 
     def __init__(self, request: Request, stream: TextIO) -> None:
@@ -71,13 +64,8 @@ class Run:
         self.baseline = self.config.results_dir / self.config.study  # to which a variant is compared
         self.lines: dict[str, Line] = {}
         hidden, (width, height) = request.dry_run or not stream.isatty(), shutil.get_terminal_size()
-        look = {
-            "bar_format": "      {n_fmt}/{total_fmt} {desc}{postfix}",
-            "ncols": width - 1,
-            "nrows": height,
-            "leave": False,
-        }
-        self.bar = tqdm(total=len(self.tasks), file=stream, disable=hidden, **look)
+        look = {"bar_format": "      {n_fmt}/{total_fmt} {desc}{postfix}", "ncols": width - 1, "nrows": height}
+        self.bar = tqdm(total=len(self.tasks), file=stream, disable=hidden, leave=False, **look)
         self.began = self.shown = time.monotonic()  # of the present notebook; of the last line about it
 
     def say(self, text: str = "") -> None:
@@ -87,10 +75,9 @@ class Run:
 
     def announce(self, task: Task, text: str) -> None:
         """Say what becomes of the next notebook."""
-        number = self.tasks.index(task) + 1
         self.began = self.shown = time.monotonic()
         self.bar.set_description_str(task.notebook.name)
-        self.say(f"[{number}/{len(self.tasks)}] {task.notebook.name}: {text}")
+        self.say(f"[{self.tasks.index(task) + 1}/{len(self.tasks)}] {task.notebook.name}: {text}")
 
     def tick(self, account: Mapping[str, Any]) -> None:
         """Show where the running notebook is, by the account of its process."""
@@ -102,14 +89,17 @@ class Run:
             self.shown = now
             self.say(f"      {text}")
 
+    def entry_path(self, notebook: str) -> Path:
+        """The ledger's file of a notebook."""
+        return ledger.entry_path(self.config.cache_dir, self.config.output_dir, notebook)
+
     def fingerprint(self, task: Task) -> dict[str, Any]:
         """Everything that the results of a notebook depend on, at present."""
         needed = {}
         for name in task.notebook.needs:
             entry = ledger.read_entry(self.entry_path(name)) or {"exports": {}}
             # Figures and tables only: records and executed notebooks carry times and differ with every run.
-            lasting = {k: v for k, v in entry["exports"].items() if k.startswith(("figures/", "tables/"))}
-            needed[name] = digest_of(lasting) if lasting else ""
+            needed[name] = digest_of({k: v for k, v in entry["exports"].items() if k.startswith(("fig", "tab"))})
         return {
             "notebook": task.notebook.digest,
             "library": self.library,
@@ -120,67 +110,35 @@ class Run:
             "needed": needed,
         }
 
-    def entry_path(self, notebook: str) -> Path:
-        """The ledger's file of a notebook."""
-        return ledger.entry_path(self.config.cache_dir, self.config.output_dir, notebook)
-
-    def reasons(self, task: Task) -> list[str]:
-        """Why a notebook has to run; empty if it is up to date."""
-        if self.request.force:
-            return ["--force was given"]
-        entry = ledger.read_entry(self.entry_path(task.notebook.name))
-        return ledger.reasons_to_run(entry, self.fingerprint(task), self.config.output_dir)
-
     def run_task(self, task: Task) -> Line:
         """Run one notebook if it has to run."""
         notebook, output_dir = task.notebook, self.config.output_dir
-        broken = [name for name in notebook.needs if name in self.lines and self.lines[name].failed]
+        broken = [name for name in notebook.needs if name in self.lines and self.lines[name].result == "failed"]
         if broken:
             self.announce(task, f"not run because {broken[0]} failed")
-            return Line(notebook.name, "not run", detail=f"because {broken[0]} failed")
-        why = self.reasons(task)
-        if not why:
-            self.announce(task, "up to date")
-            return Line(notebook.name, "up to date")
+            return Line(notebook.name, "failed", detail=f"not run because {broken[0]} failed")
         current = self.fingerprint(task)  # before the run: what is edited meanwhile is noticed next time
-        self.announce(task, f"runs because {'; '.join(why)}")
-        outcome = run_notebook(
-            notebook,
-            parameters=task.given,
-            environment=task.environment,
-            output_dir=output_dir,
-            timeout_s=self.request.timeout_s,
-            on_tick=self.tick,
-        )
-        if outcome.problem:
-            self.say(f"NotebookFailed: {outcome.problem}")
+        entry = ledger.read_entry(self.entry_path(notebook.name))
+        why = ["--force was given"] if self.request.force else ledger.reasons_to_run(entry, current, output_dir)
+        would = "would run" if self.request.dry_run else "runs"
+        self.announce(task, f"{would} because {'; '.join(why)}" if why else "up to date")
+        if self.request.dry_run or not why:
+            return Line(notebook.name, would if why else "up to date")
+        settings = {"parameters": task.given, "environment": task.environment, "output_dir": output_dir}
+        settings |= {"timeout_s": self.request.timeout_s, "on_tick": self.tick}
+        problem, seconds, peak = run_notebook(notebook, **settings)
+        if problem:
+            self.say(f"NotebookFailed: {problem}")
             log = paths.for_display(log_path(output_dir, notebook.name))
-            return Line(notebook.name, "failed", outcome.seconds, f"see {log}")
+            return Line(notebook.name, "failed", seconds, f"see {log}")
         record = record_path(output_dir, notebook.name)
-        ledger.note_cost(record, self.config.cache_dir, seconds=outcome.seconds, peak_memory_bytes=outcome.peak_bytes)
+        ledger.note_cost(record, self.config.cache_dir, seconds=seconds, peak_memory_bytes=peak)
         made = read_record(output_dir, notebook.name)["exports"]
         exports = [*made, f"records/{record.name}", f"notebooks/{notebook.name}.ipynb"]
         ledger.write_entry(self.entry_path(notebook.name), current, output_dir, exports)
-        self.say(f"      done in {format_seconds(outcome.seconds)}, peak memory {format_bytes(outcome.peak_bytes)}")
+        self.say(f"      done in {format_seconds(seconds)}, peak memory {format_bytes(peak)}")
         stems = dict.fromkeys(str(Path(name).with_suffix("")) for name in made)
-        return Line(notebook.name, "done", outcome.seconds, ", ".join(stems))
-
-    def say_what_would_run(self) -> None:
-        """One line per notebook with the reason, then how many and what they cost by their records."""
-        records = []
-        for task in self.tasks:
-            why = self.reasons(task)
-            self.announce(task, f"would run because {'; '.join(why)}" if why else "up to date")
-            if why:
-                name = task.notebook.name
-                records.append(read_record(self.config.output_dir, name) or read_record(self.baseline, name))
-        seconds, took = [cost_of(record)["seconds"] for record in records if record], ""
-        if seconds:  # each record is of a notebook that found what those before it had made
-            total, lacking = format_seconds(sum(seconds)), len(records) - len(seconds)
-            took = f"; by their records {total} after the notebooks before them, less with a filled cache"
-            took += f" ({lacking} of them without a record)" if lacking else ""
-        where = paths.for_display(self.config.output_dir)
-        self.say(f"{len(records)} of {len(self.tasks)} notebooks would run{took}. Results: {where}")
+        return Line(notebook.name, "done", seconds, ", ".join(stems))
 
     def summarise(self, seconds: float) -> None:
         """Print what was made, where, and how long each took."""
@@ -190,7 +148,7 @@ class Run:
         for line in lines:
             took = "" if line.seconds is None else format_seconds(line.seconds)
             self.say(f"  {line.notebook:<{width}}  {line.result:<10}  {took:>9}  {line.detail}".rstrip())
-        counts = Counter("failed" if line.failed else line.result for line in lines)
+        counts = Counter(line.result for line in lines)
         text = f"{counts['done']} notebooks run, {counts['up to date']} up to date, {counts['failed']} failed"
         if counts["up to date"] == len(lines):
             text = f"Nothing to compute: all {len(lines)} notebooks are up to date"
@@ -200,69 +158,47 @@ class Run:
     def close(self) -> Iterator[str]:
         """Write what depends on the results of all notebooks; yields sentences for the screen."""
         # Imported here, because they import all that the notebooks do.
-        from amfir_lib.analysis import claims
+        from amfir_lib.analysis import claims, variants
+        from amfir_lib.exports import write_table
         from amfir_lib.run import readme, report
 
-        if self.config.variant:
-            yield from self._compare_with_baseline()
-        claims.collect(self.config.output_dir)
-        page = report.write(self.config.output_dir)
-        variant = " of the variant" if self.config.variant else ""
-        yield f"Report{variant}: {paths.for_display(page)} (open it in a browser)."
-        if self.config.variant and (self.baseline / "index.html").exists():
+        output_dir, variant = self.config.output_dir, self.config.variant
+        if variant:
+            failed = [line.notebook for line in self.lines.values() if line.result == "failed"]
+            recorded = sorted(path.stem for path in (output_dir / "records").glob("*.json"))  # in earlier runs, too
+            done = [name for name in recorded if name not in failed]
+            difference, notes = variants.compare(self.baseline, output_dir, self.config.cache_dir, notebooks=done)
+            if not difference.empty:
+                table = variants.difference_table(difference, variant)
+                _, markdown, _ = write_table(table, output_dir / "tables" / variants.TABLE)
+                yield f"\n{markdown.read_text(encoding='utf-8').rstrip()}"
+                yield f"(also as {paths.for_display(markdown)}, with .csv and .tex)"
+            yield from notes
+        claims.collect(output_dir)
+        yield f"Report: {paths.for_display(report.write(output_dir))} (open it in a browser)."
+        if variant and (self.baseline / "index.html").exists():
             report.write(self.baseline)  # it names the variant, too
         readme.write_index(self.config.results_dir)
         if self.config.results_dir == paths.RESULTS and (renewed := readme.update()):
             yield f"README.md: renewed from the results: {', '.join(renewed)}."
 
-    def _compare_with_baseline(self) -> Iterator[str]:
-        """Print the paired difference of a variant to its baseline and write it beside the variant's tables."""
-        from amfir_lib.analysis import variants
-        from amfir_lib.exports import write_table
-
-        recorded = sorted(path.stem for path in (self.config.output_dir / "records").glob("*.json"))
-        failed = [line.notebook for line in self.lines.values() if line.failed]
-        done = [name for name in recorded if name not in failed]  # also those of earlier runs of the same variant
-        difference, remarks = variants.compare(
-            self.baseline, self.config.output_dir, self.config.cache_dir, notebooks=done, again=self.request.command
-        )
-        if not difference.empty:
-            table = variants.difference_table(difference, self.config.variant)
-            _, markdown, _ = write_table(table, self.config.output_dir / "tables" / variants.TABLE)
-            yield ""
-            yield markdown.read_text(encoding="utf-8").rstrip()
-            yield f"(also as {paths.for_display(markdown)}, with .csv and .tex)"
-        yield from remarks
-
 
 def run(request: Request, stream: TextIO | None = None) -> int:
-    """Run the notebooks that are not up to date.
+    """Run the notebooks that are not up to date; ``stream`` is where the progress goes (default: standard output).
 
-    Args:
-        request: what to run, and how.
-        stream: where the progress goes; default: standard output.
     Returns:
         Exit status.
     Raises:
         AmfirError: the request is wrong, or another runner is at work; nothing was started.
     """
-    study = Run(request, stream or sys.stdout)
+    study, started = Run(request, stream or sys.stdout), time.monotonic()
     for sentence in remarks(study.tasks, request):
         study.say(sentence)
-    if study.config.variant:
-        from amfir_lib.analysis.variants import without_baseline
-
-        names = [task.notebook.name for task in study.tasks]
-        if lacking := without_baseline(study.baseline, study.config.cache_dir, names):
-            study.say(
-                f"No baseline on this machine yet for {', '.join(lacking)}: the difference to it can only be given "
-                f"once it is there. It is made with: {request.command} --only {','.join(lacking)}"
-            )
     if request.dry_run:
-        study.say_what_would_run()
+        results = [study.run_task(task).result for task in study.tasks]
+        study.say(f"{results.count('would run')} of {len(results)} notebooks would run.")
         return 0
     tag_cache(study.config.cache_dir)
-    started = time.monotonic()
     with folder_lock(study.config.output_dir), _termination_as_interrupt():
         try:
             for task in study.tasks:
@@ -276,7 +212,7 @@ def run(request: Request, stream: TextIO | None = None) -> int:
     study.summarise(time.monotonic() - started)
     for sentence in study.close():
         study.say(sentence)
-    return 1 if any(line.failed for line in study.lines.values()) else 0
+    return 1 if any(line.result == "failed" for line in study.lines.values()) else 0
 
 
 @contextmanager
