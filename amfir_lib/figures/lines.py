@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -32,7 +31,6 @@ from amfir_lib.figures.style import (
 )
 
 N_MARKERS = 6  # on a line, so that lines can be told apart without colour
-ROUND = (1, 2, 5, 2.5, 4, 3, 6, 8)  # leading digits of a distance between ticks, the best first
 
 
 @styled
@@ -220,23 +218,9 @@ def label_ends(axes: Axes, ends: Mapping[str, float], looks_of: Mapping[str, Loo
         )  # fmt: skip
 
 
-def ticks_to_last(points: Iterable[float], *, most: int = 5) -> list[int]:
-    """Where the ticks stand: at every point if these are few, else equally far apart from the first to the last.
-
-    Args:
-        points: whole numbers at which something was measured.
-        most: ticks that fit; at least 2.
-    Returns:
-        Ascending.  Where no round distance divides the range: the first and the last point.
-
-    >>> ticks_to_last(range(0, 401, 25))
-    [0, 100, 200, 300, 400]
-    """
-    points = sorted({int(point) for point in points})
+def ticks_to_last(points: Sequence[float], *, most: int) -> Sequence[float]:
+    """At most so many of the ascending points, equally many apart, the first and the last among them."""
     if len(points) <= most:
         return points
-    width = points[-1] - points[0]
-    distances = [width // count for count in range(most - 1, 0, -1) if width % count == 0]
-    fitting = [(ROUND.index(digit), d) for d in distances if (digit := d / 10 ** math.floor(math.log10(d))) in ROUND]
-    several = [place for place in fitting if place[1] < width] or fitting
-    return list(range(points[0], points[-1] + 1, min(several)[1] if several else width))
+    gaps = len(points) - 1
+    return points[:: gaps // next(n for n in range(most - 1, 0, -1) if gaps % n == 0)]
