@@ -141,13 +141,7 @@ def colours(flow: np.ndarray, *, limit: float | None = None, size: int = SIZE) -
 
 
 def playing(frames: np.ndarray, *, fps: float, size: int = SIZE) -> str:
-    """Frames as a picture that plays in every browser, without a codec: an animated WebP, as a ``data:`` address.
-
-    Args:
-        frames: uint8 (F, S, S, 3).
-        fps: frames per second; it plays at this rate and starts over.
-        size: side of the picture, px.
-    """
+    """Frames uint8 (F, S, S, 3) as an animated WebP of ``size`` px, which every browser plays: a ``data:`` address."""
     animation = cv2.Animation()
     animation.frames = [cv2.cvtColor(resize_square(frame, size), cv2.COLOR_RGB2BGR) for frame in frames]
     animation.durations = np.full(len(frames), round(1000 / fps), np.int32)

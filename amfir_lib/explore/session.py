@@ -148,13 +148,7 @@ def _check(episodes: Episodes, episode: int, query: int, *, least: int) -> None:
 
 
 def open_session(result: RunResult, cell: TestCell, *, n_episodes: int = N_EPISODES) -> Session:
-    """Ask a trained method about the first episodes of a list.
-
-    Args:
-        result: of a run that is computed.
-        cell: which episodes; the first of them are those of every table.
-        n_episodes: how many to look at; fewer where the list is shorter.
-    """
+    """Ask the method of a computed run about the first episodes of a list, which are those of every table."""
     table = result.run.read.table(patches=uses_patches(result.run.method))
     episodes = replace(cell, n_episodes=min(n_episodes, cell.n_episodes)).episodes(table)
     method = result.method()
@@ -163,16 +157,14 @@ def open_session(result: RunResult, cell: TestCell, *, n_episodes: int = N_EPISO
 
 
 def choose_query(results: QueryResults, episodes: Episodes, *, episode: int = -1, query: int = -1) -> tuple[int, int]:
-    """The wanted query, or the first on which exactly one modality is right.
+    """The wanted query, or the first on which exactly one of two modalities is right (the first of all without one).
 
     Args:
         results: of a method with two modalities on ``episodes``.
         episodes: the test episodes.
-        episode: number in the list; -1 looks through the list.
-        query: position in the episode; -1 takes the first on which exactly one modality is right (the first of all
-            where there is none).
+        episode, query: number in the list, and position among the M queries; -1 looks for one.
     Returns:
-        Number of the episode, and position among its M queries.
+        Both.
     Raises:
         BadParameter: there is no such episode or query.
     """
@@ -227,12 +219,8 @@ def query_table(session: Session) -> pd.DataFrame:
 
 
 def select_queries(table: pd.DataFrame, *, show: str = ALL, sort: str = "by episode") -> pd.DataFrame:
-    """Filter and sort the rows of ``query_table``; equal rows keep their order.
+    """Rows of ``query_table`` by a name of ``FILTERS``, in the order of one of ``SORTS``; equal rows keep their order.
 
-    Args:
-        table: of ``query_table``.
-        show: a name of ``FILTERS``.
-        sort: a name of ``SORTS``.
     Raises:
         UnknownName: no such filter or order; the nearest one is suggested.
     """
