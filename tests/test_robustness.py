@@ -17,8 +17,8 @@ from toy_tables import QUICK, toy_material
 
 from amfir_lib import explore
 from amfir_lib.analysis import scarcity
-from amfir_lib.analysis.costs import multiply_adds, peak_bytes
-from amfir_lib.analysis.robustness import ask
+from amfir_lib.analysis.costs import cost_frame, multiply_adds, peak_bytes
+from amfir_lib.analysis.robustness import ask, compared
 from amfir_lib.analysis.spoilt import (
     CLEAN,
     Condition,
@@ -216,6 +216,19 @@ def test_the_peak_counts_what_lives_at_the_same_time():
         return view * 2
 
     assert peak_bytes(call) == 2 * 4000
+
+
+def test_a_query_costs_what_its_modalities_cost(results, backbones):
+    costs = cost_frame(results, backbones, n_way=3, n_shot=1, n_query=2).set_index("key")
+    alone = costs.loc[["protonet", "protonet_f"]].sum()
+    for name in ("parameters", "multiply_adds", "support_multiply_adds"):
+        assert costs.loc["protonet_lf", name] == alone[name]
+    assert (costs["query_ms"] > costs["reading_ms"]).all() and (costs["memory_mb"] > 0).all()
+
+
+def test_what_the_claims_compare_must_be_among_the_methods(material):
+    with pytest.raises(BadParameter, match="lacks protonet_lf.*Add what is missing"):
+        compared(["amfir", "protonet", "protonet_f"], material)
 
 
 def test_a_further_way_to_spoil_a_clip_is_one_entry(monkeypatch, material, backbones, results, tmp_path):
