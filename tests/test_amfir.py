@@ -29,14 +29,6 @@ def assert_equal_tensors(first, second):
         assert torch.equal(first[name], second[name]), name
 
 
-def test_the_paper_literal_preset_is_equation_2_on_bare_features():
-    support, query = clips()
-    method = build("protonet", preset="paper_literal", projection=False, pooling="mean")
-    prototypes, vectors = support["rgb"].mean((2, 3, 4)), query["rgb"].mean((2, 3))
-    psi = (vectors.unsqueeze(2) - prototypes.unsqueeze(1)).norm(dim=-1)
-    np.testing.assert_allclose(method(support, query).log_posterior, torch.log_softmax(-psi, -1), atol=1e-5)
-
-
 def test_nearest_mean_takes_the_nearest_class_mean_of_both_streams_and_learns_nothing():
     support, query = clips()
     method = build("nearest_mean")
