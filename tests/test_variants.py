@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 from toy_tables import QUICK, toy_material
 
-from amfir_lib.analysis import tables, variants
+from amfir_lib.analysis import variants
 from amfir_lib.analysis.answers import collect_answers
 from amfir_lib.analysis.contrasts import contrast
+from amfir_lib.analysis.training import run_facts
 from amfir_lib.exports import write_table
 from amfir_lib.storage import write_json
 from amfir_lib.study.runs import Series, TestCell, name_of, run_all
@@ -34,7 +35,7 @@ class Notebooks:
         ]
         runs = [run for one in series for run in one.runs(self.material, training, (0, 1))]
         results = run_all(runs, cells, cache_dir=self.cache)
-        facts = tables.run_facts(results, series=name_of(series))
+        facts = run_facts(results, series=name_of(series))
         write_json(place / "records" / "02_training.json", {"numbers": {"runs": facts}, "seconds": 1.0})
 
     def compare(self, **variant):
