@@ -67,13 +67,7 @@ def build_parser() -> Parser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command.
-
-    Args:
-        arguments: what follows the program's name; default: those of this process.
-    Returns:
-        Exit status: 0 all well, 1 something failed, 2 the request was wrong, 130 interrupted.
-    """
+    """Run one command; exit status: 0 all well, 1 something failed, 2 the request was wrong, 130 interrupted."""
     try:
         command, rest = split_command(sys.argv[1:] if arguments is None else arguments)
         if command == "test":  # what pytest prints is all that is printed
@@ -87,11 +81,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def split_command(arguments: list[str]) -> tuple[str, list[str]]:
-    """Separate the command, ``run`` if there is none, from what follows it.
-
-    Raises:
-        UnknownName: the first word is no command; the nearest one is suggested.
-    """
+    """Separate the command, ``run`` if there is none, from what follows it."""
     if not arguments or arguments[0].startswith("-"):
         return "run", arguments
     if arguments[0] not in COMMANDS:
@@ -143,12 +133,7 @@ def _dispatch(command: str, options: argparse.Namespace) -> int:
 
 
 def compute_environment(options: argparse.Namespace) -> dict[str, str]:
-    """The ``AMFIR_*`` variables that the options stand for; folders count from the present working folder.
-
-    Raises:
-        BadParameter: a device or number of jobs that cannot be.
-        BackendUnavailable: no cluster answers at the scheduler's address.
-    """
+    """The ``AMFIR_*`` variables that the options stand for; folders count from the present working folder."""
     from amfir_lib.study.config import check_count, check_share
     from amfir_lib.workers import LOCAL, check_backend, check_device
 
@@ -168,11 +153,6 @@ def _absolute(folder: str) -> str:
 
 
 def _request(options: argparse.Namespace, environment: dict[str, str]) -> Request:
-    """The options as the runner wants them.
-
-    Raises:
-        BadParameter, UnknownName: an option that cannot be.
-    """
     from amfir_lib.run.plan import Request, check_facts, parse_assignments
     from amfir_lib.study.config import check_profile
     from amfir_lib.workers import resolve_device
@@ -195,25 +175,14 @@ def _request(options: argparse.Namespace, environment: dict[str, str]) -> Reques
         baseline |= _dataset_without_a_name(options, baseline.get("profile", ""))
     if options.seeds is not None:
         overrides["n_seeds"] = str(options.seeds)
-    return Request(
-        baseline=baseline,
-        facts=check_facts(parse_assignments(options.facts, option="--set"), baseline.get("dataset", "")),
-        overrides=overrides,
-        only=tuple(name for text in options.only for name in text.split(",") if name.strip()),
-        environment=environment,
-        force=options.force,
-        dry_run=options.dry_run,
-        timeout_s=options.timeout,
-        notebooks=options.notebooks_dir,
-    )
+    facts = check_facts(parse_assignments(options.facts, option="--set"), baseline.get("dataset", ""))
+    only = tuple(name for text in options.only for name in text.split(",") if name.strip())
+    how = {"force": options.force, "dry_run": options.dry_run, "timeout_s": options.timeout}
+    return Request(baseline, facts, overrides, only, environment, **how, notebooks=options.notebooks_dir)
 
 
 def _dataset_without_a_name(options: argparse.Namespace, profile: str) -> dict[str, str]:
-    """The data set that the files under ``--data-root`` are of; or a word on what the profile ``paper`` runs without.
-
-    Raises:
-        BadParameter, DataNotFound: the files do not say which data set they are of; lists the names.
-    """
+    """The data set that the files under ``--data-root`` are of."""
     if options.data_root:
         from amfir_lib.data.selection import recognise
 
@@ -254,10 +223,7 @@ def _lab(arguments: list[str]) -> NoReturn:
     environment = os.environ | {"PYTHONPATH": python_path()}
     for name in ("JUPYTER_PATH", "JUPYTER_CONFIG_PATH"):  # kernels, settings
         environment[name] = os.pathsep.join(filter(None, [str(folder), os.environ.get(name, "")]))
-    usual = {
-        "--ServerApp.root_dir": str(paths.REPOSITORY),
-        "--LabApp.default_url": f"/lab/tree/notebooks/{FIRST_NOTEBOOK}",
-    }
-    given = {argument.partition("=")[0] for argument in arguments}
-    options = [f"{name}={value}" for name, value in usual.items() if name not in given]
+    usual = [f"--ServerApp.root_dir={paths.REPOSITORY}", f"--LabApp.default_url=/lab/tree/notebooks/{FIRST_NOTEBOOK}"]
+    given = {argument.partition("=")[0] for argument in arguments}  # Jupyter takes each of them once
+    options = [option for option in usual if option.partition("=")[0] not in given]
     os.execve(sys.executable, [sys.executable, "-m", "jupyterlab", *options, *arguments], environment)

@@ -91,15 +91,8 @@ def listing_digest(folder: Path | None) -> str:
 
 
 def reasons_to_run(entry: Mapping[str, Any] | None, current: Mapping[str, Any], output_dir: Path) -> list[str]:
-    """Say why a notebook has to run; an empty list means that it is up to date.
-
-    Args:
-        entry: what the ledger holds, or None.
-        current: the present fingerprint.
-        output_dir: the study's folder, where the exports lie.
-    Returns:
-        Phrases such as ``amfir_lib/study/training.py changed``, ``parameter n_way changed from 5 to 10``.
-    """
+    """Say why a notebook has to run, by the ledger's entry and the present fingerprint: phrases such as ``parameter
+    n_way changed from 5 to 10``; an empty list means that it is up to date."""
     if entry is None:
         return ["it has not been run here yet"]
     before = entry["fingerprint"]

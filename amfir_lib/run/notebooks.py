@@ -49,27 +49,16 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Notebook:
-    """One notebook of the study.
+    """One notebook of the study."""
 
-    Attributes:
-        name: file name without suffix, such as ``03_free_energy``.
-        path: the committed file.
-        title: its first line, without mark-up.
-        parameters: what its parameters cell declares.
-        makes: exports that must exist when it is done, relative to the study's folder.
-        needs: notebooks that must not have failed before it.
-        timeout_s: seconds after which it counts as hanging.
-        digest: digest of the sources of its cells and of its declarations; outputs do not count.
-    """
-
-    name: str
+    name: str  # file name without suffix, such as ``03_free_energy``
     path: Path
-    title: str
+    title: str  # its first line, without mark-up
     parameters: dict[str, Parameter]
-    makes: tuple[str, ...]
-    needs: tuple[str, ...]
-    timeout_s: float
-    digest: str
+    makes: tuple[str, ...]  # exports that must exist when it is done, relative to the study's folder
+    needs: tuple[str, ...]  # notebooks that must not have failed before it
+    timeout_s: float  # after which it counts as hanging
+    digest: str  # of the sources of its cells and of its declarations; outputs do not count
 
 
 def read_notebook(path: Path) -> Notebook:
@@ -116,11 +105,9 @@ def _suffixes(export: str) -> tuple[str, ...]:
 
 
 def find_notebooks(folder: Path, only: Sequence[str] = ()) -> dict[str, Path]:
-    """Name -> path of the study's notebooks, in the order in which they run (by file name).
+    """Name -> path of the study's notebooks in the order in which they run, by file name; ``only`` those of these names
+    or numbers, if there are any.
 
-    Args:
-        folder: of notebooks named like ``00_tour.ipynb``.
-        only: the wanted ones, by full name or number; all of them when it is empty.
     Raises:
         DataNotFound: the folder holds none.
         UnknownName: no such notebook; the nearest name is suggested.
@@ -139,11 +126,10 @@ def find_notebooks(folder: Path, only: Sequence[str] = ()) -> dict[str, Path]:
 
 
 def check_values(notebook: Notebook, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Check values against the parameters of a notebook; text from the command line becomes the declared type.
+    """Check values (or their texts as typed after ``-p NAME=``) against the parameters of a notebook.
 
-    Args:
-        notebook: which declares the parameters.
-        values: name -> value, or its text as typed after ``-p NAME=``.
+    Returns:
+        Name -> value of the declared type.
     Raises:
         UnknownParameter: the notebook has no parameter of that name; the nearest one is suggested.
         BadParameter: the value is not of the declared type.
@@ -183,12 +169,8 @@ def _converted(value: Any, expected: type) -> Any:
 
 
 def describe(notebooks: Sequence[Notebook], output_dir: Path) -> Iterator[str]:
-    """The lines of ``--list``: each notebook with its title, its time, what it makes and its parameters.
-
-    Args:
-        notebooks: in running order; parameters that all of them have alike stand once, at the end.
-        output_dir: folder of the study, whose records tell the times, and what each notebook made there.
-    """
+    """The lines of ``--list``: each notebook with its title, what it took and made by its record in the study's folder,
+    and its parameters; those that all have alike stand once, at the end."""
     lines = [Counter(map(str, notebook.parameters.values())) for notebook in notebooks]
     shared = [line for line, count in sum(lines, Counter()).items() if count == len(notebooks) > 1]
     for notebook in notebooks:

@@ -22,23 +22,13 @@ READING = ("class_counts", "class_folds", "class_fold", "n_way")  # in which the
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for; None and empty mean "as usual".
+    """What the user asked for; None and empty mean "as usual"."""
 
-    Attributes:
-        baseline: parameters that choose the study itself: profile, dataset, data_root, group_pattern.
-        facts: parameters that describe the data set (``--set``), part of its baseline; see ``DATA_FACTS``.
-        overrides: parameters that make it a variant (``-p``, ``--seeds``), values as text or typed.
-        only: names or numbers of notebooks.
-        environment: the ``AMFIR_*`` variables, where and how to compute.
-        timeout_s: replaces the limit of every notebook.
-        notebooks: folder of the notebooks.
-    """
-
-    baseline: dict[str, Any] = field(default_factory=dict)
-    facts: dict[str, Any] = field(default_factory=dict)
-    overrides: dict[str, Any] = field(default_factory=dict)
-    only: tuple[str, ...] = ()
-    environment: dict[str, str] = field(default_factory=dict)
+    baseline: dict[str, Any] = field(default_factory=dict)  # chooses the study: profile, dataset, data_root ...
+    facts: dict[str, Any] = field(default_factory=dict)  # ``--set``: describe the data set, part of its baseline
+    overrides: dict[str, Any] = field(default_factory=dict)  # ``-p``, ``--seeds``: make it a variant
+    only: tuple[str, ...] = ()  # names or numbers of notebooks
+    environment: dict[str, str] = field(default_factory=dict)  # the ``AMFIR_*`` variables
     force: bool = False
     dry_run: bool = False
     timeout_s: float | None = None

@@ -55,7 +55,11 @@ def write_index(results: Path) -> Path | None:
             made = dict.fromkeys(str(PurePosixPath(path).with_suffix("")) for path in sorted(record["exports"]))
             links = [f"[{stem}]({folder.name}/{stem}.{'md' if stem.startswith('tables') else 'png'})" for stem in made]
             links += claims.loc[claims["notebook"] == name, "claim"].tolist()
-            common = {"notebook": name, "command": f"`{command_of(record)}`", "time": _time(record)}
+            common = {
+                "notebook": name,
+                "command": f"`{command_of(record)}`",
+                "time": format_seconds(cost_of(record)["seconds"]),
+            }
             rows += [{"figure, table or claim": link} | common for link in links]
     if not rows:
         return None
@@ -201,16 +205,8 @@ def _claims(results: Path) -> str | None:
 
 def _markdown(rows: list[dict[str, str]]) -> str:
     """A table whose cells are too long to be filled up to equal widths."""
-    lines = [
-        list(rows[0]),
-        ["---"] * len(rows[0]),
-        *([text.replace("|", "\\|") for text in row.values()] for row in rows),
-    ]
+    lines = [rows[0], ["---"] * len(rows[0]), *([text.replace("|", "\\|") for text in row.values()] for row in rows)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
-def _time(record: Mapping[str, Any]) -> str:
-    return format_seconds(cost_of(record)["seconds"])
 
 
 def _table1(results: Path) -> str | None:

@@ -42,18 +42,12 @@ Record = Mapping[str, Any]
 
 
 def write(output_dir: Path) -> Path:
-    """Write the report of a study, and beside each executed notebook a page of it where that is not of the same.
-
-    Args:
-        output_dir: ``results/<study>``, or the folder of a variant.
-    Returns:
-        The path of ``index.html``.
-    """
-    output_dir = Path(output_dir)
+    """Write ``index.html`` of a study or of a variant, and a page beside each executed notebook that has changed."""
     records = read_records(output_dir)
     sections = [_section(output_dir, name, record) for name, record in records.items()]
     first: Record = next(iter(records.values()), {})
     datasets = {name for record in records.values() for name in record["parameters"]["datasets"]}
+    variants = sorted(page.parent.name for page in output_dir.glob(f"variants/*/{PAGE}"))
     page = _fill(
         "page.html",
         study=first.get("study", output_dir.name),
@@ -65,7 +59,7 @@ def write(output_dir: Path) -> Path:
         claims=_claims(output_dir),
         marks=MARKS,
         difference=_exhibit(output_dir, f"tables/{DIFFERENCE}", "", {}),
-        variants=[_variant(folder, records) for folder in sorted((output_dir / "variants").glob("*/"))],
+        variants={name: _exhibit(output_dir, f"variants/{name}/tables/{DIFFERENCE}", "", {}) for name in variants},
         total=format_seconds(sum(cost_of(record)["seconds"] for record in records.values())),
     )
     write_text(output_dir / PAGE, page)
@@ -79,12 +73,7 @@ def read_records(output_dir: Path) -> dict[str, Record]:
 
 
 def write_notebook(executed: Path, *, study: str) -> Path:
-    """Write ``NAME.html`` beside an executed notebook, unless it is there and younger.
-
-    Args:
-        executed: the file that the runner kept.
-        study: what the link back to the report is called.
-    """
+    """Write ``NAME.html`` beside an executed notebook, unless it is there and younger; it links to the report."""
     path = executed.with_suffix(".html")
     if path.exists() and path.stat().st_mtime >= executed.stat().st_mtime:
         return path
@@ -169,13 +158,12 @@ def _section(output_dir: Path, name: str, record: Record) -> dict[str, Any]:
 
 
 def _exhibit(output_dir: Path, stem: str, caption: str, digests: Mapping[str, str]) -> dict[str, Any] | None:
-    """A figure or table as its files are; None where one is missing.
+    """A figure or table (such as ``figures/differences``) as its files are; None where one is missing.
 
     Args:
-        output_dir: the study's folder.
-        stem: such as ``figures/differences``.
+        output_dir, stem: the study's folder, and the place in it.
         caption: of a figure; a table brings its own.
-        digests: path -> digest of each file, by the record; without a record, the files of a table.
+        digests: path -> digest of each file, by the record; empty for a table without a record.
     """
     files = list(digests) or [f"{stem}.csv", f"{stem}.md"]
     if not all((output_dir / path).exists() for path in files):
@@ -209,25 +197,6 @@ def _claims(output_dir: Path) -> list[dict[str, Any]]:
     """Each claim with its bases."""
     groups = read_claims(output_dir).groupby("key", sort=False)
     return [rows.iloc[0].to_dict() | {"bases": rows.to_dict("records")} for _, rows in groups]
-
-
-def _variant(folder: Path, baseline: Mapping[str, Record]) -> dict[str, Any]:
-    """A re-run with changed parameters: what it changed, and its difference from the baseline."""
-    changes = []
-    for name, record in read_records(folder).items():
-        before, now = _settings(baseline.get(name, {})), _settings(record)
-        changes += [f"{name}: {k} {before.get(k, 'not set')} → {v}" for k, v in now.items() if before.get(k) != v]
-    place = f"variants/{folder.name}"
-    return {
-        "name": folder.name,
-        "changes": changes,
-        "difference": _exhibit(folder.parent.parent, f"{place}/tables/{DIFFERENCE}", "", {}),
-        "page": f"{place}/{PAGE}" if (folder / PAGE).exists() else "",
-    }
-
-
-def _settings(record: Record) -> dict[str, Any]:
-    return dict(record.get("parameters", {})) | dict(record.get("options", {}))
 
 
 def _fill(template: str, **values: Any) -> str:
