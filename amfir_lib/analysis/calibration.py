@@ -56,8 +56,6 @@ def fit_temperature(log_posterior: Tensor, target: Tensor) -> float:
 def recalibrated(state: Mapping[str, Tensor], temperatures: Mapping[str, float]) -> dict[str, Tensor]:
     """The weights of a trained AMFIR with every modality's temperature multiplied by what was fitted.
 
-    Posteriors, free energies, certainties and fused distances all follow from them.
-
     Raises:
         BadParameter: the state has no head of that modality.
     """
@@ -128,11 +126,7 @@ class Retest(NamedTuple):
 
 
 def retest(retests: Sequence[Retest], *, n_jobs: int = 1, device: str = "cpu") -> list[RunResult]:
-    """Test trained runs in other ways, in parallel; what the cache holds is not computed again.
-
-    Returns:
-        One result each, in order, with the options of the test and the record of the trained run, without its seconds.
-    """
+    """The results of these tests, from the cache or computed; records are those of training, without its seconds."""
     device = resolve_device(device)
     compute(
         retests, partial(_retest, device=device), whole=lambda item: item.path.exists(),

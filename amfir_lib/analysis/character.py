@@ -148,14 +148,10 @@ def query_accuracy(results: Sequence[RunResult], probes: Probes, episodes: Episo
 def measure_degradation(results: Trained, name: str, probes: Probes, cells: Sequence[TestCell]) -> pd.DataFrame:
     """Accuracy of each stream with queries forced to each degradation, and what each kind costs.
 
-    Args:
-        results: from ``train_streams``.
-        name, probes: of the benchmark.
-        cells: validation episodes.
     Returns:
         One row per (stream, version of the queries, kind, n_shot), kind ``all`` for the whole version and n_shot 0 for
         the mean over shots: ``accuracy`` and ``cost`` (accuracy without degradation minus accuracy with it, on the same
-        queries) as shares, their ``half_width``s over classes (NaN where classes are too few), ``n_queries``.
+        queries) as shares.
     """
     episodes = {cell.n_shot: cell.episodes(probes.table) for cell in cells}
     place = {k: np.searchsorted(probes.table.rows("val"), e.query).reshape(len(e), -1) for k, e in episodes.items()}
@@ -192,9 +188,7 @@ def class_interval(values: np.ndarray, classes: np.ndarray) -> tuple[float, floa
 def measure_character(results: Trained, name: str, probes: Probes, cells: Sequence[TestCell]) -> pd.DataFrame:
     """Accuracy of each measure on the benchmark's own validation clips, and of flow with queries played backwards.
 
-    Returns:
-        One row per (measure, n_shot): ``accuracy``, ``half_width``; for ``flow_reversed`` also ``cost`` against
-        the same queries played forwards and ``cost_half_width``; ``n_seeds``.
+    One row per (measure, n_shot); ``flow_reversed`` has a ``cost`` against the same queries played forwards.
     """
     rows = []
     for cell in cells:
@@ -211,14 +205,7 @@ def measure_character(results: Trained, name: str, probes: Probes, cells: Sequen
 
 
 def label_verdicts(degradation: pd.DataFrame) -> pd.DataFrame:
-    """Is the label of each kind earned: it costs its own stream at least 10 points and the other at most 3.
-
-    Args:
-        degradation: from ``measure_degradation``, of one or more benchmarks.
-    Returns:
-        One row per data set and kind: costs of both streams as shares with half-widths, ``verdict``: ``earned``,
-        ``hurts both`` or ``too weak``.
-    """
+    """Is the label of each kind earned: it costs its own stream at least 10 points and the other at most 3."""
     over_shots = degradation[(degradation["n_shot"] == MEAN) & (degradation["kind"] != "all")]
     rows = []
     for (dataset, label, kind), streams in over_shots.groupby(["dataset", "queries", "kind"], sort=False):
@@ -235,13 +222,7 @@ def label_verdicts(degradation: pd.DataFrame) -> pd.DataFrame:
 
 
 def character_verdicts(character: pd.DataFrame) -> pd.DataFrame:
-    """Each target of a benchmark, what was measured, and whether it is met.
-
-    Args:
-        character: from ``measure_character``, of one or more benchmarks.
-    Returns:
-        Columns ``dataset, target, measured`` (text) and ``met`` (bool).
-    """
+    """Each target of a benchmark, what was measured (text), and whether it is met."""
     shots = {LOW: character["n_shot"].min(), HIGH: character["n_shot"].max()}
     at = character.set_index(["dataset", "n_shot", "measure"]).sort_index()
     rows = []

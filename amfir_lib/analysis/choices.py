@@ -26,26 +26,17 @@ DATA = ("flow_algorithm", "flow_backbone", "whiten")
 class Choice:
     """One change to the default, everything else alike.
 
-    Attributes:
-        key: short name.
-        title: in tables and figures.
-        decision: id of the decision that it questions.
-        options: of AMFIR.  Those that act at test alone are tested on the default's trained runs.
-        training: settings of ``Training``; ``shots`` may be "matched".
-        data: ``flow_algorithm``, ``flow_backbone`` (names in order of preference: the first that is not the default's)
-            or ``whiten``.
-        calibrated: temperatures that are fitted on validation classes act on the "groups" of training, or at "test".
     Raises:
         UnknownName, UnknownParameter, BadParameter: an option, a value or a kind of data that there is not.
     """
 
     key: str
     title: str
-    decision: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-    training: Mapping[str, Any] = field(default_factory=dict)
-    data: Mapping[str, Any] = field(default_factory=dict)
-    calibrated: str = ""
+    decision: str  # id of the one that it questions
+    options: Mapping[str, Any] = field(default_factory=dict)  # those that act at test alone need no training
+    training: Mapping[str, Any] = field(default_factory=dict)  # settings; shots may be MATCHED
+    data: Mapping[str, Any] = field(default_factory=dict)  # of DATA; of several names the first that is not the default
+    calibrated: str = ""  # temperatures fitted on validation classes act on the GROUPS of training, or at TEST
 
     def __post_init__(self) -> None:
         resolve_options(METHOD, self.options)
@@ -75,11 +66,7 @@ class Choice:
         return next((name for name, choices in SECTIONS.items() if self in choices), "further")
 
     def change(self, data: Mapping[str, tuple[Any, Any]] | None = None) -> dict[str, str]:
-        """What is changed, in words: default "score = centred", alternative "score = entropy".
-
-        Args:
-            data: name -> (default, alternative) of the data, as they turned out.
-        """
+        """What changes: default "score = centred", alternative "score = entropy"; data as it turned out."""
         usual = resolve_options(METHOD, {})
         pairs = {name: (getattr(usual, name, "study"), value) for name, value in self.options.items()}
         pairs |= {name: ("tuned" if name == "lr" else "mixed", value) for name, value in self.training.items()}
@@ -162,11 +149,7 @@ CHOICES = tuple(choice for section in SECTIONS.values() for choice in section)
 
 
 def chosen(keys: Sequence[str] = ()) -> tuple[Choice, ...]:
-    """The choices with these keys, in the order of the list; all for none.
-
-    Raises:
-        UnknownName: no such choice; the nearest is named.
-    """
+    """The choices with these keys, in the order of the list; all for none.  Raises UnknownName."""
     known = [choice.key for choice in CHOICES]
     for key in keys:
         if key not in known:

@@ -25,13 +25,12 @@ from amfir_lib.study.runs import RunResult, TestCell, episodes_of, table_of
 FEWEST = 50  # queries that a bin must hold to be shown
 
 
-def reliability_frame(answers: Sequence[Answers], *, n_bins: int = N_CALIBRATION_BINS) -> pd.DataFrame:
+def reliability_frame(answers: Sequence[Answers]) -> pd.DataFrame:
     """Accuracy in bins of certainty, of each modality of multimodal methods; the queries of all seeds together.
 
-    Returns:
-        One row per data set, shots, series, modality and bin that holds ``FEWEST`` queries: ``certainty`` (mean),
-        ``accuracy, half_width`` (class jackknife; NaN where too few classes fall into the bin), ``share`` of the
-        queries; and of all queries ``overconfidence, calibration_error``.
+    One row per data set, shots, series, modality and bin that holds ``FEWEST`` queries: ``certainty`` (mean),
+    ``accuracy, half_width`` (NaN where too few classes fall into the bin), ``share`` of the queries; and of all queries
+    ``overconfidence, calibration_error``.
     """
     rows = []
     for place in answers:
@@ -41,7 +40,7 @@ def reliability_frame(answers: Sequence[Answers], *, n_bins: int = N_CALIBRATION
                 correct = np.stack([test.correct[stream] for test in tests])
                 calibration = calibration_of(tests, stream)
                 whole = {key: calibration[key] for key in ("overconfidence", "calibration_error")}
-                bins = np.minimum((certainty * n_bins).astype(int), n_bins - 1)
+                bins = np.minimum((certainty * N_CALIBRATION_BINS).astype(int), N_CALIBRATION_BINS - 1)
                 for number in np.unique(bins):
                     mask = bins == number
                     if mask.sum() >= FEWEST:
@@ -57,19 +56,13 @@ def reliability_frame(answers: Sequence[Answers], *, n_bins: int = N_CALIBRATION
 
 @dataclass(frozen=True)
 class Confusion:
-    """Who is taken for whom on one data set.
-
-    Attributes:
-        names: (C,) of the classes, in the order of the matrices.
-        taken: (C, C) queries of class i that were answered with class j.
-        possible: (C, C) queries of class i in episodes that hold class j.
-    """
+    """Who is taken for whom on one data set."""
 
     dataset: str
     n_shot: int
-    names: tuple[str, ...]
-    taken: np.ndarray
-    possible: np.ndarray
+    names: tuple[str, ...]  # (C,) of the classes, in the order of the matrices
+    taken: np.ndarray  # (C, C) queries of class i that were answered with class j
+    possible: np.ndarray  # (C, C) queries of class i in episodes that hold class j
 
     @property
     def accuracy(self) -> float:
@@ -125,8 +118,7 @@ def best_and_worst(results: Sequence[RunResult], cell: TestCell) -> list[Confusi
 def pairs_frame(confusions: Sequence[Confusion]) -> pd.DataFrame:
     """Every ordered pair of classes, most confused first.
 
-    Returns:
-        Columns ``dataset, n_shot, true_class, taken_for, rate, n_queries`` and ``mutual_rate``: the mean of both ways.
+    ``rate`` counts the ``n_queries`` of the class in episodes that hold both; ``mutual_rate`` is the mean of both ways.
     """
     rows = []
     for one in confusions:

@@ -36,7 +36,7 @@ def multiply_adds(function: Callable[[], Any]) -> int:
     return counter.get_total_flops() // 2
 
 
-def _distance_flops(first: Sequence[int], second: Sequence[int], *_: Any, out_shape: Any = None, **__: Any) -> int:
+def _distance_flops(first: Sequence[int], second: Sequence[int], *_: Any, **__: Any) -> int:
     """Two operations for each coordinate of each pair of vectors (..., n, d) and (..., m, d)."""
     return 2 * int(np.prod(first)) * int(second[-2])
 
@@ -80,12 +80,8 @@ def median_seconds(function: Callable[[], Any], repeats: int = REPEATS) -> float
 def query_costs(
     method: Method, widths: Mapping[str, tuple[int, int, int]], *, n_way: int, n_shot: int, n_query: int
 ) -> dict[str, float]:
-    """What a method takes for one query of an episode of random features.
+    """What a method (on the CPU) takes for one query of an episode of random features of (T, P, D) each.
 
-    Args:
-        method: in evaluation mode, on the CPU.
-        widths: modality -> (T, P, D) of the features that it reads.
-        n_way, n_shot, n_query: of the episode.
     Returns:
         ``parameters``; ``multiply_adds`` of embedding the query and comparing it, ``support_multiply_adds`` of
         embedding the supports; ``head_ms`` in one thread, its share of the supports included; ``memory_mb``: largest
@@ -135,9 +131,8 @@ def cost_frame(results: Sequence[RunResult], backbones: Mapping[str, Any], **epi
         backbones: modality -> backbone that made its features.
         episode: ``n_way, n_shot, n_query``.
     Returns:
-        One row per method: ``key``, the columns of ``query_costs``, and of reading a clip with the modalities that the
-        method uses ``backbone_multiply_adds`` and ``reading_ms`` (decoding, flow where it is read, features);
-        ``query_ms`` is both.
+        One row per method: ``key``, the columns of ``query_costs``, and of reading a clip with its modalities
+        ``backbone_multiply_adds, reading_ms`` (decoding, flow where it is read, features); ``query_ms`` is both.
     """
     material = results[0].run.material
     dataset, stores = material.dataset, material.stores

@@ -33,19 +33,11 @@ Resolved = dict[str, tuple[Any, Any]]  # name of a change of the data -> (defaul
 
 
 class Measured(NamedTuple):
-    """What was trained and tested.
+    """What was trained and tested."""
 
-    Attributes:
-        results: of the default and of every choice; ``record["choice"]`` holds the key.
-        temperatures: of the default's runs, in their order.
-        resolved: key of a choice -> what it changed in the data, as it turned out on the first data set.
-        cells: the test cells.
-        seeds: training seeds of every choice.
-    """
-
-    results: list[RunResult]
-    temperatures: list[Temperatures]
-    resolved: dict[str, Resolved]
+    results: list[RunResult]  # of the default and of every choice; see ``choice_of``
+    temperatures: list[Temperatures]  # of the default's runs, in their order
+    resolved: dict[str, Resolved]  # key of a choice -> what it changed in the data, on the first data set
     cells: list[TestCell]
     seeds: Sequence[int]
 
@@ -87,6 +79,12 @@ def _measure(config: Config, name: str, choices: Sequence[Choice], seeds: Sequen
         runs = [run for pair in zip(read, settings, strict=True) for run in series.runs(*pair, seeds)]
         return [replace(run, training=replace(run.training, **changed)) for run in runs]
 
+    def calibrated(run: Run, fitted: Temperatures) -> Run:  # groups of training: one temperature, whatever the shots
+        first, second = (round(by_shot[0], 6) for by_shot in fitted.values())
+        return replace(
+            run, options=run.options | {"score_temperature_first": first, "score_temperature_second": second}
+        )
+
     defaults = run_all(runs_of(materials, {}), cells, **config.workplace, description=f"{name}: the default")
     temperatures = [fit_temperatures(result, cells) for result in defaults]
     data: dict[str, tuple[list[Material], Resolved]] = {}
@@ -99,7 +97,7 @@ def _measure(config: Config, name: str, choices: Sequence[Choice], seeds: Sequen
             changed = dict(choice.training) | ({"shots": shots} if shots else {})
             runs = runs_of(data[change][0], choice.options, **changed)
             if choice.calibrated == GROUPS:
-                runs = [_calibrated(run, fitted) for run, fitted in zip(runs, temperatures, strict=True)]
+                runs = [calibrated(run, fitted) for run, fitted in zip(runs, temperatures, strict=True)]
             planned += [(choice, run, shots) for run in runs]
     computed = run_all([run for _, run, _ in planned], cells, **config.workplace, description=f"{name}: the choices")
     results = {DEFAULT: [named(result, DEFAULT) for result in defaults]}
@@ -120,21 +118,10 @@ def _measure(config: Config, name: str, choices: Sequence[Choice], seeds: Sequen
     return Measured(ordered, temperatures, resolved, cells, seeds)
 
 
-def _calibrated(run: Run, temperatures: Temperatures) -> Run:
-    """Groups of training are formed with one temperature a modality, whatever the shots."""
-    names = ("score_temperature_first", "score_temperature_second")
-    options = {name: round(by_shot[0], 6) for name, by_shot in zip(names, temperatures.values(), strict=True)}
-    return replace(run, options={**run.options, **options})
-
-
 def changed_data(
     config: Config, materials: Sequence[Material], data: Mapping[str, Any]
 ) -> tuple[list[Material], Resolved]:
-    """One data set (in its class folds), with one thing about its features changed; clips and episodes stay the same.
-
-    Returns:
-        The materials in the same order, and what was changed into what.
-    """
+    """One data set (in its class folds), with one thing about its features changed, and what was changed into what."""
     resolved: Resolved = {}
     changed, dataset = list(materials), materials[0].dataset
     for name, wanted in data.items():
@@ -149,28 +136,22 @@ def changed_data(
         other = replace(config, options={**config.options, name: after}) if of_flow else config
         read = "" if of_flow else f"compact+{after}"
         resolved[name] = before, after
-        changed = [_other_flow(other, material, backbone=read) for material in changed]
+        for place, material in enumerate(changed):  # motion is read anew; appearance stays as it is
+            motion = dataset.modalities[1]
+            opened = {motion: open_backbones(other, material.dataset, backbone=read)[motion]}
+            flow = flow_of(other, material.dataset, backbone=read) | {"n_jobs": config.jobs}
+            stores = extract_stores(material.dataset, opened, cache_dir=config.cache_dir, **flow)
+            changed[place] = replace(material, stores={**material.stores, **stores})
     return changed, resolved
-
-
-def _other_flow(config: Config, material: Material, *, backbone: str) -> Material:
-    """The material with motion features read anew; appearance stays as it is."""
-    dataset, motion = material.dataset, material.dataset.modalities[1]
-    opened = {motion: open_backbones(config, dataset, backbone=backbone)[motion]}
-    flow = flow_of(config, dataset, backbone=backbone)
-    stores = extract_stores(dataset, opened, cache_dir=config.cache_dir, n_jobs=config.jobs, **flow)
-    return replace(material, stores={**material.stores, **stores})
 
 
 def choices_frame(measured: Measured, choices: Sequence[Choice]) -> pd.DataFrame:
     """The default and every choice on every data set and number of shots.
 
     Returns:
-        One row per choice, data set and shots: ``choice, title, section, decision, default, alternative, dataset,
-        n_way, n_shot, accuracy, difference`` (to the default), ``half_width, p_value, p_holm`` (over the choices of
-        the cell), ``verdict``; of the choice's own score ``hit_rate_right, auroc_right, hit_rate_undegraded,
-        auroc_undegraded``; ``calibration_error_M`` for each modality M, ``training_seconds`` (of a training; missing
-        where the default's runs were only tested) and ``n_seeds``.
+        One row per choice, data set and shots: ``accuracy, difference`` (to the default), ``p_holm`` over the choices
+        of the cell; what the choice's own score picks (``hit_rate_AIM, auroc_AIM``); ``calibration_error_M`` of each
+        modality M; ``training_seconds``, missing where the default's runs were only tested.
     """
     described, seconds = _described(measured, choices), _seconds(measured)
     turned = {choice.key for choice in choices if resolve_options(METHOD, choice.options).eq3_literal}
@@ -193,12 +174,7 @@ def choices_frame(measured: Measured, choices: Sequence[Choice]) -> pd.DataFrame
 
 
 def pooled_frame(measured: Measured, choices: Sequence[Choice]) -> pd.DataFrame:
-    """Every choice minus the default, pooled over data sets and shots.
-
-    Returns:
-        One row per choice: ``choice, title, section, decision, default, alternative, difference, half_width, p_value,
-        p_holm`` (over all choices), ``verdict`` and ``training_seconds``.
-    """
+    """Every choice minus the default, pooled over data sets and shots; ``p_holm`` over all choices."""
     described, seconds = _described(measured, choices), _seconds(measured)
     answers = collect_answers(measured.results, choice_of)
     rows = []

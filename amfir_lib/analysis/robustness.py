@@ -60,11 +60,7 @@ def robustness_cells(config: Config) -> list[TestCell]:
 
 
 def compared(methods: Sequence[str], material: Material) -> list[Series]:
-    """The methods, named as in Table 1.
-
-    Raises:
-        BadParameter: one that the claims need is missing.
-    """
+    """The methods, named as in Table 1.  Raises BadParameter where one that the claims need is missing."""
     if missing := [name for name in NEEDED if name not in methods]:
         raise BadParameter(
             f"methods lacks {', '.join(missing)}, but the claims compare {', '.join(NEEDED)}. Add what is missing."
@@ -103,7 +99,6 @@ def ask(
         results: runs on one data set; those of one method differ in the seed alone.
         clips: its test clips; supports and queries are drawn among them.
         conditions, cells: of the queries, and the test episodes.
-        n_jobs: worker processes.
     Returns:
         One place per cell.  Quantities are the accuracy of ``fused`` and of each modality; for methods that weigh two
         modalities also ``weight`` and ``group`` (mean weight of the first one, and share of queries in its group) and
@@ -215,16 +210,13 @@ LEAD = {"difference": ahead, "cost_difference": saved}
 def by_condition(
     answers: Sequence[Answers], statistics: Mapping[str, Callable], titles: Mapping[str, str]
 ) -> pd.DataFrame:
-    """Some statistics of some series in every condition.
+    """Some statistics of some series (with their titles) in every condition.
 
     Args:
-        answers: the places.
         statistics: column -> function of a place, a series and a condition, such as ``ACCURACY`` or ``LEAD``.
-        titles: of the series.
     Returns:
-        One row per data set, shots (0: their mean), condition and series: where, ``key, method`` (its title), each
-        statistic with its half width (``half_width`` for ``accuracy`` and ``difference``), ``n_classes, n_episodes,
-        n_seeds``; shares.
+        One row per data set, shots (0: their mean), condition and series (``key``, and ``method``, its title): each
+        statistic with its half width (``half_width`` for ``accuracy`` and ``difference``); shares.
     """
     rows = []
     for where, places in at_shots(answers):
@@ -247,9 +239,6 @@ def weights_frame(answers: Sequence[Answers], modalities: Sequence[str]) -> pd.D
     Which one that is is measured by two networks that know nothing of each other or of AMFIR: the same head on each
     modality alone.  It is the one that loses less accuracy, if the interval of the difference of the losses excludes 0.
 
-    Args:
-        answers: places in which AMFIR and both single modalities were asked.
-        modalities: appearance, motion.
     Returns:
         As ``by_condition``, of AMFIR: ``weight, group_share, right_share`` (of the first modality among queries on
         which exactly one is right), ``first_cost, second_cost`` of the single modalities; ``spared_verdict`` (the less

@@ -89,12 +89,7 @@ def condition_claims(places: Sequence[Answers], best_single: Mapping[str, str], 
 def weight_claim(places: Sequence[Answers], weights: pd.DataFrame, *, notebook: str) -> list[Row]:
     """Fusion weight moves to the modality that is less disturbed, where one is; at the largest severity of each kind.
 
-    Conditions count per data set: a kind may hurt one modality here and the other there.
-
-    Args:
-        places: spoilt.
-        weights: from ``weights_frame`` of these.
-        notebook: that measures them.
+    Conditions count per data set: a kind may hurt one modality here and the other there.  See ``weights_frame``.
     """
     worst = [condition for kinds in worst_of(places[0].conditions).values() for condition in kinds]
     changes = weights[(weights["n_shot"] == weights["n_shot"].min()) & (weights["spared_verdict"] != "")]

@@ -32,7 +32,7 @@ class Amount:
 
     @property
     def family(self) -> str:
-        """As of other conditions; empty for all data."""
+        """Of conditions; empty for all data."""
         return SCARCE if self.kind else ""
 
     @property
@@ -77,8 +77,7 @@ def reduce_base(material: Material, amount: Amount) -> Material:
 def reduced_training(settings: Training, amount: Amount) -> Training:
     """The settings of a training that this amount allows.
 
-    With fewer clips of a class, supports and queries of a training episode are at most a third of them each; their
-    persons must differ, which takes a choice.
+    Supports and queries are at most a third of the clips of a class each: their persons must differ.
     """
     if amount.kind != CLIPS:
         return settings
@@ -118,14 +117,7 @@ def train_on_less(
     material: Material, series: Sequence[Series], settings: Training, cells: Sequence[TestCell],
     amounts: Sequence[Amount], *, seeds: Sequence[int], **workplace: Any,
 ) -> list[Answers]:  # fmt: skip
-    """Train every method on every amount, and test all on the same episodes.
-
-    Args:
-        settings: of the training on all of it.
-        workplace: ``cache_dir, n_jobs, device`` of ``run_all``.
-    Returns:
-        One place per cell; its conditions are the amounts, its quantity the accuracy.
-    """
+    """Train every method on every amount, and test all on the same episodes; conditions are the amounts."""
     plan = [
         (line.method, amount, run)
         for amount in amounts

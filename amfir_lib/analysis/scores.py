@@ -50,7 +50,7 @@ def score_answers(measured: Measured, *, split: str, bases: Sequence[str] = (ALL
 
     Args:
         measured: the runs, and their temperatures.
-        split: "test" for the cells of all tables, or "val" for the episodes on which scores are chosen.
+        split: "test", or "val" for the episodes on which scores are chosen.
         bases: which queries count for the right modality.
     Returns:
         One place per data set and number of shots; series are the scores, conditions the calibrations, quantities
@@ -116,25 +116,21 @@ def all_scores(output: EpisodeOutput, temperatures: Mapping[str, float]) -> dict
 def hit_rate(
     places: Sequence[Answers], column: Column, minus: Column | float = 0.0, *, aim: str = RIGHT, basis: str = ALL
 ) -> Interval | None:
-    """Share of the counted queries in which a score picks rightly, with its interval; seeds counted together.
+    """Share of the counted queries in which a score picks rightly, seeds counted together; None where nothing is known.
 
     Args:
         places: from ``score_answers``.
         column: (score, calibration).
         minus: another column, on the same queries, or a number such as ``CHANCE``.
         aim, basis: ``what`` and ``basis`` of ``reliability.picks``.
-    Returns:
-        None where the data do not know what is asked.
     """
 
-    def by_episode(place: Answers, column: Column) -> tuple[np.ndarray, np.ndarray]:
-        hit, counted = (place.by_seed(*column, quantity=(aim, basis, name)).sum(0) for name in ("hit", "counted"))
-        return np.divide(hit, counted, out=np.zeros(len(hit)), where=counted > 0), counted
-
     def difference(place: Answers) -> tuple[np.ndarray, np.ndarray]:
-        values, counted = by_episode(place, column)
-        other = by_episode(place, minus)[0] if isinstance(minus, tuple) else minus
-        return values - other, counted
+        shares = []
+        for asked in (column, minus) if isinstance(minus, tuple) else (column,):
+            hit, counted = (place.by_seed(*asked, quantity=(aim, basis, name)).sum(0) for name in ("hit", "counted"))
+            shares.append(np.divide(hit, counted, out=np.zeros(len(hit)), where=counted > 0))
+        return shares[0] - (shares[1] if isinstance(minus, tuple) else minus), counted
 
     known = _known(places, aim, basis)
     return estimate(known, difference) if known else None
@@ -147,12 +143,7 @@ def _known(places: Sequence[Answers], aim: str, basis: str = ALL) -> list[Answer
 
 
 def scores_frame(validation: Sequence[Answers], test: Sequence[Answers]) -> pd.DataFrame:
-    """All scores on validation and test classes.
-
-    Returns:
-        One row per split, what is to be picked, score and calibration: ``hit_rate, half_width``, ``gain`` (over
-        certainty as learnt, on the same queries), ``gain_half_width, auroc``; shares.
-    """
+    """All scores on validation and test classes; ``gain``: over certainty as learnt, on the same queries."""
     rows = []
     for split, places in (("val", validation), ("test", test)):
         for aim in (RIGHT, UNHURT):
@@ -174,11 +165,7 @@ def score_claims(places: Sequence[Answers], *, notebook: str) -> list[dict[str, 
     """The modality of lower free energy is the reliable one, and free energy finds it at least as often as certainty.
 
     Both are asked for the modality that is right and for the one that is not degraded, and once more with calibrated
-    posteriors.
-
-    Args:
-        places: from ``score_answers`` on test classes, with both bases.
-        notebook: that measures them.
+    posteriors; on test classes, with both bases.
     """
     free_energy, certainty = (FREE_ENERGY, LEARNT), (CERTAINTY, LEARNT)
     aims = {RIGHT: "that is right", UNHURT: "that is not degraded"}

@@ -100,20 +100,12 @@ def missing_conditions(modalities: Sequence[str]) -> list[Condition]:
 
 @dataclass(frozen=True, eq=False)
 class SpoiltClips:
-    """The test clips that are asked about, and where their spoilt features lie.
-
-    Attributes:
-        material: the data set.
-        rows: (n,) manifest rows of the clips, ascending.
-        folder: in the cache.
-        blank: modality -> (1, T, P, D) raw features of a black clip, or of no flow at all.
-        whitening: the map from raw features to what methods read.
-    """
+    """The test clips that are asked about, and where their spoilt features lie."""
 
     material: Material
-    rows: np.ndarray
-    folder: Path
-    blank: dict[str, np.ndarray] = field(repr=False)
+    rows: np.ndarray  # (n,) of the manifest, ascending
+    folder: Path  # in the cache
+    blank: dict[str, np.ndarray] = field(repr=False)  # modality -> (1, T, P, D) of a black clip, or of no flow at all
     whitening: Whitening = field(repr=False)
 
     def features(self, condition: Condition, *, patches: bool, whiten: bool = True) -> dict[str, Tensor]:
@@ -165,16 +157,10 @@ def spoil_clips(
     material: Material, backbones: Mapping[str, Any], rows: np.ndarray, conditions: Sequence[Condition], *,
     cache_dir: Path, n_jobs: int = 1,
 ) -> SpoiltClips:  # fmt: skip
-    """Features of chosen clips in every condition, from the cache where they are there.
+    """Features of chosen clips (manifest rows) in every condition, from the cache where they are there.
 
-    Flow and features are computed from the spoilt frames with the settings that the feature stores recorded.
+    Flow and features are computed from the spoilt frames by the backbones and settings that made the material's.
 
-    Args:
-        material: the data set.
-        backbones: modality -> backbone that made its features.
-        rows: manifest rows of the clips.
-        conditions: each a kind of spoiling and a severity.
-        cache_dir, n_jobs: the cache folder (files go to ``spoilt/``), and worker processes.
     Raises:
         UnreadableVideo, NonFiniteFeatures: name the clip. DiskFull: no room; what is finished is kept.
     """
