@@ -245,14 +245,14 @@ def collect_answers(results: Iterable[RunResult], series: Namer = method_title) 
             not tested on the same folds.
     """
     tests: dict[tuple[str, TestCell], dict[str, dict[int, dict[str, QueryResults]]]] = {}
-    layouts: dict[str, FeatureTable] = {}
+    layouts: dict[tuple[str, str], FeatureTable] = {}  # (data set, digest) -> labels, groups and splits
     digests: dict[int, str] = {}
     for result in (results := list(results)):  # held, so that no id is given twice
         material, name = result.run.material, series(result)
         if id(material) not in digests:
             layout = material.layout()
             digests[id(material)] = digest = digest_of_array(layout.labels, layout.groups, layout.splits)
-            layouts.setdefault(digest, layout)
+            layouts.setdefault((material.dataset.name, digest), layout)
         digest, dataset = digests[id(material)], material.dataset.name
         for cell, test in result.tests.items():
             folds = tests.setdefault((dataset, cell), {}).setdefault(name, {}).setdefault(result.run.seed, {})
@@ -270,12 +270,14 @@ def collect_answers(results: Iterable[RunResult], series: Namer = method_title) 
                 f"the series {', '.join(by_series)} were not all tested on the same class folds or clips of {dataset}. "
                 "Compare runs of one data set, or give the other one a name of its own."
             )
-        _check_folds(dataset, cell, [layouts[digest] for digest in folds])
+        _check_folds(dataset, cell, [layouts[dataset, digest] for digest in folds])
         given = {
             (name, AS_IS): [_joined([own[digest] for digest in folds]) for own in seeds.values()]
             for name, seeds in by_series.items()
         }
-        answers.append(Answers(dataset, cell, tuple(Fold.drawn(cell, layouts[digest]) for digest in folds), given))
+        answers.append(
+            Answers(dataset, cell, tuple(Fold.drawn(cell, layouts[dataset, digest]) for digest in folds), given)
+        )
     return answers
 
 

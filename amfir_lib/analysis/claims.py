@@ -102,7 +102,7 @@ def _cells(claim: Claim, answers: Iterable[Answers], basis: str) -> tuple[list[A
 
 def _range(differences: Sequence[float]) -> str:
     """``8 cells from −0.3 to +4.0``; empty for a single cell."""
-    low, high = (text_of(value, "difference") for value in (min(differences), max(differences)))
+    low, high = (text_of(value, "difference") for value in (np.min(differences), np.max(differences)))
     return f"{len(differences)} cells from {low} to {high}" if len(differences) > 1 else ""
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from amfir_lib.analysis.answers import Answers
+from amfir_lib.analysis.answers import ALL, COPIES, Answers
 from amfir_lib.analysis.claims import Claim
 from amfir_lib.errors import BadParameter, unknown_name
 from amfir_lib.exports import text_of
@@ -210,11 +210,13 @@ def table2_claims(configurations: Sequence[Configuration]) -> list[Claim]:
 
 def ami_claim(configurations: Sequence[Configuration], answers: Sequence[Answers]) -> tuple[list[Claim], list[Answers]]:
     """AMI counts more on SSv2 than on Kinetics, and the places of these two; no claim where one of them is missing."""
-    places = [place for place in answers if place.where["dataset"] in (MORE, LESS)]
-    if len({place.where["dataset"] for place in places}) < 2:
+    names = {basis: {p.where["dataset"] for p in answers if p.basis == basis} for basis in (ALL, COPIES)}
+    places = [p for name in (MORE, LESS) for p in answers if p.where["dataset"] == name]
+    places = [p for p in places if {MORE, LESS} <= names[p.basis]]
+    if not places:
         return [], []
     by_name = {one.name: one for one in configurations}
-    n_shots = len({place.cell for place in places})
+    n_shots = len({place.cell.n_shot for place in places})
     paper = f"its own Table 2 says the opposite: {_printed_costs(by_name[FULL], by_name[NO_AMI])}"
     claim = Claim(
         "ami_counts_more_on_ssv2", "Switching AMI off costs more on SSv2 than on Kinetics", "Sec. 4.4", FULL, NO_AMI,

@@ -130,12 +130,12 @@ def leads(answers: Sequence[Answers], reference: str, others: Sequence[str]) -> 
     """
     rows = []
     for place in answers:
-        means = {name: place.mean(place.of(name)) for name in place.series if name != reference}
-        best = max(means, key=means.get)
+        means = {name: place.mean(place.of(name), place.counts()) for name in place.series}
+        best = max((name for name in means if name != reference), key=means.get)
         interval = jackknife_of(_lead(reference), [_folds([place], ALL)])
         rows.append(place.where | {
             "basis": ALL, "other": NEXT_BEST, "comparison": f"{reference} − {NEXT_BEST}", "verdict": "",
-            "difference": place.mean(place.of(reference)) - means[best], "half_width": interval.half_width,
+            "difference": means[reference] - means[best], "half_width": interval.half_width,
             "p_value": interval.p_value, "n_classes": place.n_classes, "n_episodes": len(place.of(reference)),
             "next_best": best,
         })  # fmt: skip

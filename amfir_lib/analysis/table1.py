@@ -97,7 +97,9 @@ def table1_paired(answers: Sequence[Answers], results: Sequence[RunResult]) -> p
         ``decided``: not 0 after Holm's correction over the rows of one data set, shot and basis.
     """
     frame = contrast(answers, REFERENCE, bases=(ALL, UNDEGRADED))
-    return _placed(frame, "other", results).assign(decided=lambda rows: rows["verdict"] != UNDECIDED)
+    frame = _placed(frame, "other", results)
+    comparisons = f"{labels(results)[REFERENCE]} − " + frame["label"]
+    return frame.assign(comparison=comparisons, decided=frame["verdict"] != UNDECIDED)
 
 
 def _placed(frame: pd.DataFrame, column: str, results: Sequence[RunResult]) -> pd.DataFrame:
