@@ -118,9 +118,9 @@ def test_clips_file_gives_labels_and_groups_and_unlisted_files_are_reported(clip
     [
         ("file,label\na,b\n", "lacks the column path"),
         ("path,label\n", "lists no clip"),
-        ("path,label\nc0/p0_a.avi,c0\nc0/p0_a.avi,c1\n", 'lists "c0/p0_a.avi" twice'),
-        ("path,label\n../secret.avi,c0\n", "not inside its folder"),
-        ("path,label,group\nc0/p0_a.avi,c0,\n", 'line 2: "group" is empty'),
+        ("path,label\nc0/p0_a.avi,c0\nc0/p0_a.avi,c1\n", 'line 3: "c0/p0_a.avi" stands twice'),
+        ("path,label\n../secret.avi,c0\n", "secret.avi. is outside the folder"),
+        ("path,label,group\nc0/p0_a.avi,c0,\n", 'line 2: "c0/p0_a.avi" has an empty cell'),
         ("path,label\nc0/p0_a.avi,c0,too,many\n,\n", "clips.csv"),
     ],
 )

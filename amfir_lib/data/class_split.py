@@ -100,12 +100,10 @@ def check_classes(split: ClassSplit, labels: Iterable[str]) -> None:
     for label in split.split_of:
         if label not in known:
             raise unknown_name(f"class among the clips, named in {split.source}", label, known, error=ManifestError)
-    for label in known:
-        if label not in split.split_of:
-            raise ManifestError(
-                f'the class "{label}" has clips but is in no split of {split.source}. '
-                "Add it to train, val or test, or move its clips elsewhere."
-            )
+    if lacking := [label for label in known if label not in split.split_of]:
+        raise ManifestError(
+            f'the class "{lacking[0]}" has clips but is in no split of {split.source}. Add it, or move its clips.'
+        )
 
 
 def check_validation_classes(name: str, n_classes: int) -> None:

@@ -100,18 +100,17 @@ def extract_shard(shard: Shard) -> None:
 def _checked(target: Target, values: np.ndarray, clips: Sequence[Clip]) -> np.ndarray:
     """Refuse features of a wrong shape, and those that are not finite, naming the clip."""
     shape, kind = (len(clips), *target.expected["shape"][1:]), np.dtype(target.dtype)
+    name, modality = target.backbone.name, target.modality
     if values.shape != shape or values.dtype != kind:
         raise ShapeError(
-            f"backbone {target.backbone.name} returned {values.dtype} {values.shape} for {target.modality}; "
-            f"expected {kind} {shape}."
+            f"backbone {name} returned {values.dtype} {values.shape} for {modality}; expected {kind} {shape}."
         )
-    bad = np.flatnonzero(~np.isfinite(values).all(axis=tuple(range(1, values.ndim))))
-    if len(bad):
-        clip_id, path, _ = clips[bad[0]]
-        raise NonFiniteFeatures(
-            f'clip "{clip_id}" ({path}) has NaN or infinite {target.modality} features from backbone '
-            f"{target.backbone.name}. Check its weights, or drop the clip."
-        )
+    for (clip_id, path, _), finite in zip(clips, np.isfinite(values).reshape(len(clips), -1).all(axis=1), strict=True):
+        if not finite:
+            raise NonFiniteFeatures(
+                f'clip "{clip_id}" ({path}) has NaN or infinite {modality} features from backbone {name}. '
+                "Check its weights, or drop the clip."
+            )
     return values
 
 
@@ -234,32 +233,20 @@ def made_from(
 
 
 def extract_stores(
-    dataset: Dataset,
-    backbones: Mapping[str, Any],
-    *,
-    cache_dir: Path | str,
-    n_jobs: int = 1,
-    n_segments: int = 8,
-    flow_size: int = 112,
-    flow_algorithm: str = "dis",
-    flow_bound: float = 20.0,
-    flow_average: int = 1,
-    shard_clips: int = 0,
-    probe: Probe | None = None,
-) -> dict[str, FeatureStore]:
+    dataset: Dataset, backbones: Mapping[str, Any], *, cache_dir: Path | str, n_jobs: int = 1, n_segments: int = 8,
+    flow_size: int = 112, flow_algorithm: str = "dis", flow_bound: float = 20.0, flow_average: int = 1,
+    shard_clips: int = 0, probe: Probe | None = None,
+) -> dict[str, FeatureStore]:  # fmt: skip
     """Features of every clip of a data set, from the cache where they are whole and current, computed where not.
 
     What is computed is cut into shards; each is written when it is done, and a later call computes only those that
     are missing or damaged.  The result does not depend on ``n_jobs`` or on interruptions.
 
     Args:
-        dataset: whose clips to read.
         backbones: modality of the data set ("rgb", "depth", "flow") -> backbone; its own ``modality`` says whether it
             sees frames or flow, its ``dense_frames``, if it has one, how many of them per clip instead of T.
-        cache_dir: the cache folder.
         n_jobs: number of processes; -1 for all cores.  On GPUs fewer, if their memory holds fewer.
-        n_segments, flow_size, flow_algorithm, flow_bound, flow_average: see
-            :func:`amfir_lib.data.streams.streams`.
+        n_segments, flow_size, flow_algorithm, flow_bound, flow_average: see :func:`amfir_lib.data.streams.streams`.
         shard_clips: clips per shard; 0 for 64, and 8 where a backbone sees dense frames.
         probe: called with the modality and features [n, T, P, D] of about 128 clips, evenly spread, of each modality
             that has to be computed, as soon as they are there; the others follow.

@@ -21,38 +21,33 @@ from amfir_lib.data.class_split import (
 )
 from amfir_lib.data.manifest import SPLITS, Dataset
 from amfir_lib.data.preparation import MIN_CLIPS, REPORT_FILE, absolute, prepare_clips, some_of
-from amfir_lib.data.tree import FoundClip, scan_tree
+from amfir_lib.data.tree import scan_tree
 from amfir_lib.data.video import VIDEO_SUFFIXES
 from amfir_lib.errors import BadParameter, DataNotFound, ManifestError, TooFewVideos
 from amfir_lib.storage import write_json
 
 CLIPS_FILE, SPLIT_FILE = "clips.csv", "split.yaml"
 CLIPS_COLUMNS = ("path", "label", "group", "n_frames")
-MAX_SKIPPED_SHARE = 0.2
 NAMED_APPEARANCES = ("depth", "infrared", "thermal")  # recognised at the end of the folder's name: "my_clips_depth"
 
 
-def _is_in_class_folder(clip: FoundClip) -> bool:
-    last = PurePosixPath(clip.path).name
-    places = (f"{clip.folder}/{last}", f"{clip.folder}/{clip.name}/{last}")  # itself, or the frames in it
-    return bool(clip.folder) and clip.path in places
-
-
 def find_clips(root: Path) -> pd.DataFrame:
-    """List the video files ``class_name/clip.ext`` of a folder, sorted by path; hidden files are left out.
+    """The clips ``class_name/clip.ext`` of a folder, sorted by path: columns ``path`` (forward slashes), ``label``.
 
-    A folder of numbered images, ``class_name/clip/00001.jpg`` or ``class_name/clip/img/00001.jpg``, is a clip, too.
-    Folders of flow pictures are left out, which is printed.
+    A folder of numbered images, ``class_name/clip/00001.jpg`` or ``class_name/clip/img/00001.jpg``, is a clip, too;
+    hidden files and folders of flow pictures are not.
 
-    Returns:
-        Columns ``path`` (with forward slashes), ``label``.
     Raises:
         DataNotFound: no such folder, or no video in a class folder.
     """
     scan = scan_tree(root, holding="one folder per class")
-    paths = [clip.path for clip in scan.clips if _is_in_class_folder(clip)]
     if scan.flow:
         print(f"{scan.flow_sentence}: flow is computed from the frames.")
+    paths = []
+    for clip in scan.clips:
+        last = PurePosixPath(clip.path).name
+        if clip.folder and clip.path in (f"{clip.folder}/{last}", f"{clip.folder}/{clip.name}/{last}"):
+            paths.append(clip.path)
     if not paths:
         raise DataNotFound(
             f"{root} holds no video as class_name/clip.ext ({', '.join(VIDEO_SUFFIXES)}). "
@@ -62,32 +57,31 @@ def find_clips(root: Path) -> pd.DataFrame:
 
 
 def read_clips_file(path: Path) -> pd.DataFrame:
-    """Read ``clips.csv``: ``path`` and ``label``, optionally ``group`` and ``n_frames``; other columns are dropped.
+    """``clips.csv``: ``path`` and ``label``, optionally ``group`` and ``n_frames``; other columns are dropped.
 
     Raises:
         ManifestError: not a CSV file, a missing column, an empty cell, a path listed twice or outside the folder.
     """
     try:
-        clips = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (ValueError, UnicodeDecodeError) as error:
+        clips = pd.read_csv(path, dtype=str, keep_default_na=False).rename(columns=lambda name: str(name).strip())
+    except ValueError as error:  # not UTF-8, or no table
         raise ManifestError(f"{path} is not a CSV file: {error}. It needs the columns path,label,group.") from error
-    clips = clips.rename(columns=lambda column: str(column).strip())
-    if missing := [column for column in CLIPS_COLUMNS[:2] if column not in clips.columns]:
-        raise ManifestError(f"{path} lacks the column {', '.join(missing)}; it needs path,label and, if known, group.")
-    if clips.empty:
-        raise ManifestError(f"{path} lists no clip. Fill it, or remove it to use the folders as they are.")
+    if missing := {"path", "label"} - {*clips.columns}:
+        raise ManifestError(f"{path} lacks the column {', '.join(sorted(missing))}; it needs path,label and group.")
     clips = clips[[column for column in CLIPS_COLUMNS if column in clips]].apply(lambda column: column.str.strip())
     clips["path"] = [PurePosixPath(text.replace("\\", "/")).as_posix() if text else "" for text in clips["path"]]
-    for column in clips.columns.drop("n_frames", errors="ignore"):
-        empty = np.flatnonzero(clips[column] == "")
-        if len(empty):
-            raise ManifestError(f'{path}, line {empty[0] + 2}: "{column}" is empty. Fill it in, or drop the line.')
-    outside = [text for text in clips["path"] if text.startswith("/") or ".." in text.split("/")]
-    if outside:
-        raise ManifestError(f'{path} lists "{outside[0]}", which is not inside its folder. Use paths relative to it.')
-    repeated = clips["path"][clips["path"].duplicated()]
-    if len(repeated):
-        raise ManifestError(f'{path} lists "{repeated.iloc[0]}" twice. Keep one of the lines.')
+    empty = (clips.drop(columns="n_frames", errors="ignore") == "").any(axis=1)
+    outside = clips["path"].map(lambda text: text.startswith("/") or ".." in text.split("/"))
+    for rows, wrong in (
+        (empty, "has an empty cell"), (outside, "is outside the folder"), (clips["path"].duplicated(), "stands twice")
+    ):  # fmt: skip
+        if rows.any():
+            line = int(np.argmax(rows.to_numpy()))
+            raise ManifestError(
+                f'{path}, line {line + 2}: "{clips["path"].iloc[line]}" {wrong}. Correct or drop the line.'
+            )
+    if clips.empty:
+        raise ManifestError(f"{path} lists no clip. Fill it, or remove it to use the folders as they are.")
     return clips.sort_values("path").reset_index(drop=True)
 
 
@@ -119,15 +113,9 @@ def groups_from_names(paths: Iterable[str], pattern: str) -> list[str]:
 
 
 def choose_split(
-    root: Path,
-    labels: Sequence[str],
-    *,
-    split: Path | str | None = None,
-    class_counts: str | Sequence[int] | None = None,
-    class_folds: int = 0,
-    class_fold: int = 0,
-    seed: int = 0,
-) -> ClassSplit:
+    root: Path, labels: Sequence[str], *, split: Path | str | None = None,
+    class_counts: str | Sequence[int] | None = None, class_folds: int = 0, class_fold: int = 0, seed: int = 0,
+) -> ClassSplit:  # fmt: skip
     """The class split: asked-for folds or counts first, then the given or the accompanying file, then a drawn one."""
     if split is not None and (class_folds or class_counts):
         raise BadParameter(f"a class split ({split}) and drawn classes were asked for at once. Give one of them.")
@@ -179,21 +167,11 @@ def read_names(data_root: Path | str, *, group_pattern: str | None = None, **spl
 
 
 def load_folder(
-    data_root: Path | str,
-    *,
-    cache_dir: Path | str,
-    group_pattern: str | None = None,
-    split: Path | str | None = None,
-    class_counts: str | Sequence[int] | None = None,
-    class_folds: int = 0,
-    class_fold: int = 0,
-    appearance: str | None = None,
-    flip: bool | None = None,
-    n_segments: int = 8,
-    seed: int = 0,
-    n_jobs: int = 1,
-    max_skipped_share: float = MAX_SKIPPED_SHARE,
-) -> Dataset:
+    data_root: Path | str, *, cache_dir: Path | str, group_pattern: str | None = None, split: Path | str | None = None,
+    class_counts: str | Sequence[int] | None = None, class_folds: int = 0, class_fold: int = 0,
+    appearance: str | None = None, flip: bool | None = None, n_segments: int = 8, seed: int = 0, n_jobs: int = 1,
+    max_skipped_share: float = 0.2,
+) -> Dataset:  # fmt: skip
     """Load a folder of labelled clips as a data set, decoding each clip once to see what is in it.
 
     Clips that cannot be read, or are shorter than ``n_segments``, are skipped, counted, printed, and listed in
@@ -201,7 +179,6 @@ def load_folder(
 
     Args:
         data_root: folder with ``class_name/clip.ext``; ``clips.csv`` (path, label, group) in it replaces the listing.
-        cache_dir: the cache folder.
         group_pattern: regular expression on file names, see :func:`groups_from_names`; goes before the groups of
             ``clips.csv``.  With neither, every clip is its own group.
         split: YAML file, or name of a published list; None looks for ``split.yaml`` in the folder, else draws.
@@ -212,10 +189,7 @@ def load_folder(
         flip: whether mirrored clips keep their class; None asks the split file, else False.
         n_segments: clips with fewer frames are skipped (never fewer than 2: flow needs a pair).
         seed: of the drawn class split.
-        n_jobs: number of processes.
         max_skipped_share: largest share of clips that may be skipped.
-    Returns:
-        The data set; its name is that of the folder.
     Raises:
         DataNotFound, ManifestError, BadParameter: see the functions above.
         TooFewVideos: a class is left with fewer than 2 clips, or too many clips were skipped.
@@ -231,67 +205,45 @@ def load_folder(
     n_frames = usable["path"].map(lambda path: prepared.probes[path]["n_frames"])
     stated = usable["n_frames"] if "n_frames" in usable else pd.Series("", usable.index)
     other = usable["path"][(stated != "") & (stated != n_frames.astype(str))]
+    skipped = {  # kind -> sentence and clips
+        "unreadable": "clips were skipped because they cannot be read",
+        "too_short": f"clips were skipped because they have fewer than {min_frames} frames",
+        "other_frame_count": "clips have another number of frames than clips.csv says (what was decoded counts)",
+        "not_listed": "video files are not listed in clips.csv and were left out",
+    }
     report: dict[str, Any] = {
         "name": root.name, "root": str(root), "n_clips": len(usable), "n_groups": int(usable["group"].nunique()),
-        "groups": named.groups, "split": named.split.source,
+        "groups": named.groups, "split": named.split.source, "min_frames": min_frames, "not_listed": named.not_listed,
         "classes": dict(zip(SPLITS, named.split.counts, strict=True)),
-        "frames": [int(n_frames.min()), int(n_frames.max())] if len(usable) else [0, 0],
-        "min_frames": min_frames, "not_listed": named.not_listed,
         "other_frame_count": [f"{other[i]} (stated {stated[i]}, decoded {n_frames[i]})" for i in other.index],
     } | prepared.skipped()  # fmt: skip
     write_json(prepared.folder / REPORT_FILE, report)
-    print("\n".join(_report_lines(report)))
-    _check_enough(clips, usable, report, max_skipped_share=max_skipped_share)
-    appearance = appearance or settings.get("appearance") or _named_appearance(root.name)
+    print(
+        f"{root.name}: {len(usable)} clips of {sum(named.split.counts)} classes ({joined(named.split.counts)} "
+        f"train/val/test; {named.split.source}), {report['n_groups']} groups ({named.groups})."
+    )
+    for kind, sentence in skipped.items():
+        if report[kind]:
+            print(f"{len(report[kind])} {sentence}: {some_of(report[kind], mark='; ')}. Full list: {report['file']}")
+    n_left = usable["label"].value_counts()
+    for label in sorted(set(clips["label"])):
+        if n_left.get(label, 0) < MIN_CLIPS:
+            raise TooFewVideos(
+                f'class "{label}" has {n_left.get(label, 0)} usable clips of {(clips["label"] == label).sum()}, but an '
+                f"episode needs {MIN_CLIPS} or more. Add clips, or remove the class. See {report['file']}."
+            )
+    if len(clips) - len(usable) > max_skipped_share * len(clips):
+        raise TooFewVideos(
+            f"{len(clips) - len(usable)} of {len(clips)} clips of {root} cannot be used, more than the accepted "
+            f"{max_skipped_share:.0%}. Repair the files, or raise max_skipped_share. See {report['file']}."
+        )
+    appearance = appearance or settings.get("appearance")
+    if not appearance:
+        appearance = next((name for name in NAMED_APPEARANCES if root.name.lower().endswith(f"_{name}")), "rgb")
+        if appearance != "rgb":
+            print(f'The appearance is called "{appearance}" after the folder {root.name}; appearance=rgb changes it.')
     return Dataset(
         name=root.name, root=root, manifest=prepared.manifest(usable, named.split.split_of),
         modalities=(str(appearance), "flow"), flip=bool(settings.get("flip", False)) if flip is None else flip,
         caption=str(settings.get("caption", f"{root.name}, {len(usable)} clips")),
     )  # fmt: skip
-
-
-def _named_appearance(name: str) -> str:
-    """The appearance stream that the name of a folder ends in, else "rgb"."""
-    for appearance in NAMED_APPEARANCES:
-        if name.lower().endswith(f"_{appearance}"):
-            print(f'The appearance stream is called "{appearance}" after the folder {name}; appearance=rgb changes it.')
-            return appearance
-    return "rgb"
-
-
-def _report_lines(report: dict[str, Any]) -> list[str]:
-    """What to tell the user about a prepared folder, in a few lines."""
-    counts = report["classes"].values()
-    lines = [
-        f"{report['name']}: {report['n_clips']} clips of {sum(counts)} classes ({joined(counts)} train/val/test; "
-        f"{report['split']}), {report['n_groups']} groups ({report['groups']}), {report['frames'][0]} to "
-        f"{report['frames'][1]} frames."
-    ]
-    for kind, sentence in (
-        ("unreadable", "clips were skipped because they cannot be read"),
-        ("too_short", f"clips were skipped because they have fewer than {report['min_frames']} frames"),
-        ("other_frame_count", "clips have another number of frames than clips.csv says (what was decoded counts)"),
-        ("not_listed", "video files are not listed in clips.csv and were left out"),
-    ):
-        if report[kind]:
-            lines.append(f"{len(report[kind])} {sentence}: {some_of(report[kind], mark='; ', end='; and ')}.")
-    return lines if len(lines) == 1 else [*lines, f"Full list: {report['file']}"]
-
-
-def _check_enough(
-    clips: pd.DataFrame, usable: pd.DataFrame, report: dict[str, Any], *, max_skipped_share: float
-) -> None:
-    """Refuse when too much was skipped."""
-    for label, n_listed in clips["label"].value_counts(sort=False).sort_index().items():
-        n_left = int((usable["label"] == label).sum())
-        if n_left < MIN_CLIPS:
-            raise TooFewVideos(
-                f'class "{label}" has {n_left} usable clips of {n_listed}, but an episode needs {MIN_CLIPS} or more. '
-                f"Add clips, or remove the class. See {report['file']}."
-            )
-    skipped = len(clips) - len(usable)
-    if skipped > max_skipped_share * len(clips):
-        raise TooFewVideos(
-            f"{skipped} of {len(clips)} clips of {report['root']} cannot be used, more than the accepted "
-            f"{max_skipped_share:.0%}. Repair the files, or raise max_skipped_share. See {report['file']}."
-        )

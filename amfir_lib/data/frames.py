@@ -86,27 +86,13 @@ def cache_bytes(n_clips: int, streams: Mapping[str, Stored], *, flow_type: str =
 
 
 def build_frame_cache(
-    dataset: Dataset,
-    streams: Mapping[str, Stored],
-    *,
-    cache_dir: Path | str,
-    flow_size: int = 128,
-    flow_algorithm: str = "dis",
-    flow_bound: float = 20.0,
-    flow_type: str = "uint8",
-    n_jobs: int = 1,
-) -> FrameCache:
+    dataset: Dataset, streams: Mapping[str, Stored], *, cache_dir: Path | str, flow_size: int = 128,
+    flow_algorithm: str = "dis", flow_bound: float = 20.0, flow_type: str = "uint8", n_jobs: int = 1,
+) -> FrameCache:  # fmt: skip
     """The frame cache of a data set: opened if it is there, else decoded; an interrupted one goes on where it stopped.
 
-    Args:
-        dataset: whose clips to decode.
-        streams: stream -> how to store it.
-        cache_dir: the cache folder; the files go to ``frames/``.
-        flow_size: side of the square on which flow is computed; displacements are in px of it.
-        flow_algorithm: see :func:`amfir_lib.data.flow.dense_flow`.
-        flow_bound: px per frame at which flow is clipped.
-        flow_type: "uint8", "float" (four times the size) or "colour".
-        n_jobs: worker processes.
+    The files go to ``frames/`` of the cache.  Displacements are in px of a ``flow_size`` square, clipped at
+    ``flow_bound``; ``flow_type`` is "uint8", "float" (four times the size) or "colour".
     Says on stdout what it takes on the disk, and what it would with flow in the other forms, and which files are
     damaged and made again.
 

@@ -53,15 +53,11 @@ def _labels_in(file: Path) -> Iterator[tuple[str, str]]:
 
 
 def read_labels(class_list: str, root: Path, texts: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """The label of each video, where the benchmark comes with label files.
+    """Name of a video, or its YouTube id, -> label, where the benchmark comes with label files; and the files read.
 
-    They are looked for in the data root and the folders in it; if there are none, beside the data root and in
-    ``labels`` and ``annotations`` beside it.
+    They are looked for among the ``texts`` of the data root; if none is there, beside the data root and in ``labels``
+    and ``annotations`` beside it.
 
-    Args:
-        texts: paths of the text files that lie in the data root.
-    Returns:
-        Name of the video, or its YouTube id, -> label; and the files read, relative to the root.
     Raises:
         ManifestError: a video has two different labels.
     """
@@ -89,12 +85,8 @@ def read_labels(class_list: str, root: Path, texts: Sequence[str]) -> tuple[dict
 
 
 class ListedVideo(NamedTuple):
-    """One line of a video list.
-
-    ``name`` of the video, without folder and suffix; ``label`` the class name, or what else the folder is called, or
-    the number where the list has no more; ``split`` if the line or the file says it; ``number`` of the class
-    ("train8"), or "".
-    """
+    """One line of a video list: the video's name without folder and suffix; its class, or what the folder is called,
+    or the number where the list has no more; the split if line or file says it; the number of the class ("train8")."""
 
     name: str
     label: str
@@ -103,12 +95,11 @@ class ListedVideo(NamedTuple):
 
 
 def parse_video_list(text: str, source: str, *, split: str | None = None) -> list[ListedVideo]:
-    """Read a video list; empty lines and lines that start with # are left out.
+    """Read a video list; empty lines, comments (#), and numbers behind a blank are left out.
 
-    ``class/video`` (the CMN and TRX repositories): "baking cookies/-514AQUrSow_000058_000068", and "val2/188509" where
+    ``class/video`` (the CMN and TRX repositories): "baking cookies/-514AQUrSow_000058_000068", or "val2/188509" where
     the classes have numbers only.  ``<split><id>//path`` (the HyRSM and MoLo repositories):
-    "test0//videos/cartwheel/a.avi", or "test0//20bn-something-something-v2/78687.webm" where the folder is none of a
-    class.  Numbers behind a blank are left out.
+    "test0//videos/cartwheel/a.avi", or "test0//20bn-something-something-v2/78687.webm".
 
     Raises:
         ManifestError: a line of neither format, or one whose split is not ``split``, that of its file.
@@ -120,17 +111,16 @@ def parse_video_list(text: str, source: str, *, split: str | None = None) -> lis
             continue
         match = NUMBERED.match(line)
         path = PurePosixPath(match["path"] if match else line)
-        if not match and not path.parent.name:
-            raise ManifestError(
-                f'{source}, line {number}: "{line}" is neither "class/video" nor "<split><id>//path". Correct the line.'
-            )
         of_line, class_number = (match["split"], match["id"]) if match else (None, "")
-        if of_line and split and of_line != split:
-            raise ManifestError(
-                f'{source}, line {number}: "{line}" is a {of_line} video in a {split} file. Move the line.'
-            )
-        name = path.stem if path.suffix.lower() in VIDEO_SUFFIXES else path.name
-        videos.append(ListedVideo(name, path.parent.name or class_number, of_line or split, class_number))
+        if not match and not path.parent.name:
+            wrong = 'is neither "class/video" nor "<split><id>//path". Correct the line.'
+        elif of_line and split and of_line != split:
+            wrong = f"is a {of_line} video in a {split} file. Move the line."
+        else:
+            name = path.stem if path.suffix.lower() in VIDEO_SUFFIXES else path.name
+            videos.append(ListedVideo(name, path.parent.name or class_number, of_line or split, class_number))
+            continue
+        raise ManifestError(f'{source}, line {number}: "{line}" {wrong}')
     return videos
 
 

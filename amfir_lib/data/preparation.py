@@ -162,7 +162,7 @@ def absolute(root: Path | str) -> Path:
     return Path(os.path.abspath(Path(root).expanduser()))
 
 
-def some_of(entries: Sequence[str], *, shown: int = 5, mark: str = ", ", end: str = " and ") -> str:
+def some_of(entries: Sequence[str], *, shown: int = 5, mark: str = ", ") -> str:
     """The first entries, and how many more there are."""
-    more = f"{end}{len(entries) - shown} more" if len(entries) > shown else ""
-    return mark.join(entries[:shown]) + more
+    more = [f"and {len(entries) - shown} more"] if len(entries) > shown else []
+    return mark.join([*entries[:shown], *more])

@@ -12,19 +12,18 @@ from amfir_lib.data.benchmarks import published_videos
 from amfir_lib.data.class_split import joined
 from amfir_lib.data.manifest import SPLITS, Dataset
 from amfir_lib.data.names import group_of, nearest_names
-from amfir_lib.data.preparation import MIN_CLIPS, REPORT_FILE, Prepared, prepare_clips, some_of
+from amfir_lib.data.preparation import MIN_CLIPS, REPORT_FILE, prepare_clips, some_of
 from amfir_lib.data.selection import Selection, choose_videos
 from amfir_lib.data.tree import describe_layout
 from amfir_lib.errors import DataNotFound, TooFewVideos
 from amfir_lib.storage import atomic_write, write_json
 
-MIN_FOUND = 0.9
 COUNTS = ["expected", "found", "missing", "unreadable", "too_short", "used"]
 
 
 def load_benchmark(
     name: str, data_root: Path | str, *, cache_dir: Path | str, video_list: Path | str | None = None,
-    class_counts: str | Sequence[int] | None = None, min_found: float = MIN_FOUND, n_segments: int = 8, seed: int = 0,
+    class_counts: str | Sequence[int] | None = None, min_found: float = 0.9, n_segments: int = 8, seed: int = 0,
     n_jobs: int = 1,
 ) -> Dataset:  # fmt: skip
     """Load a real benchmark from the videos under a folder, decoding each once to see what is in it.
@@ -35,18 +34,13 @@ def load_benchmark(
     Args:
         name: ``kinetics100``, ``ssv2_small``, ``ssv2_full``, ``hmdb51`` or ``ucf101``.
         data_root: folder with the videos: class folders of videos or of folders of frames, or flat files whose names
-            (UCF101, HMDB51), label files (Something-Something) or video list say what they show.
-        cache_dir: the cache folder.
+            (UCF101, HMDB51), label files (Something-Something, Kinetics) or video list say what they show.
         video_list: the published video list, a file or a folder of three; None looks for it in the data root.
         class_counts: "6/2/3" uses only the first so many train/val/test classes that have videos, for a trial.
         min_found: smallest accepted share of usable videos of each class, 0 to 1.
         n_segments: videos with fewer frames are skipped (never fewer than 2: flow needs a pair).
         seed: of the choice of videos where there is no list.
-        n_jobs: number of processes.
-    Returns:
-        The data set, its classes named as in the published class list.
     Raises:
-        UnknownName: no such benchmark.
         DataNotFound: no clips of it; a class without any; or a benchmark that cannot do without its video list.
         ManifestError: a video list of another benchmark.
         TooFewVideos: a class has a smaller share of its videos than ``min_found``, or a split is left without classes.
@@ -60,15 +54,29 @@ def load_benchmark(
         selection.root, present["path"], name=name, cache_dir=cache_dir, min_frames=min_frames, n_jobs=n_jobs
     )
     classes = class_table(selection, list(prepared.unreadable), prepared.too_short)
-    report = _report(selection, classes, prepared) | {"min_frames": min_frames}
+    splits = _split_table(classes, published_videos(name))
+    left_out = list(classes.loc[classes["used"] < MIN_CLIPS, "label"])
+    chosen = [clip for clip in selection.scan.clips if clip.path in set(present["path"])]
+    labels = f"labels from {', '.join(selection.label_files)}" if selection.label_files else ""
+    layout = [describe_layout(chosen, selection.split_of), labels, selection.scan.flow_sentence]
+    named = selection.wanted.query("path == '' and name != ''")
+    report: dict[str, Any] = {
+        "name": name, "title": benchmark.title, "root": str(selection.root), "selection": selection.how,
+        "note": selection.note, "groups": benchmark.groups, "min_frames": min_frames, "left_out": left_out,
+        "layout": "; ".join(filter(None, layout)), "splits": splits.to_dict("records"),
+        "missing": list(named["label"] + "/" + named["name"])  # without a list only how many of a class
+        or [f"{row.label}: {row.missing} videos" for row in classes[classes["missing"] > 0].itertuples()],
+    } | prepared.skipped()  # fmt: skip
     write_json(prepared.folder / REPORT_FILE, report)
     with atomic_write(prepared.folder / "preparation_report.csv") as temporary:
         classes.to_csv(temporary, index=False, lineterminator="\n")
-    print("\n".join(_report_lines(report)))
-    folders = set() if selection.label_files else {clip.folder for clip in selection.scan.clips if clip.folder}
-    check_shares(classes, min_found=min_found, report=report, folders=folders)
+    print(f"{benchmark.title} in {selection.root}: {report['layout']}.\nVideos: {selection.how}.")
+    print(f"{splits.to_string(index=False, float_format='{:.0%}'.format)}\nEvery one that lacks: {report['file']}")
+    if left_out:
+        print(f"{len(left_out)} classes have fewer than 2 usable videos and are left out: {some_of(left_out)}.")
+    check_shares(classes, min_found=min_found, report=report, folders={clip.folder for clip in selection.scan.clips})
     usable = prepared.usable(present)
-    usable = usable[~usable["label"].isin(report["left_out"])]
+    usable = usable[~usable["label"].isin(left_out)]
     for split in SPLITS:
         if not (usable["split"] == split).any():
             raise TooFewVideos(f"No {split} class of {benchmark.title} has 2 usable videos. See {report['file']}.")
@@ -93,55 +101,20 @@ def class_table(selection: Selection, unreadable: Sequence[str], too_short: Sequ
     return table[["split", "label", *COUNTS]]
 
 
-def _report(selection: Selection, classes: pd.DataFrame, prepared: Prepared) -> dict[str, Any]:
-    """What was found of every split and class, against what was published."""
-    benchmark, scan, chosen = selection.benchmark, selection.scan, set(selection.present["path"])
-    layout = describe_layout([clip for clip in scan.clips if clip.path in chosen], selection.split_of)
-    labels = f"labels from {', '.join(selection.label_files)}" if selection.label_files else ""
-    published, rows = published_videos(benchmark.name), []
-    for split in SPLITS:
-        of_split = classes[classes["split"] == split]
-        sums = {column: int(of_split[column].sum()) for column in COUNTS}
-        lowest = float(_shares(of_split).min()) if len(of_split) else 0.0
-        rows.append({"split": split, "classes": len(of_split), "published": published[split], **sums,
-                     "lowest_share": lowest})  # fmt: skip
-    named = selection.wanted.query("path == '' and name != ''")
-    return {
-        "name": benchmark.name, "title": benchmark.title, "root": str(selection.root), "selection": selection.how,
-        "note": selection.note, "groups": benchmark.groups, "splits": rows,
-        "layout": "; ".join(filter(None, [layout, labels, scan.flow_sentence])),
-        "left_out": list(classes.loc[classes["used"] < MIN_CLIPS, "label"]),
-        "surplus": [f"{row.label} ({row.found}, not {row.expected})"
-                    for row in classes[classes["found"] > classes["expected"]].itertuples()],
-        "missing": list(named["label"] + "/" + named["name"])  # without a list only how many of a class
-        or [f"{row.label}: {row.missing} videos" for row in classes[classes["missing"] > 0].itertuples()],
-    } | prepared.skipped()  # fmt: skip
+def _split_table(classes: pd.DataFrame, published: Mapping[str, int]) -> pd.DataFrame:
+    """One row a split: sums over its classes, the published number of videos, and the lowest share of a class."""
+    by_split = classes.assign(lowest_share=_shares(classes)).groupby("split")
+    table = by_split.agg(
+        classes=("label", "size"), **{c: (c, "sum") for c in COUNTS}, lowest_share=("lowest_share", "min")
+    )
+    table = table.reindex(SPLITS, fill_value=0).reset_index()
+    table.insert(2, "published", table["split"].map(published))
+    return table
 
 
 def _shares(classes: pd.DataFrame) -> pd.Series:
     """Share of its videos that is used of each class."""
     return classes["used"] / classes["expected"].clip(lower=1)
-
-
-def _report_lines(report: Mapping[str, Any]) -> list[str]:
-    """What to tell the user about a prepared benchmark, in a few lines."""
-    lines = [
-        f"{report['title']} in {report['root']}: {report['layout']}.",
-        f"Videos: {report['selection']}. Groups: {report['groups']}.",
-    ]
-    for row in report["splits"]:
-        lines.append(
-            f"  {row['split']:<5} {row['classes']:>3} classes: {row['used']:,} videos used of {row['expected']:,} "
-            f"(published: {row['published']:,}); {row['missing']:,} missing, {row['unreadable']:,} unreadable, "
-            f"{row['too_short']:,} shorter than {report['min_frames']} frames; lowest class {row['lowest_share']:.0%}"
-        )
-    for key, words in (
-        ("left_out", "have fewer than 2 usable videos and are left out"),
-        ("surplus", "have more videos than published"),
-    ):
-        if report[key]:
-            lines.append(f"{len(report[key])} classes {words}: {some_of(report[key])}.")
-    return [*lines, f"Every missing, unreadable and short video: {report['file']}"]
 
 
 def check_shares(classes: pd.DataFrame, *, min_found: float, report: Mapping[str, Any], folders: set[str]) -> None:
@@ -154,29 +127,24 @@ def check_shares(classes: pd.DataFrame, *, min_found: float, report: Mapping[str
     """
     shares = _shares(classes)
     low = classes[shares < min_found]
-    if low.empty:
-        return
-    if nearest := {label: nearest_names(label, folders) for label in low.loc[low["found"] == 0, "label"]}:
+    absent = {label: nearest_names(label, folders) for label in low.loc[low["found"] == 0, "label"]}
+    if absent:
         phrases = [  # those with a similar folder first: most likely it has to be renamed
-            f'"{label}" (nearest folders: {", ".join(map(_quoted, nearest[label])) or "none is similar"})'
-            for label in sorted(nearest, key=lambda label: not nearest[label])
+            f'"{label}" (nearest folders: {", ".join(absent[label]) or "none is similar"})'
+            for label in sorted(absent, key=lambda label: not absent[label])
         ]
         there = classes.loc[classes["found"] > 0, "split"].value_counts()
         counts = joined(there.get(split, 0) for split in SPLITS)
-        without = f"; or go on without these classes: add --set class_counts={counts} to the same command"
-        remedy = f"listed in {report['file']}{without if len(there) == len(SPLITS) else ''}."
+        without = f", or go on without these classes: add --set class_counts={counts} to the same command"
         raise DataNotFound(
-            f"{len(nearest)} of {len(classes)} classes of {report['title']} have no video under {report['root']}: "
-            f"{some_of(phrases)}. Rename the folders or add the videos, {remedy}"
+            f"{len(absent)} of {len(classes)} classes of {report['title']} have no video under {report['root']}: "
+            f"{some_of(phrases)}. Rename the folders or add the videos{without if len(there) == len(SPLITS) else ''}."
         )
-    first = classes.loc[shares.idxmin()]
-    raise TooFewVideos(
-        f"{len(low)} of {len(classes)} classes of {report['title']} have fewer than {min_found:.0%} of their videos, "
-        f'the least "{first["label"]}" with {first["used"]} of {first["expected"]}. Get the missing ones, listed in '
-        f"{report['file']}, or accept what is there: add --min-found {int(100 * shares.min()) / 100:g} to the same "
-        "command."
-    )
-
-
-def _quoted(name: str) -> str:
-    return f'"{name}"'
+    if len(low):
+        first = classes.loc[shares.idxmin()]
+        raise TooFewVideos(
+            f"{len(low)} of {len(classes)} classes of {report['title']} have under {min_found:.0%} of their videos, "
+            f'the least "{first["label"]}" with {first["used"]} of {first["expected"]}. Get the others, listed in '
+            f"{report['file']}, or accept what is there: add --min-found {int(100 * shares.min()) / 100:g} to the same "
+            "command."
+        )

@@ -83,32 +83,26 @@ def _match_listed(videos: Iterable[ListedVideo], clips: Iterable[FoundClip]) -> 
 def from_list(
     benchmark: Benchmark, clips: Iterable[FoundClip], video_labels: Mapping[str, str], source: Path
 ) -> Selection:
-    """The videos of the published list, or of another one, which is said."""
+    """The videos of the published list, or of another one, which is said: the first number that differs."""
     videos = name_classes(read_video_lists(source), benchmark.split, video_labels, str(source))
     wanted = pd.DataFrame(videos)[["label", "split", "name"]].assign(path=_match_listed(videos, clips))
     split_of = dict(zip(wanted["label"], wanted["split"], strict=True))
-    listed, published = wanted["split"].value_counts(), published_videos(benchmark.name)
-    difference = _difference(benchmark, wanted, split_of)
-    how = f"the video list {source.name} ({_by_split(listed)} train/val/test videos"
-    how += f"; published: {_by_split(published)})" if difference else ", as published)"
+    sizes, per_class = wanted["label"].value_counts(), published_class_sizes(benchmark.name)
+    listed, published = _by_split(wanted["split"].value_counts()), _by_split(published_videos(benchmark.name))
+    classes, difference = _by_split(pd.Series(split_of).value_counts()), ""
+    if listed != published:
+        difference = f"{listed} videos"
+    elif classes != joined(benchmark.split.counts):
+        difference = f"{classes} classes"
+    else:
+        for label, count in sizes.items():
+            expected = per_class.get(label, benchmark.per_class)  # 0 where only the list itself knows
+            if expected and count != expected and not difference:
+                difference = f"{count} videos of {label}, not {expected}"
+    how = f"the video list {source.name} ({listed} train/val/test videos"
+    how += f"; published: {published})" if difference else ", as published)"
     note = f"{NOT_PUBLISHED}: its video list has {difference}" if difference else ""
-    return Selection(benchmark, wanted, wanted.groupby("label").size().to_dict(), split_of, how, note)
-
-
-def _difference(benchmark: Benchmark, wanted: pd.DataFrame, split_of: Mapping[str, str]) -> str:
-    """The first number of videos or classes in which a list differs from the published one; empty if none does."""
-    of_split = wanted["split"].value_counts()
-    if _by_split(of_split) != _by_split(published_videos(benchmark.name)):
-        return f"{_by_split(of_split)} videos"
-    classes = _by_split(pd.Series(split_of).value_counts())
-    if classes != joined(benchmark.split.counts):
-        return f"{classes} classes"
-    sizes = published_class_sizes(benchmark.name)
-    for label, count in wanted["label"].value_counts().items():
-        published = sizes.get(label, benchmark.per_class)  # 0 where only the list itself knows
-        if published and count != published:
-            return f"{count} videos of {label}, not {published}"
-    return ""
+    return Selection(benchmark, wanted, sizes.to_dict(), split_of, how, note)
 
 
 def from_classes(
@@ -191,30 +185,24 @@ def choose_videos(
 
 def _strangers(selection: Selection, *, listed: bool) -> DataNotFound:
     """Nothing under the data root belongs to the benchmark; says what is missing where labels or names are."""
-    benchmark, clips = selection.benchmark, selection.scan.clips
-    none = f"None of the {len(clips)} clips under {selection.root} belongs to {benchmark.title}"
+    benchmark, clips, labels = selection.benchmark, selection.scan.clips, selection.label_files
+    none = f"None of the {len(clips)} clips under {selection.root}, such as {clips[0].path}, is of {benchmark.title}"
     if listed:
         video = selection.wanted.iloc[0]
-        return DataNotFound(
-            f'{none}: the first listed video is "{video["label"]}/{video["name"]}", the first clip is '
-            f'"{clips[0].path}". Give the list of these videos (--video-list), or the folder of the listed ones.'
-        )
-    hint = f"the first is {clips[0].path}"
+        listed_video = f'the first listed video is "{video["label"]}/{video["name"]}"'
+        return DataNotFound(f"{none}: {listed_video}. Give the list of these videos (--video-list), or another folder.")
     if needed := LABEL_FILES.get(benchmark.class_list):
-        hint += f"; {', '.join(selection.label_files)} labels none of them" if selection.label_files else ""
-        hint += f"; videos without class folders need {needed} in the data root, or in {' or '.join(LABEL_FOLDERS)} "
-        hint += "in it or beside it"
-    return DataNotFound(
-        f"{none} ({hint}). Get it from {benchmark.source}, and give the folder that it was unpacked to (--data-root)."
-    )
+        none += f"; {', '.join(labels)} labels none of them" if labels else ""
+        none += f"; videos without class folders need {needed} in the data root, or in {' or '.join(LABEL_FOLDERS)} "
+        none += "in it or beside it"
+    return DataNotFound(f"{none}. Get it from {benchmark.source}, and give the folder that it was unpacked to.")
 
 
 def recognise(root: Path, *, video_list: str | None = None) -> str:
     """The benchmark that most of the clips under a data root are named after, if none is named after another one.
 
     UCF101 and HMDB51 have names of their own; those of Kinetics are a YouTube id with two times; the videos of
-    Something-Something stand in its label files.  Without a video list, given or in the data root, the latter can only
-    be read as ``ssv2_small``.
+    Something-Something stand in its label files, which without a video list are those of ``ssv2_small``.
 
     Raises:
         DataNotFound: no such folder, or nothing in it.
@@ -229,11 +217,10 @@ def recognise(root: Path, *, video_list: str | None = None) -> str:
     candidates = [name for name, count in counts.items() if count]
     if candidates == ["ssv2_small"] and (video_list or find_video_lists(root)):
         candidates.append("ssv2_full")
-    if len(candidates) > 1:
-        raise BadParameter(f"{root} may hold {' or '.join(candidates)}. Say which is meant: --dataset {candidates[0]}.")
-    if not candidates or counts[candidates[0]] < len(names) / 2:
+    if len(candidates) != 1 or counts[candidates[0]] < len(names) / 2:
+        maybe = f"may hold {' or '.join(candidates)}" if candidates else "holds no data set whose file names are known"
         raise BadParameter(
-            f"The file names in {root} do not tell which data set it holds. Add --dataset folder for your own clips, "
-            f"or one of {', '.join(REAL_NAMES)}."
+            f"{root} {maybe}. Say which is meant: --dataset {candidates[0] if candidates else 'folder'}, or another of "
+            f"{', '.join(REAL_NAMES)}, or folder for your own clips."
         )
     return candidates[0]

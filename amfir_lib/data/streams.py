@@ -84,18 +84,10 @@ def seen_by(backbones: Iterable[Any]) -> dict[str, Any]:
 
 
 def streams(
-    clip: Path | str | np.ndarray,
-    sizes: Mapping[str, int],
-    *,
-    counts: Mapping[str, int | None] | None = None,
-    n_segments: int = 8,
-    flow_size: int = 112,
-    flow_algorithm: str = "dis",
-    flow_bound: float = 20.0,
-    flow_average: int = 1,
-    n_frames: int | None = None,
-    rng: np.random.Generator | None = None,
-) -> dict[str, np.ndarray]:
+    clip: Path | str | np.ndarray, sizes: Mapping[str, int], *, counts: Mapping[str, int | None] | None = None,
+    n_segments: int = 8, flow_size: int = 112, flow_algorithm: str = "dis", flow_bound: float = 20.0,
+    flow_average: int = 1, n_frames: int | None = None, rng: np.random.Generator | None = None,
+) -> dict[str, np.ndarray]:  # fmt: skip
     """One or both streams of a clip, from one decoding pass.
 
     The central square of each frame is used.  Flow is computed on it at ``flow_size`` px between neighbouring frames

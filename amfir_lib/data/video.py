@@ -137,15 +137,10 @@ def decode(path: Path | str, wanted: set[int] | None = None) -> Iterator[tuple[i
 
 
 def read_frames(path: Path | str, indices: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
-    """Decode a video, or the chosen frames of it.
+    """All frames of a clip, or those of given numbers in any order, repeats allowed: uint8 [F, H, W, 3], RGB.
 
-    Args:
-        path: the video file, or a folder of numbered images.
-        indices: frame numbers from 0, in any order, repeats allowed; None reads all frames.
-    Returns:
-        uint8 [F, H, W, 3], RGB, as :func:`decode` gives them, with its errors.
     Raises:
-        BadParameter: a frame number is negative.
+        BadParameter: a frame number is negative. DataNotFound, UnreadableVideo: as :func:`decode`.
     """
     wanted = None if indices is None else {int(index) for index in indices}
     if wanted and min(wanted) < 0:
