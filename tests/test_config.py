@@ -26,11 +26,6 @@ def test_no_parameters_mean_the_study_on_all_synthetic_benchmarks():
     assert config.seeds == (0, 1, 2)
 
 
-def test_a_notebook_may_stand_for_fewer_benchmarks():
-    config = Config.from_notebook({"dataset": ""}, benchmarks=("synth-ssv2",), environ={})
-    assert config.datasets == ("synth-ssv2",)
-
-
 def test_modules_functions_and_private_names_of_the_notebook_are_no_options():
     config = configure(n_ways=[5, 6], Path=Path, _hidden=1, In=["x"], function=len, margin=0.1)
     assert config.options == {"n_ways": [5, 6], "margin": 0.1}

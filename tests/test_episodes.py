@@ -1,6 +1,5 @@
 """Episodes: disjoint groups, reproducible draws, and messages that name the class.  Exact on every machine."""
 
-import re
 import time
 
 import numpy as np
@@ -52,31 +51,19 @@ def test_groups_of_supports_and_queries_are_disjoint_in_every_episode(
     assert_valid(episodes, labels, groups)
 
 
-def test_clips_that_are_their_own_group_are_never_on_both_sides():
-    labels = np.repeat(np.arange(10), 12)
-    assert_valid(draw(labels, n_way=5, n_shot=5, n_query=5, n_episodes=50), labels, np.arange(120))
-
-
 @pytest.mark.parametrize(("n_shot", "n_query"), [(1, 8), (8, 1), (5, 4), (4, 5)])
 def test_a_class_with_exactly_enough_groups_is_always_filled(n_shot, n_query):
     labels, groups = np.repeat(np.arange(5), 9), np.tile(np.arange(9), 5)
     assert_valid(draw(labels, groups, n_way=3, n_shot=n_shot, n_query=n_query), labels, groups)
 
 
-def test_only_the_allowed_rows_are_drawn():
-    labels, rows = np.repeat(np.arange(6), 10), np.arange(20, 60)
+def test_a_seed_gives_one_digest_its_first_episodes_do_not_depend_on_how_many_follow_and_rows_are_respected():
+    labels, groups, rows = np.repeat(np.arange(6), 10), np.tile(np.arange(5), 12), np.arange(20, 60)
+    assert draw(labels).digest == draw(labels).digest != draw(labels, seed=1).digest
+    assert draw(labels, groups, n_episodes=30)[:7].digest == draw(labels, groups, n_episodes=7).digest
     episodes = draw(labels, rows=rows)
     assert np.isin(episodes.support, rows).all() and np.isin(episodes.query, rows).all()
-
-
-def test_the_same_seed_gives_the_same_digest_and_another_seed_another():
-    labels = np.repeat(np.arange(6), 10)
-    assert draw(labels).digest == draw(labels).digest != draw(labels, seed=1).digest
-
-
-def test_the_first_episodes_do_not_depend_on_how_many_follow():
-    labels, groups = np.repeat(np.arange(6), 10), np.tile(np.arange(5), 12)
-    assert draw(labels, groups, n_episodes=30)[:7].digest == draw(labels, groups, n_episodes=7).digest
+    assert_valid(draw(labels, n_way=5, n_shot=5, n_query=5), labels, np.arange(60))  # each clip a group of its own
 
 
 def test_every_class_and_clip_is_drawn_about_equally_often():
@@ -103,41 +90,31 @@ def test_a_thousand_episodes_take_well_under_a_second_of_work(n_groups):
     assert time.process_time() - start < 2  # 0.1 s on an idle core
 
 
-def test_too_few_videos_names_the_class_and_a_remedy():
-    expected = (
-        'class "cartwheel" has 4 videos but 1-shot episodes with 15 queries need 16. '
-        "Lower n_query to 3, or drop the class."
-    )
-    with pytest.raises(TooFewVideos, match=re.escape(expected)):
-        draw([0] * 20 + [1] * 4, n_query=15, class_names=["jump", "cartwheel"])
-
-
-def test_one_video_in_a_class_asks_for_fewer_shots_or_to_drop_it():
-    with pytest.raises(TooFewVideos, match=r'class "1" has 1 videos but .* Lower n_shot and n_query, or drop'):
-        draw([0] * 20 + [1])
-
-
-def test_a_class_from_one_group_is_refused_because_it_would_straddle_support_and_query():
-    with pytest.raises(TooFewVideos, match=r'class "wave" has 6 videos from 1 group.* must come from different groups'):
-        draw([0] * 6 + [1] * 6, [0, 1, 2, 3, 4, 5] + [6] * 6, class_names=["jump", "wave"])
-
-
-def test_classes_whose_groups_contradict_each_other_are_refused_together():
-    labels, groups = [0, 0, 1, 1, 2, 2], [0, 1, 1, 2, 2, 0]  # an odd cycle cannot be cut into two sides
-    with pytest.raises(TooFewVideos, match="no split of the groups gives every one of the classes"):
-        draw(labels, groups, n_way=3)
-
-
-def test_more_ways_than_classes_are_refused_with_both_numbers():
-    with pytest.raises(TooFewVideos, match="there are 3 classes to draw from but 5-way episodes need 5. Lower n_way"):
-        draw(np.repeat(np.arange(3), 10), n_way=5)
-
-
-def test_a_count_of_zero_is_refused_by_name():
-    with pytest.raises(BadParameter, match="n_shot is 0"):
-        draw(np.repeat(np.arange(3), 10), n_shot=0)
-
-
 def test_arrays_of_different_episode_counts_are_refused():
     with pytest.raises(ShapeError, match="must agree"):
         Episodes(np.zeros((2, 5, 1), int), np.zeros((3, 5, 1), int), np.zeros((2, 5), int))
+
+
+@pytest.mark.parametrize(
+    ("labels", "options", "message"),
+    [
+        (
+            [0] * 20 + [1] * 4, {"n_query": 15, "class_names": ["jump", "cartwheel"]},
+            'class "cartwheel" has 4 videos but 1-shot episodes with 15 queries need 16. Lower n_query to 3, or drop',
+        ),
+        ([0] * 20 + [1], {}, r'class "1" has 1 videos but .* Lower n_shot and n_query, or drop'),
+        (
+            [0] * 6 + [1] * 6, {"groups": [0, 1, 2, 3, 4, 5] + [6] * 6},
+            r'class "1" has 6 videos from 1 group.* must come from different groups',
+        ),
+        (
+            [0, 0, 1, 1, 2, 2], {"groups": [0, 1, 1, 2, 2, 0], "n_way": 3},  # an odd cycle has no two sides
+            "no split of the groups gives every one of the classes",
+        ),
+        (np.repeat(np.arange(3), 10), {"n_way": 5}, "there are 3 classes to draw from but 5-way .* Lower n_way"),
+        (np.repeat(np.arange(3), 10), {"n_shot": 0}, "n_shot is 0"),
+    ],
+)  # fmt: skip
+def test_episodes_that_cannot_be_are_refused_with_the_class_and_a_remedy(labels, options, message):
+    with pytest.raises((TooFewVideos, BadParameter), match=message):
+        draw(labels, **options)

@@ -12,7 +12,7 @@ from toy_tables import new_method, toy_table
 from amfir_lib.errors import NonFiniteFeatures
 from amfir_lib.methods import otam, protonet
 from amfir_lib.study.episodes import Episodes
-from amfir_lib.study.evaluation import FUSED, QueryResults, embed_clips, evaluate
+from amfir_lib.study.evaluation import FUSED, QueryResults, evaluate
 
 TABLE = toy_table()
 METHODS = [
@@ -89,12 +89,6 @@ def test_the_size_of_a_batch_does_not_matter(name, options):
         assert_same(evaluate(method, TABLE, episodes, batch_mb=batch_mb), whole)
 
 
-def test_evaluating_a_part_of_the_episodes_gives_that_part_of_the_results():
-    method, episodes = new_method(), some_episodes()
-    whole, part = evaluate(method, TABLE, episodes), evaluate(method, TABLE, episodes[5:9])
-    np.testing.assert_array_equal(part.correct["rgb"], whole.correct["rgb"][5:9])
-
-
 def test_each_clip_is_embedded_once():
     method, seen = new_method(), []
     embed = method.embed
@@ -102,20 +96,6 @@ def test_each_clip_is_embedded_once():
     episodes = some_episodes(50)
     evaluate(method, TABLE, episodes)
     assert sum(seen) == len(np.unique([*episodes.support.ravel(), *episodes.query.ravel()])) == 36
-
-
-def test_clips_are_embedded_in_parts_without_a_difference():
-    method, rows = new_method().eval(), TABLE.rows("test")
-    whole, parts = (embed_clips(method, TABLE, rows, batch_clips=n) for n in (256, 5))
-    for name, values in whole.items():
-        torch.testing.assert_close(parts[name], values)
-
-
-@pytest.mark.parametrize("training", [True, False])
-def test_the_method_is_left_in_the_mode_in_which_it_came(training):
-    method = new_method().train(training)
-    evaluate(method, TABLE, some_episodes())
-    assert method.training is training
 
 
 def test_a_clip_without_finite_features_is_named_by_its_row_and_the_mode_restored():

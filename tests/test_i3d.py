@@ -71,12 +71,6 @@ def test_the_kinetics_file_goes_before_the_suspected_charades_file(published, tm
         I3D("rgb", weights="charades", weights_dir=tmp_path)
 
 
-def test_a_state_dict_of_several_gpus_is_accepted():
-    state = public_i3d_state()
-    fitted, corpus = check_state({f"module.{name}": value for name, value in state.items()}, "flow", "a.pt")
-    assert corpus == "Kinetics-400" and torch.equal(fitted["Mixed_5c.b0.bn.bias"], state["Mixed_5c.b0.bn.bias"])
-
-
 def changed(name, value=None):
     """A public state dict with one tensor replaced, or left out."""
     state = public_i3d_state() | {name: value}
@@ -100,14 +94,6 @@ def changed(name, value=None):
 def test_a_wrong_state_dict_is_refused_with_one_sentence(state, sentence):
     with pytest.raises(BackboneUnavailable, match=f"^a.pt .*{sentence}.*"):
         check_state(state(), "flow", "a.pt")
-
-
-def test_a_pickle_with_code_and_a_missing_file_are_refused(tmp_path):
-    with pytest.raises(BackboneUnavailable, match=r"flow_imagenet\.pt .*there or into the folder that --weights-dir"):
-        I3D("flow", weights_dir=tmp_path)
-    torch.save({"a": print}, tmp_path / "flow_imagenet.pt")
-    with pytest.raises(BackboneUnavailable, match="was not read, because it holds more than weights"):
-        I3D("flow", weights_dir=tmp_path)
 
 
 def test_a_clip_has_the_same_features_in_any_batch_and_after_pickling(published):

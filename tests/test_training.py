@@ -232,12 +232,6 @@ def test_validation_episodes_are_the_same_for_every_method_and_seed():
     assert {one.n_way for one in wide.values()} == {5}
 
 
-def test_training_leaves_the_settings_of_the_process_alone():
-    method, threads = new_method(), torch.get_num_threads()
-    train(method, TABLE, QUICK, seed=0)
-    assert method.training and torch.get_num_threads() == threads and torch.is_grad_enabled()
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_learns_the_same_within_rounding():
     table = TABLE.to("cuda")

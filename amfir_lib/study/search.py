@@ -32,27 +32,15 @@ LONGER = 2  # times the steps
 WORTH_IT = 0.02  # of validation accuracy, for training longer
 
 
-def searched_methods() -> list[str]:
-    """The methods that are trained themselves, in the order of the registry; one of a kind that differs in stream."""
-    return [name for name, spec in METHODS.items() if not (spec.parts or spec.tuned_as)]
-
-
-def default_scale(method: str) -> float:
-    """Initial inverse temperature of a method before any search."""
-    spec = METHODS[method]
-    return asdict(spec.options(**spec.defaults))["logit_scale"]
-
-
 def search(config: Config, methods: Sequence[str]) -> pd.DataFrame:
-    """Run all trials of some methods.
+    """Run all trials of some methods: one row each.
 
-    Returns:
-        One row per method and trial: ``method, lr, logit_scale, longer`` (times the study's steps), for each benchmark
-            its
-        validation accuracy (mean over shots, best step), ``val_accuracy`` (their mean), ``gain`` (of the second half
-        of its steps), ``steps, chosen``; of equal trials the first is chosen.
+    Columns: ``method, lr, logit_scale, longer`` (times the study's steps), for each benchmark its validation accuracy
+    (mean over shots, best step), ``val_accuracy`` (their mean), ``gain`` (of the second half of its steps), ``steps,
+    chosen``; of equal trials the first is chosen.
     """
-    grid = [(m, lr, default_scale(m) / soft) for m in methods for soft in SOFTENING for lr in LEARNING_RATES]
+    scales = {m: asdict(METHODS[m].options(**METHODS[m].defaults))["logit_scale"] for m in methods}  # before any search
+    grid = [(m, lr, scales[m] / soft) for m in methods for soft in SOFTENING for lr in LEARNING_RATES]
     short = _judged(config, pd.DataFrame(grid, columns=["method", "lr", "logit_scale"]), longer=1)
     best = short.loc[short.groupby("method", sort=False)["val_accuracy"].idxmax()]
     long = _judged(config, best[["method", "lr", "logit_scale"]], longer=LONGER)
@@ -71,11 +59,10 @@ def _judged(config: Config, trials: pd.DataFrame, *, longer: int) -> pd.DataFram
         settings = training_of(config, material)
         settings = replace(settings, steps=longer * settings.steps)
         runs = [
-            Run(material, one.method, {"logit_scale": one.logit_scale}, replace(settings, lr=one.lr))
-            for one in trials.itertuples()
+            Run(material, trial.method, {"logit_scale": trial.logit_scale}, replace(settings, lr=trial.lr))
+            for trial in trials.itertuples()
         ]
-        place = {"cache_dir": config.cache_dir, "n_jobs": config.jobs, "device": config.device}
-        results = run_all(runs, [], **place, description=f"{name}: search")
+        results = run_all(runs, [], **config.workplace, description=f"{name}: search")
         trials[name] = [round(result.record["val_accuracy"], 4) for result in results]
         gains.append([gain_of_second_half(result.validation) for result in results])
     trials["val_accuracy"] = trials[list(BENCHMARKS)].mean(axis=1).round(4)
@@ -85,26 +72,22 @@ def _judged(config: Config, trials: pd.DataFrame, *, longer: int) -> pd.DataFram
 
 
 def gain_of_second_half(validation: pd.DataFrame) -> float:
-    """By how much the best validation accuracy of a training exceeds the best of its first half of steps.
-
-    Args:
-        validation: of a training: ``step, accuracy``, one row per validation and shot.
-    """
+    """By how much the best validation accuracy of a training exceeds the best of its first half of steps."""
     accuracy = validation.groupby("step")["accuracy"].mean()
     return float(accuracy.max() - accuracy[accuracy.index <= accuracy.index[-1] / 2].max())
 
 
 def main(arguments: Sequence[str]) -> None:
     """Search, and put the rows into the table."""
-    methods = list(arguments) or searched_methods()
-    found = search(Config.from_notebook({"profile": "study"}), methods)
+    methods = list(arguments) or [name for name, spec in METHODS.items() if not (spec.parts or spec.tuned_as)]
+    trials = search(Config.from_notebook({"profile": "study"}), methods)
     if TUNED.exists():
         others = pd.read_csv(TUNED).query("method not in @methods")
-        found = pd.concat([others, found], ignore_index=True)
-    found = found.sort_values("method", key=lambda names: names.map(list(METHODS).index), kind="stable")
+        trials = pd.concat([others, trials], ignore_index=True)
+    trials = trials.sort_values("method", key=lambda names: names.map(list(METHODS).index), kind="stable")
     with atomic_write(TUNED) as temporary:
-        found.to_csv(temporary, index=False)
-    print(found[found["chosen"]].to_string(index=False))
+        trials.to_csv(temporary, index=False)
+    print(trials[trials["chosen"]].to_string(index=False))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ All comparisons are exact: every run computes with one thread on one machine.
 from __future__ import annotations
 
 import functools
-import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -17,7 +16,6 @@ import torch
 from toy_tables import QUICK, toy_material
 
 from amfir_lib import methods, storage
-from amfir_lib.analysis.answers import method_title
 from amfir_lib.errors import BadParameter, TrainingDiverged, UnknownName, UnknownParameter
 from amfir_lib.methods import METHODS, amfir, early_fusion, protonet, strm, tuned_training, tuples
 from amfir_lib.study import cache, training
@@ -141,12 +139,6 @@ def test_other_code_of_the_stage_changes_the_key_and_that_of_another_method_does
     assert changed_by(early_fusion) == early
 
 
-def test_another_stream_for_a_method_changes_the_key(material, monkeypatch):
-    before = one(material, "protonet").key
-    monkeypatch.setitem(METHODS, "protonet", replace(METHODS["protonet"], streams="second"))
-    assert one(material, "protonet").key != before
-
-
 def test_a_key_is_fixed_once_it_is_known_and_travels_with_the_run(material, monkeypatch):
     run = one(material, "protonet_lf")
     key, parts = run.key, [part.key for part in run.parts]
@@ -155,34 +147,6 @@ def test_a_key_is_fixed_once_it_is_known_and_travels_with_the_run(material, monk
 
 
 # computing and finding
-
-
-@pytest.mark.parametrize(
-    ("method", "options", "title"),
-    [
-        ("hyrsm", {"width": 4, "n_heads": 2}, "HyRSM"),
-        ("strm_f", {"width": 4, "tuple_width": 4, "n_segments": 3}, "STRM-F"),
-        ("strm_ec", {"width": 4, "tuple_width": 4, "n_segments": 3, "early_width": 3}, "STRM-EC"),
-    ],
-)
-def test_methods_that_need_facts_of_the_data_set_get_them_and_are_found_again(
-    material, tmp_path, method, options, title
-):
-    run = Run(material, method, options, replace(QUICK, steps=3))
-    (result,) = run_all([run], [ONE_SHOT], cache_dir=tmp_path)
-    assert result.record["title"] == title and result.record["parameters"] > 0
-    again = evaluate(result.method(), material.table(patches=method != "hyrsm"), ONE_SHOT.episodes(material.layout()))
-    np.testing.assert_array_equal(again.accuracy, result.tests[ONE_SHOT].accuracy)
-
-
-def test_strm_on_pooled_features_calls_itself_lite_in_its_record(material, tmp_path):
-    stores = {
-        m: replace(store, features=store.features[:, :, :1], digest=f"{store.digest} pooled")
-        for m, store in material.stores.items()
-    }
-    run = Run(replace(material, stores=stores), "strm", {"width": 4, "tuple_width": 4, "n_segments": 3}, QUICK)
-    (result,) = run_all([run], [], cache_dir=tmp_path)
-    assert result.record["title"] == method_title(result) == "STRM-lite"
 
 
 def test_results_come_in_order_with_a_record_and_histories(done, runs):
@@ -218,24 +182,6 @@ def test_one_and_four_workers_give_the_same_bytes(done, runs, tmp_path):
     parallel = run_all(runs, [ONE_SHOT, TWO_SHOT], cache_dir=tmp_path, n_jobs=4)
     for first, second in zip(results, parallel, strict=True):
         assert contents(first) == contents(second)
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="runs share a GPU one after another")
-def test_the_automatic_device_uses_all_workers_where_there_is_no_gpu(material, tmp_path, monkeypatch):
-    asked = []
-    in_process = cache.map_parallel
-    monkeypatch.setattr(
-        cache, "map_parallel",
-        lambda *given, n_jobs, **options: asked.append(n_jobs) or in_process(*given, n_jobs=1, **options),
-    )  # fmt: skip
-    run_all([one(material)], [ONE_SHOT], cache_dir=tmp_path, n_jobs=3, device="auto")
-    assert set(asked) == {3}
-
-
-def test_a_run_that_is_asked_for_twice_is_computed_once(material, tmp_path, capsys):
-    first, second = run_all([one(material), one(material)], [ONE_SHOT], cache_dir=tmp_path)
-    assert first.folder == second.folder
-    assert capsys.readouterr().out.endswith("runs: 1 computed, 0 found in the cache\n")
 
 
 def test_new_episodes_are_only_tested(material, tmp_path, monkeypatch, capsys):
@@ -316,12 +262,6 @@ def test_the_log_says_why_a_run_is_computed(done, material, monkeypatch):
     meaning_of = storage.meaning_of
     monkeypatch.setattr(storage, "meaning_of", lambda thing: meaning_of(thing) + "#" * (thing is training))
     assert why(one(material, **base), cache_dir) == changed + "code.amfir_lib.study.training"
-
-
-def test_other_features_are_a_stated_reason(done, tmp_path):
-    cache_dir, _ = done
-    reason = why(one(toy_material(tmp_path, shift=1.0), options=OPTIONS | {"kd_lambda": 0.0}), cache_dir)
-    assert re.search(r"changed since the last: data\.flow$", reason)
 
 
 # results
