@@ -212,48 +212,32 @@ def test_each_cause_of_staleness_is_named(study, monkeypatch):
     assert "the notebook changed; parameter n_way changed from 5 to 7" in study.reasons("01_first")
 
 
-def test_outputs_and_metadata_of_cells_do_not_make_a_notebook_stale(study):
+def test_outputs_and_plumbing_do_not_make_a_notebook_stale_but_the_mathematics_and_a_new_clip_do(study, tmp_path):
     path = study.add("01_first")
-    before = read_notebook(path).digest
+    before, clips = read_notebook(path).digest, ledger.listing_digest(tmp_path)
     node = nbformat.read(path, as_version=4)
     node.cells[1].execution_count = 3
     node.cells[1].metadata["collapsed"] = True
     nbformat.write(node, path)
     assert read_notebook(path).digest == before
+    assert "amfir_lib/storage.py" in LIBRARY and not any(name.startswith("amfir_lib/run/") for name in LIBRARY)
+    (tmp_path / "clip.avi").write_bytes(b"")
+    assert ledger.listing_digest(tmp_path) != clips
 
 
-def test_plumbing_does_not_make_results_stale_but_the_mathematics_does():
-    names = LIBRARY
-    assert "amfir_lib/storage.py" in names and "amfir_lib/records.py" in names
-    assert not any(name.startswith("amfir_lib/run/") for name in names)
-
-
-def test_a_new_file_of_the_user_makes_the_notebook_stale(tmp_path):
-    (tmp_path / "wave").mkdir()
-    before = ledger.listing_digest(tmp_path)
-    (tmp_path / "wave" / "clip.avi").write_bytes(b"")
-    assert ledger.listing_digest(tmp_path) != before
-
-
-def test_a_variant_is_written_beside_the_baseline_and_never_over_it(study):
-    study.add("01_first")
-    study.run()
-    table = study.output_dir / "tables" / "01_first.csv"
-    before = table.read_bytes()
-    assert study.run(overrides={"n_way": "7"})[0] == 0
-    assert table.read_bytes() == before
-    variant = study.output_dir / "variants" / "n_way=7" / "tables" / "01_first.csv"
-    assert variant.read_text() == "n_way\n7\n"
-    assert study.reasons("01_first") == "up to date"
-
-
-def test_a_variant_says_how_it_differs_or_why_it_cannot(study):
+def test_a_variant_is_written_beside_the_baseline_and_says_how_it_differs_or_why_it_cannot(study):
     study.add("01_first")
     _, text = study.run(overrides={"n_way": "7"})
     assert "01_first has no baseline yet. Make it with the same command without -p" in text
     study.run()
-    _, text = study.run(overrides={"n_way": "7"})
-    assert "up to date" in text and "01_first measures no test accuracy; compare its tables" in text
+    table = study.output_dir / "tables" / "01_first.csv"
+    before = table.read_bytes()
+    status, text = study.run(overrides={"n_way": "7"})
+    assert status == 0 and "up to date" in text
+    assert "01_first measures no test accuracy; compare its tables" in text
+    assert table.read_bytes() == before and study.reasons("01_first") == "up to date"
+    variant = study.output_dir / "variants" / "n_way=7" / "tables" / "01_first.csv"
+    assert variant.read_text() == "n_way\n7\n"
 
 
 def test_what_describes_a_data_set_is_part_of_its_baseline(study):

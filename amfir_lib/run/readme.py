@@ -55,11 +55,8 @@ def write_index(results: Path) -> Path | None:
             made = dict.fromkeys(str(PurePosixPath(path).with_suffix("")) for path in sorted(record["exports"]))
             links = [f"[{stem}]({folder.name}/{stem}.{'md' if stem.startswith('tables') else 'png'})" for stem in made]
             links += claims.loc[claims["notebook"] == name, "claim"].tolist()
-            common = {
-                "notebook": name,
-                "command": f"`{command_of(record)}`",
-                "time": format_seconds(cost_of(record)["seconds"]),
-            }
+            time = format_seconds(cost_of(record)["seconds"])
+            common = {"notebook": name, "command": f"`{command_of(record)}`", "time": time}
             rows += [{"figure, table or claim": link} | common for link in links]
     if not rows:
         return None
