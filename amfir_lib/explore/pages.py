@@ -29,13 +29,7 @@ _ENVIRONMENT.filters["number"] = lambda value: f"{value:.2f}".replace("-", "−"
 def query_page(session: Session, *, episode: int, query: int) -> str:
     """One query: its clip, the supports of each class, what each stream believes, and the fused decision.
 
-    Args:
-        session: a trained method and its episodes.
-        episode, query: which one.
-    Returns:
-        HTML; its pictures play at the clips' own frame rate.
-    Raises:
-        BadParameter: there is no such query.
+    Pictures play at the clips' own frame rate.
     """
     dataset, row = session.dataset, session.query_row(episode, query)
     footage, kind = clips.footage_of(dataset, row), clips.degradation_label(dataset, row)

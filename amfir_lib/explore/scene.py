@@ -26,11 +26,8 @@ def architecture_scene(session: Session, backbones: Mapping[str, Any]) -> Scene:
 
     The rule asks for a query in each group and for one that is decided wrongly, as the method does err.
 
-    Args:
-        session: of a 3-way episode list and a method with two heads.
-        backbones: modality -> feature extractor, for its name.
     Raises:
-        BadParameter: another number of ways, or a method without two heads.
+        BadParameter: another number of ways than 3, or a method without two heads.
     """
     answers, method = session.answers, session.method
     modalities = list(answers.free_energy)

@@ -105,15 +105,7 @@ def _arrays(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
 
 @dataclass(frozen=True)
 class Session:
-    """What an explorer looks at.
-
-    Attributes:
-        result: the trained run.
-        method: with its weights, in evaluation mode.
-        table: the features as the method reads them.
-        episodes: the test episodes.
-        answers: about every query of them.
-    """
+    """What an explorer looks at: a trained method, in evaluation mode, the features as it reads them, its answers."""
 
     result: RunResult
     method: Method
@@ -131,11 +123,7 @@ class Session:
         return [self.table.class_names[c] for c in self.episodes.classes[episode]]
 
     def query_row(self, episode: int, query: int) -> int:
-        """Manifest row of a query clip.
-
-        Raises:
-            BadParameter: there is no such query; says how many there are.
-        """
+        """Manifest row of a query clip; a query that is not there is refused."""
         _check(self.episodes, episode, query, least=0)
         return int(self.episodes.query[episode].ravel()[query])
 
@@ -160,11 +148,7 @@ def choose_query(results: QueryResults, episodes: Episodes, *, episode: int = -1
     """The wanted query, or the first on which exactly one of two modalities is right (the first of all without one).
 
     Args:
-        results: of a method with two modalities on ``episodes``.
-        episodes: the test episodes.
         episode, query: number in the list, and position among the M queries; -1 looks for one.
-    Returns:
-        Both.
     Raises:
         BadParameter: there is no such episode or query.
     """
@@ -235,13 +219,7 @@ def select_queries(table: pd.DataFrame, *, show: str = ALL, sort: str = "by epis
 class Shelf:
     """What the explorer can choose from: sessions by name, from the cache where it holds them.
 
-    Args:
-        study: of the notebook; other data sets are opened with its configuration.
-
-    Attributes:
-        datasets: names to choose from: what is open, and with a synthetic one all synthetic benchmarks.
-        methods: title -> name.
-        seeds: of the training; each has a checkpoint of its own.
+    These are the first data set of a study, and with a synthetic one all synthetic benchmarks; all methods; its seeds.
     """
 
     def __init__(self, study: Study) -> None:
@@ -254,10 +232,7 @@ class Shelf:
     def open(
         self, *, dataset: str, method: str, seed: int, n_way: int, n_shot: int, n_episodes: int = N_EPISODES
     ) -> Session:
-        """A session with the first test episodes of this kind.
-
-        What the cache lacks is computed: clips, features and the training with this seed.
-        """
+        """A session with the first test episodes; what the cache lacks is computed: clips, features, training."""
         if dataset not in self._studies:
             (first, *_) = self._studies.values()
             self._studies[dataset] = Study(first.config, [dataset], folds=False)

@@ -57,12 +57,7 @@ class Knobs:
 class WhatIf:
     """One query of a session, whose clip can be changed.
 
-    Args:
-        session: a trained method and its episodes.
-        backbones: modality -> feature extractor, those of the session's feature stores.
-        episode, query: which one.
-    Raises:
-        BadParameter: there is no such query.
+    ``backbones``: modality -> feature extractor, those of the session's feature stores.
     """
 
     def __init__(self, session: Session, backbones: Mapping[str, Any], *, episode: int, query: int) -> None:

@@ -20,13 +20,7 @@ NARROW, WIDE, SLIDER = (ipywidgets.Layout(width=width) for width in ("36px", "44
 class EpisodeExplorer(ipywidgets.VBox):
     """Menus for data set, method, seed, episodes, filter and query; the chosen query below them.
 
-    Args:
-        session: what is shown first.
-        shelf: opens other sessions; what the cache lacks it computes, which can take minutes.
-        episode, query: shown first.
-
-    Attributes:
-        session, episode, query: what is shown now.
+    ``session, episode, query``: what is shown first, and then what is shown now.  ``shelf`` opens other sessions.
     """
 
     def __init__(self, session: Session, shelf: Shelf, *, episode: int = 0, query: int = 0) -> None:
@@ -117,14 +111,7 @@ class EpisodeExplorer(ipywidgets.VBox):
 
 
 class WhatIfPanel(ipywidgets.VBox):
-    """A slider for each way of spoiling the query clip, and the answer to it, which follows while a slider moves.
-
-    Args:
-        what_if: the query.
-
-    Attributes:
-        sliders: knob -> slider.
-    """
+    """A slider for each way of spoiling the query clip, and the answer to it, which follows while a slider moves."""
 
     def __init__(self, what_if: WhatIf) -> None:
         self.what_if = what_if

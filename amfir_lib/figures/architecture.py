@@ -70,10 +70,6 @@ class Scene:
 def architecture(scene: Scene) -> Figure:
     """Clips of both modalities, backbone, head, prototypes, posterior, free energy, groups, distillation, fusion.
 
-    Args:
-        scene: of an episode with three classes and two modalities.
-    Returns:
-        The figure, 7 in wide.
     Raises:
         ShapeError: another number of classes or modalities.
     """

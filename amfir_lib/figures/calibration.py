@@ -11,7 +11,6 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from amfir_lib.analysis.confusion import Confusion
-from amfir_lib.errors import ShapeError
 from amfir_lib.figures.style import (
     GREY,
     TWO_COLUMNS,
@@ -36,8 +35,6 @@ def reliability_diagram(frame: pd.DataFrame) -> Figure:
     Args:
         frame: columns ``dataset, n_shot, stream, certainty, accuracy, half_width, share``; the area of a point is its
             share of the queries.
-    Returns:
-        The figure, 7 in wide (3.4 in for one data set).
     Raises:
         ShapeError: no rows, or a column is missing. BadParameter: shares beyond 1.
     """
@@ -73,15 +70,8 @@ def reliability_diagram(frame: pd.DataFrame) -> Figure:
 def confusion_maps(confusions: Sequence[Confusion]) -> Figure:
     """How often each class is taken for each other one, classes that are confused beside each other.
 
-    Args:
-        confusions: one panel each; the diagonal, right answers, is left white.
-    Returns:
-        The figure, 7 in wide, one colour scale for all panels.
-    Raises:
-        ShapeError: nothing to show.
+    One panel each, one colour scale for all; the diagonal, right answers, is left white.
     """
-    if not confusions:
-        raise ShapeError("confusion_maps got no data set; give at least one.")
     rates = [_ordered(confusion) for confusion in confusions]
     top = max(float(np.nanpercentile(rate, DARKEST_RATE)) for rate in rates)
     figure = PrintFigure(figsize=(TWO_COLUMNS, 4.4), layout="constrained")

@@ -50,8 +50,6 @@ def clip_grid(
         heads: of the columns, above the second row: the first row is the clip as it is.
         arrow_of_time: draw "time" with an arrow below.
         free: inches at the right that stay empty.
-    Returns:
-        The figure, 7 in wide.
     Raises:
         ShapeError: no clip, more heads than columns, or a clip that is no sequence of frames.
     """
@@ -94,8 +92,6 @@ def flow_views(frames: np.ndarray, flow: np.ndarray, *, max_displacement: float 
         frames: uint8 (T, S, S, 3).
         flow: (T, S, S, 2) in px per frame of the square of side S.
         max_displacement: length that is fully saturated; default: see ``saturation_of``.
-    Returns:
-        The figure, 7 in wide.
     Raises:
         ShapeError: frames and flow differ in T or S.
     """
@@ -146,13 +142,9 @@ def saturation_of(flow: np.ndarray) -> float:
 
 
 def colour_wheel(max_displacement: float, *, size: int = 101) -> np.ndarray:
-    """The key to flow as colours: each place has the colour of the vector from the centre to it.
+    """The key to flow as colours, uint8 (size, size, 3): each place has the colour of the vector from the centre to it.
 
-    Args:
-        max_displacement: length in px at the rim.
-        size: side of the picture, px.
-    Returns:
-        uint8 (size, size, 3), white outside the wheel.
+    ``max_displacement`` px are at the rim; white outside.
     """
     x, y = np.meshgrid(*[np.linspace(-1, 1, size)] * 2)
     wheel = flow_to_colour(max_displacement * np.stack([x, y], -1), max_displacement=max_displacement)

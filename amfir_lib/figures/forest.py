@@ -57,23 +57,20 @@ def forest(
     A difference that is not shown to differ from zero is hollow, one without interval a cross.
 
     Args:
-        frame: columns ``rows, value, half_width`` (NaN where there is no interval) and those named below; optionally
-            ``verdict`` of a difference, and ``paper``: a published value, drawn hollow and grey, with ``paper_doubt``:
-            why it is doubtful (marked †), or empty.
-        rows: column that names the rows, in the order in which they come.
-        value: column of what is drawn.
+        frame: with ``half_width`` (NaN where there is no interval) and the columns named below; optionally ``verdict``
+            of a difference, and ``paper``: a published value, drawn hollow and grey, with ``paper_doubt``: why it is
+            doubtful (marked †), or empty.
+        rows, value: column that names the rows, and column of what is drawn.
         group: column of headings above the rows.
         series: column of what stands several times in a row.
         look: column of names (of methods, say) that give a point its look; the series then differ in size.
         panel_rows, columns, wrap: the panels, see ``grid_of_panels``.
-        label: of the x axis, with the unit; None: the value of the last of ``columns``, each with its scale.
+        label: of the x axis; None: the value of the last of ``columns``, each with its scale.
         percent: values are shares, drawn in percent.
         log: panels (by the value of the last of ``columns``) with a logarithmic axis.
         levels: name -> x of a grey line; of differences, zero has one anyway.
         limit: half the width of the axis; what lies beyond stands at its edge, as an arrow with its number.
         numbers: format in which the values stand at the right edge, such as ".1f".
-    Returns:
-        The figure, 3.4 in wide for one panel, else 7 in.
     Raises:
         ShapeError: no rows, or a column is missing. BadParameter: shares beyond 1.
     """

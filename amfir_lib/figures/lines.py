@@ -61,24 +61,16 @@ def lines(
     that is not shown to differ from zero is hollow.
 
     Args:
-        frame: columns ``x, y``, those of series, rows and columns; ``half_width`` (NaN where there is no interval) or
-            several rows (such as seeds) at one x, of which the line is the mean and the band the range.
-        x, y, series: names of columns.  Names or titles of the registry have their look; "chance" is grey.
-        rows, columns: columns of the frame whose values make the panels, see ``grid_of_panels``.
-        wrap: panels side by side, without ``rows``.
+        frame: with ``half_width`` (NaN where there is no interval), or with several rows (such as seeds) at one x, of
+            which the line is the mean and the band the range.
+        x, y, series, rows, columns, wrap: columns of the frame, and its panels, see ``grid_of_panels``.
         x_label: None: the value of the last of ``columns``, which then is no title.
-        y_label: with the unit.
         percent: y is a share, drawn in percent.
-        share_y: one y axis for all panels.
-        log: the x axis.
         levels: name -> y of a grey line.
-        limits: of y, in its unit.
         paper: published values, drawn hollow at their x: columns as ``frame``.
         kept: columns as ``frame`` without y: markers stand at these points alone (the state that was kept).
         notes: column of words above a panel, those of its last x.
         height: of a row of panels, inches.
-    Returns:
-        The figure, 3.4 in wide for one panel, else 7 in.
     Raises:
         ShapeError: no rows, or a column is missing. BadParameter: shares beyond 1.
     """

@@ -34,12 +34,8 @@ LEVEL_LINES = ("-", "--", ":")  # of reference levels, in order
 class Look:
     """How a method or stream appears in every figure.
 
-    Attributes:
-        label: its name.
-        colour: safe for colour-blind readers in the sets that occur together: Okabe and Ito's first; appearance is
-            warm, motion is blue, what joins both is black, green or purple.
-        marker: of matplotlib; differs where colours are close.
-        line: style of the line.
+    Colours are safe for colour-blind readers in the sets that occur together: Okabe and Ito's first; appearance is
+    warm, motion is blue, what joins both is black, green or purple.  Markers differ where colours are close.
     """
 
     label: str
@@ -61,12 +57,9 @@ SPARE = [Look("", *style) for style in zip(_COLOURS, "hvdp<X>*", ("-", "--", "-.
 
 
 def looks(names: Iterable[str]) -> dict[str, Look]:
-    """Name (or label) -> look, in the order given: the fixed one of a known name, a spare one with its name of another.
+    """Name (or label) -> look, in the order given: the fixed one of a known name, a spare one of another.
 
     Titles may end in a remark: "AMFAR (our reading)" and "STRM-lite" have the looks of AMFAR and STRM.
-
-    Raises:
-        BadParameter: more unknown names than spare looks; a figure with so many lines cannot be read.
     """
     titles = {str(name): str(name).partition(" (")[0] for name in names}  # without a remark in brackets
     by_label = {look.label: look for look in LOOKS.values()}
@@ -127,7 +120,6 @@ def grid_of_panels(
     """A panel for each combination of values, in the order in which they come: 3.4 in for one column, 7 in for more.
 
     Args:
-        frame: tidy.
         rows: columns of the frame whose values make the rows of the grid; () to fill the grid row by row.
         columns: columns of the frame whose values tell the panels of a row apart.
         wrap: panels beside each other at most, without ``rows``.

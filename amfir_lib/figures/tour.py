@@ -34,16 +34,12 @@ def tour_figure(
     """The supports of each class, the query, and the posterior of each stream over the same rows.
 
     Args:
-        class_names: (N,) names of the classes, in the order of the posteriors.
-        supports: one support clip of each class, as ``data.streams`` gives it.
-        query: the query clip.
+        class_names: (N,) in the order of the posteriors.
+        supports, query: one support clip of each class, as ``data.streams`` gives it, and the query clip.
         true_class: position of the query's class, framed in the figure.
         posteriors: stream -> (N,) probabilities, in the order in which they are drawn; usually each modality and fused.
         notes: stream -> lines below its posterior, such as free energy, certainty and weight.
         n_shot: supports per class, of which one is shown; the heading says so.
-        query_note: small text below "query".
-    Returns:
-        The figure, 7 in wide.
     Raises:
         ShapeError: names, supports and posteriors differ in the number of classes.
     """
