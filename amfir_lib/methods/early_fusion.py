@@ -95,14 +95,15 @@ class EarlyFusion(Method):
         if len(dims) != 2:
             raise BadParameter(f"early fusion joins two modalities, but {len(dims)} are given. Give two.")
         super().__init__(dims, options)
-        if patches := {m: facts["n_patches"][m] for m in dims if "n_patches" in facts}:
+        if "n_patches" in facts:
+            patches = {m: facts["n_patches"][m] for m in dims}
             if len(set(patches.values())) > 1:
                 raise BadParameter(
                     "early fusion joins patch with patch, but frames have "
                     f"{', '.join(f'{n} of {m}' for m, n in patches.items())}. "
                     "Extract both with the same number of patches."
                 )
-            facts["n_patches"] = {JOINT: patches.popitem()[1]}
+            facts["n_patches"] = {JOINT: next(iter(patches.values()))}
         with seeded_init(draw_seed(generator), JOINT):
             self.fusion = JointStream(dims, options)
         self.reader = self.unimodal({JOINT: self.fusion.width}, options, generator=generator, **facts)
