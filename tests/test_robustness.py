@@ -17,7 +17,7 @@ from toy_tables import QUICK, toy_material
 
 from amfir_lib import explore
 from amfir_lib.analysis import scarcity
-from amfir_lib.analysis.costs import cost_frame, multiply_adds, peak_bytes
+from amfir_lib.analysis.costs import LiveTensors, cost_frame, multiply_adds
 from amfir_lib.analysis.robustness import ask, compared
 from amfir_lib.analysis.spoilt import (
     CLEAN,
@@ -215,7 +215,9 @@ def test_the_peak_counts_what_lives_at_the_same_time():
         del second
         return view * 2
 
-    assert peak_bytes(call) == 2 * 4000
+    with LiveTensors() as live:
+        call()
+    assert live.peak == 2 * 4000
 
 
 def test_a_query_costs_what_its_modalities_cost(results, backbones):

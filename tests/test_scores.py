@@ -61,13 +61,6 @@ def test_picks_match_a_loop_over_queries(queries, what, basis):
     assert found.auroc == area and found.rate == hit.sum() / counted.sum()
 
 
-def test_the_opposite_score_picks_the_rest(queries):
-    score, correct, degraded = queries
-    turned = {m: -values for m, values in score.items()}
-    one, other = picks(score, correct, degraded), picks(turned, correct, degraded)
-    assert one.rate + other.rate == pytest.approx(1) and one.auroc + other.auroc == pytest.approx(1)
-
-
 def test_what_the_manifest_does_not_know_is_not_counted(queries):
     score, correct, _ = queries
     assert picks(score, correct, None, what=UNHURT) is None

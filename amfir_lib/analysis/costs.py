@@ -41,15 +41,8 @@ def _distance_flops(first: Sequence[int], second: Sequence[int], *_: Any, **__: 
     return 2 * int(np.prod(first)) * int(second[-2])
 
 
-def peak_bytes(function: Callable[[], Any]) -> int:
-    """Largest sum of bytes of tensors made in a call and alive at the same time."""
-    with _LiveTensors() as live:
-        function()
-    return live.peak
-
-
-class _LiveTensors(TorchDispatchMode):
-    """Follows the memory that every operation returns, until the last tensor that shows it is gone."""
+class LiveTensors(TorchDispatchMode):
+    """``peak``: the largest sum of bytes of tensors that were made inside, and were alive at the same time."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,12 +92,13 @@ def query_costs(
 
     with torch.inference_mode(), single_thread():
         with_one, with_two = (multiply_adds(lambda n=n: answer(n)) for n in (1, 2))
-        peak = peak_bytes(lambda: answer(n_way * n_query))
+        with LiveTensors() as live:
+            answer(n_way * n_query)
         seconds = median_seconds(lambda: answer(n_way * n_query))
     return {
         "parameters": sum(p.numel() for p in method.parameters()), "multiply_adds": with_two - with_one,
         "support_multiply_adds": 2 * with_one - with_two, "head_ms": 1000 * seconds / (n_way * n_query),
-        "memory_mb": peak / 1e6,
+        "memory_mb": live.peak / 1e6,
     }  # fmt: skip
 
 

@@ -26,7 +26,6 @@ from amfir_lib.methods import METHODS, Method, uses_patches
 from amfir_lib.storage import digest_of, meaning_of
 from amfir_lib.study.cache import Recent, compute, load_arrays, save_arrays
 from amfir_lib.study.config import Config
-from amfir_lib.study.episodes import Episodes
 from amfir_lib.study.evaluation import QueryResults, evaluate
 from amfir_lib.study.runs import STATE, Material, Run, RunResult, Series, TestCell, load_method
 
@@ -83,9 +82,8 @@ class _Asked(NamedTuple):
 
     @property
     def path(self) -> Path:
-        """Beside the run."""
         names = [condition.key for condition in self.conditions], [cell.name for cell in self.cells]
-        code = [meaning_of(one) for one in (_answer, _quantities, _exchanged)]
+        code = meaning_of(_answer) + meaning_of(_quantities)
         return self.folder / f"spoilt-{digest_of([self.clips.folder.name, names, code])}.npz"
 
 
@@ -145,16 +143,12 @@ def _answer(asked: _Asked) -> None:
         joined = {m: torch.cat([x, spoilt[m]]) for m, x in sound.items()}
         table = replace(layout, features=joined)  # row n + i is clip i in the other state
         for cell, episodes in drawn.items():
-            results = evaluate(method, table, _exchanged(episodes, len(layout.labels), side=condition.side))
-            quantities = _quantities(method, results)
+            n = len(layout.labels)
+            support = episodes.support + n if condition.side == "all" else episodes.support
+            exchanged = replace(episodes, support=support, query=episodes.query + n)
+            quantities = _quantities(method, evaluate(method, table, exchanged))
             arrays |= {f"{cell.name}/{condition.key}/{name}": x for name, x in quantities.items()}
     save_arrays(asked.path, arrays)
-
-
-def _exchanged(episodes: Episodes, shift: int, *, side: str) -> Episodes:
-    """The same episodes whose queries (side "all": and supports) are the rows ``shift`` further on."""
-    support = episodes.support + (shift if side == "all" else 0)
-    return replace(episodes, support=support, query=episodes.query + shift)
 
 
 def _quantities(method: Method, results: QueryResults) -> dict[str, np.ndarray]:
