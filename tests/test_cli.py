@@ -93,7 +93,7 @@ def test_a_data_root_says_which_benchmark_it_holds(requests, tmp_path, capsys):
     assert requests[0].baseline["dataset"] == "ucf101" and requests[0].facts == {"class_counts": "4/3/3"}
     assert f"The files in {tmp_path} are named as those of ucf101: --dataset ucf101." in capsys.readouterr().out
     (tmp_path / "v_Archery_g01_c01.avi").rename(tmp_path / "archery.avi")
-    words = "do not tell which data set it holds. Add --dataset folder for your own clips, or one of kinetics100, ssv2_"
+    words = "Say which is meant: --dataset ucf101, or another of kinetics100, ssv2_small"
     assert words in refused(capsys, "--data-root", str(tmp_path))
     (tmp_path / "A_eat_f_cm_np1_fr_med_0.avi").write_bytes(b"")
     assert "may hold ucf101 or hmdb51. Say which" in refused(capsys, "--data-root", str(tmp_path))

@@ -1,8 +1,7 @@
 """From clips to feature stores.  All comparisons are exact: every worker uses one thread.
 
 Memory: what Python and NumPy hold at their peak (tracemalloc) where decoding is replaced by a picture in memory, at
-most 8 MB more for 100 times the clips, whose features alone take 41 MB.  Where clips are decoded: what a process holds
-at its peak, decoder and OpenCV included; the bound is a tenth of what the decoded frames would take.
+most 8 MB more for 100 times the clips, whose features alone take 41 MB.
 """
 
 from __future__ import annotations
@@ -10,22 +9,18 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import subprocess
-import sys
 import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from toy_clips import InterruptedBackbone, NaNBackbone, ToyBackbone, moving_frames, toy_dataset
+from toy_clips import InterruptedBackbone, NaNBackbone, ToyBackbone, toy_dataset
 
-from amfir_lib import paths
 from amfir_lib.data import arrays, features
 from amfir_lib.data.features import BATCH_BYTES, clips_per_batch, extract_stores, store_path
 from amfir_lib.data.manifest import COLUMNS, Dataset
 from amfir_lib.data.streams import streams
-from amfir_lib.data.video import write_video
 from amfir_lib.errors import BadParameter, DiskFull, NonFiniteFeatures, UnknownName, UnreadableVideo
 from amfir_lib.storage import atomic_write
 
@@ -145,20 +140,6 @@ def test_large_inputs_make_small_batches():
     assert clips_per_batch([Large()], n_segments=8) == BATCH_BYTES // (64 * 224 * 224 * 8) == 4
     Large.input_size = 2000
     assert clips_per_batch([Large()], n_segments=8) == 1
-
-
-def test_an_interruption_costs_few_clips_where_each_of_them_takes_long(tmp_path):
-    dataset = toy_dataset(tmp_path / "clips", n_clips=36)
-    for kind, n_kept in ((InterruptedBackbone, 0), (DenseToy, 2)):  # none of 64 clips, two of 8
-        backbones, cache = {"rgb": ToyBackbone("rgb"), "flow": kind("flow", after=2)}, tmp_path / kind.__name__
-        with pytest.raises(KeyboardInterrupt):
-            extract_stores(dataset, backbones, cache_dir=cache, flow_size=32)
-        assert len(list(cache.rglob("shard-*"))) == n_kept * len(backbones)
-    store = extract_stores(dataset, {"flow": DenseToy("flow", after=9)}, cache_dir=cache, flow_size=32)["flow"]
-    whole = {"cache_dir": tmp_path / "64", "flow_size": 32}
-    assert extract_stores(dataset, {"flow": DenseToy("flow", after=9)}, shard_clips=64, **whole)["flow"] is not None
-    again = extract_stores(dataset, {"flow": DenseToy("flow", after=0)}, **whole)["flow"]  # computes nothing
-    assert again.path.read_bytes() == store.path.read_bytes()
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
@@ -290,62 +271,3 @@ def test_ten_thousand_clips_need_hardly_more_memory_than_a_hundred(tmp_path, no_
     many = peak_of(tmp_path, 10_000, tmp_path / "many")
     size = 10_000 * 8 * N_PATCHES * DIM * 2
     assert many - few < 8e6 < size / 5, f"{few / 1e6:.1f} MB for 100 clips, {many / 1e6:.1f} MB for 10,000"
-
-
-DECODE_AND_PRINT_PEAKS = """
-import sys
-from pathlib import Path
-import pandas as pd
-from toy_clips import ToyBackbone
-from amfir_lib.data.features import extract_stores
-from amfir_lib.data.manifest import COLUMNS, Dataset
-
-root, sizes = Path(sys.argv[1]), map(int, sys.argv[2:])
-for n_clips in sizes:
-    folder = root / f"{n_clips}"
-    folder.mkdir()
-    for i in range(n_clips):
-        (folder / f"c{i:03d}.avi").hardlink_to(root / "one.avi")
-    rows = [(f"c{i:03d}", f"c{i:03d}.avi", "a", "train", f"g{i}", 16, 12.0, 160, 160) for i in range(n_clips)]
-    dataset = Dataset("clips", folder, pd.DataFrame(rows, columns=list(COLUMNS)))
-    extract_stores(dataset, {m: ToyBackbone(m) for m in ("rgb", "flow")}, cache_dir=root, flow_size=32)
-    lines = Path("/proc/self/status").read_text().splitlines()
-    print(*(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM")))
-"""
-
-
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs the memory of a process as Linux tells it")
-def test_decoding_and_flow_of_many_clips_need_hardly_more_memory_than_of_few(tmp_path):
-    write_video(tmp_path / "one.avi", moving_frames(np.random.default_rng(0), n_frames=16, size=160))
-    command = [sys.executable, "-c", DECODE_AND_PRINT_PEAKS, str(tmp_path), "20", "400"]
-    places = os.pathsep.join([str(paths.REPOSITORY), str(Path(__file__).parent)])
-    environment = os.environ | {"PYTHONPATH": places, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == 0, done.stderr
-    few, many = map(int, done.stdout.split())
-    frames = 400 * 16 * 160 * 160 * 3
-    assert many - few < frames / 10, f"{few / 1e6:.1f} MB for 20 clips, {many / 1e6:.1f} MB for 400"
-
-
-def test_of_many_shards_only_the_damaged_one_is_computed_again(tmp_path, no_decoding, monkeypatch):
-    dataset, backbone = many_clips(tmp_path, 320), WideBackbone()
-    whole = extract_stores(dataset, {"rgb": backbone}, cache_dir=tmp_path / "whole", shard_clips=32)["rgb"]
-
-    def stop(*_, **__):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(features, "_assemble", stop)
-        extract_stores(dataset, {"rgb": backbone}, cache_dir=tmp_path / "cut", shard_clips=32)
-    files = sorted((tmp_path / "cut").rglob("shard-*.safetensors"))
-    assert len(files) == 10
-    content = bytearray(files[6].read_bytes())
-    content[-5] ^= 1
-    files[6].write_bytes(content)
-    done = []
-    extract_shard = features.extract_shard
-    monkeypatch.setattr(features, "extract_shard", lambda s: done.append(s.number) or extract_shard(s))
-    extract_stores(dataset, {"rgb": backbone}, cache_dir=tmp_path / "cut", shard_clips=32)
-    assert done == [6]
-    repaired = store_path(dataset, "rgb", backbone, cache_dir=tmp_path / "cut")
-    assert repaired.read_bytes() == whole.path.read_bytes()

@@ -250,12 +250,6 @@ def test_loading_does_not_depend_on_workers_or_on_earlier_looks(pristine, tmp_pa
     assert len(digests) == 1
 
 
-def test_frames_beside_flow_are_clips_of_a_folder_too(pristine, tmp_path, capsys):
-    dataset = load("folder", pristine["ucf101_beside_flow"][0], tmp_path)
-    assert len(dataset) == 6 and set(dataset.manifest["label"]) == classes_of("ucf101")
-    assert "12 folders of flow pictures, such as " in capsys.readouterr().out
-
-
 def test_letters_of_an_alphabet_and_kinetics_flowers_are_no_flow(tmp_path):
     for label in ("t", "u", "v", "flower_arranging"):
         miniatures.write_frames(tmp_path / label / "clip", 0, n_frames=1)

@@ -79,29 +79,6 @@ def test_reading_frame_by_frame_or_from_memory_is_reading_them_all(wide_clips, c
                 np.testing.assert_array_equal(seen[stream], expected[stream])
 
 
-def test_a_short_clip_repeats_its_frames_densely(dataset):
-    seen = streams(dataset.clip_path(0), BOTH, counts={"rgb": 20, "flow": 27}, flow_size=48)
-    frames = read_frames(dataset.clip_path(0))
-    np.testing.assert_array_equal(seen["rgb"], np.repeat(frames, 2, axis=0))
-    flow = np.stack([dense_flow(frames[i], frames[i + 1]) for i in range(9)])
-    np.testing.assert_array_equal(seen["flow"], np.repeat(flow, 3, axis=0))
-
-
-def test_a_folder_of_frames_is_seen_like_the_video(tmp_path):
-    frames = moving_frames(np.random.default_rng(0), n_frames=12, size=32)
-    write_video(tmp_path / "clip.avi", frames, codec="FFV1")
-    clips = tmp_path / "clip.avi", write_images(tmp_path / "clip", frames)
-    video, folder = (streams(clip, BOTH, flow_size=32) for clip in clips)
-    for stream in BOTH:
-        np.testing.assert_array_equal(video[stream], folder[stream])
-
-
-def test_knowing_the_number_of_frames_changes_nothing(dataset):
-    counted, known = (streams(dataset.clip_path(1), BOTH, n_frames=n) for n in (None, 10))
-    for stream in BOTH:
-        np.testing.assert_array_equal(counted[stream], known[stream])
-
-
 def test_flow_stays_in_pixels_of_the_flow_square_and_is_clipped(tmp_path):
     write_video(tmp_path / "a.avi", moving_frames(np.random.default_rng(0), step=3), codec="FFV1")
     flow = streams(tmp_path / "a.avi", {"flow": 12}, flow_size=48)["flow"]

@@ -93,15 +93,6 @@ def test_a_file_that_is_no_video_is_named_with_a_remedy(tmp_path, capfd, content
     assert capfd.readouterr().err == ""
 
 
-@pytest.mark.parametrize("n_bytes", [20, 200, 3000])
-def test_a_truncated_header_is_named_and_the_decoder_stays_silent(tmp_path, capfd, frames, n_bytes):
-    write_video(tmp_path / "a.avi", frames)
-    (tmp_path / "bad.avi").write_bytes((tmp_path / "a.avi").read_bytes()[:n_bytes])
-    with pytest.raises(UnreadableVideo, match="bad.avi"):
-        probe_video(tmp_path / "bad.avi")
-    assert capfd.readouterr().err == ""
-
-
 def test_a_video_without_frames_a_folder_and_a_missing_file_are_told_apart(tmp_path):
     (tmp_path / "folder.avi").mkdir()
     with pytest.raises(UnreadableVideo, match="folder.avi is a folder without numbered images"):
