@@ -35,7 +35,8 @@ from pathlib import Path
 from toy_tables import QUICK, toy_material
 
 from amfir_lib import figures
-from amfir_lib.analysis import tables
+from amfir_lib.analysis import table1
+from amfir_lib.analysis.answers import collect_answers
 from amfir_lib.study.runs import Series, TestCell, run_all
 
 folder = Path(sys.argv[1])
@@ -43,7 +44,7 @@ material, cell = toy_material(folder / "stores"), TestCell(n_way=3, n_shot=1, n_
 series = [Series(name, name, {"width": 4}) for name in ("amfir", "nearest_frame")]
 runs = [run for one in series for run in one.runs(material, QUICK, [0])]
 results = run_all(runs, [cell], cache_dir=folder)
-frame = tables.table1_frame(results)
+frame = table1.table1(collect_answers(results, table1.by_method), results)
 row = frame.set_index("method").loc["nearest_frame"]
 figure = figures.lines(frame.assign(shots=frame["n_shot"]), x="shots", y="accuracy", series="method")
 colours = [line.get_color() for axes in figure.axes for line in axes.get_lines()]
