@@ -268,6 +268,11 @@ def test_the_papers_numbers_are_hollow_and_a_doubtful_one_is_marked():
     assert "†" in doubtful and "paper (as printed), real data; †: doubtful" in doubtful
 
 
+def test_a_method_without_interval_keeps_its_marker():
+    axes = figures.forest(table1(half_width=np.nan), **TABLE1).axes[0]
+    assert not any(line.get_marker() == "x" for line in axes.lines)
+
+
 def test_accuracies_end_at_100_percent_and_no_marker_there_is_cut():
     axes = figures.forest(table1(), **TABLE1).axes[0]
     assert axes.get_xlim()[1] == 100

@@ -78,7 +78,8 @@ def forest(
     frame = checked(
         frame, (*panel_rows, *columns, rows, value, "half_width", *filter(None, (group, series, look))), shares=shares
     )
-    frame = frame.assign(hollow=not_shown(frame) if value == "difference" else False)
+    crossed = frame["half_width"].isna() & (value == "difference")
+    frame = frame.assign(crossed=crossed, hollow=~crossed & (not_shown(frame) if value == "difference" else False))
     scale = 100 if percent else 1
     levels = ({"": 0.0} if value == "difference" else {}) | {name: scale * x for name, x in (levels or {}).items()}
     names = list(dict.fromkeys(frame[series])) if series else [""]
@@ -131,9 +132,9 @@ def forest(
 def _remarks(frame: pd.DataFrame, styles: Mapping[str, Look]) -> Keys:
     """Keys of the legend for what is hollow, without interval, or published."""
     keys = {}
-    if "undecided" not in styles and (frame["hollow"] & frame["half_width"].notna()).any():
+    if "undecided" not in styles and frame["hollow"].any():
         keys[HOLLOW] = WHITE
-    if frame["half_width"].isna().any():
+    if frame["crossed"].any():
         keys[Look("no interval", GREY, "x", "")] = {}
     if "paper" in frame and frame["paper"].notna().any():
         doubt = "; †: doubtful" if "paper_doubt" in frame and frame["paper_doubt"].fillna("").any() else ""
@@ -160,7 +161,7 @@ def _draw(
     axes: Axes, row: Mapping[str, Any], y: float, look: Look, *, size: float, limit: float | None, numbers: str
 ) -> None:
     """One point with its interval, and the published value."""
-    x, half_width = row["x"], row["half_width"]
+    x, half_width = row["x"], np.nan_to_num(row["half_width"])
     if limit and abs(x) > limit:
         side = int(np.sign(x))
         axes.plot(side * limit, y, "<>"[side > 0], color=look.colour, markersize=3.5, clip_on=False)
@@ -170,12 +171,9 @@ def _draw(
         )  # fmt: skip
         return
     whole = {"markersize": size, "clip_on": False}  # a marker at 100 % is not cut in half
-    if np.isfinite(half_width):
-        axes.plot([x - half_width, x + half_width], [y, y], color=look.colour, linewidth=0.9, zorder=3)
-        face = "white" if row["hollow"] else look.colour
-        axes.plot(x, y, look.marker, color=look.colour, markerfacecolor=face, zorder=3, **whole)
-    else:
-        axes.plot(x, y, "x", color=look.colour, zorder=3, **whole)
+    axes.plot([x - half_width, x + half_width], [y, y], color=look.colour, linewidth=0.9, zorder=3)
+    marker, face = "x" if row["crossed"] else look.marker, "white" if row["hollow"] else look.colour
+    axes.plot(x, y, marker, color=look.colour, markerfacecolor=face, zorder=3, **whole)
     if numbers:
         edge = {"xycoords": ("axes fraction", "data"), "xytext": (3, 0), "textcoords": "offset points"}
         axes.annotate(f"{x:{numbers}}", (1, y), **edge, va="center", fontsize=6.5, annotation_clip=False)
