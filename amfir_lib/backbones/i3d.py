@@ -165,27 +165,23 @@ def check_state(state: Mapping[str, Tensor], stream: str, source: str) -> tuple[
     state = {name.removeprefix("module."): value for name, value in state.items()}
     kept = {name: value for name, value in state.items() if not name.startswith("logits.")}
     counters = {name for name in wanted if name.endswith("num_batches_tracked")}
-    stem = "Conv3d_1a_7x7.conv3d.weight"
-    missing = sorted(wanted.keys() - kept.keys() - counters)
-    if missing:
-        raise BackboneUnavailable(
-            f"{source} is no I3D: it lacks {len(missing)} of {len(wanted) - len(counters)} tensors, among them "
-            f'"{missing[0]}". {remedy}'
-        )
-    channels = kept[stem].shape[1] if kept[stem].ndim == 5 else 0
+    stem = kept.get("Conv3d_1a_7x7.conv3d.weight", torch.empty(0))
+    channels = stem.shape[1] if stem.ndim == 5 else 0
     if channels != CHANNELS[stream] and channels in CHANNELS.values():
         other = next(name for name, number in CHANNELS.items() if number == channels)
         raise BackboneUnavailable(
             f"{source} holds the {other} network of I3D ({channels} input channels), but the {stream} stream needs "
             f"{CHANNELS[stream]}. {remedy}"
         )
-    for name in sorted(kept):
-        if name not in wanted:
-            raise BackboneUnavailable(f'{source} holds "{name}", which I3D does not have. {remedy}')
-        if kept[name].shape != wanted[name]:
-            shapes = f"{tuple(kept[name].shape)} instead of {tuple(wanted[name])}"
-            raise BackboneUnavailable(f'{source} does not fit I3D: "{name}" has shape {shapes}. {remedy}')
-        if kept[name].is_floating_point() and not bool(torch.isfinite(kept[name]).all()):
+    shapes = {name: value.shape for name, value in kept.items()}
+    wrong = [n for n in sorted(wanted.keys() | kept.keys()) if shapes.get(n) != wanted.get(n) and n not in counters]
+    if wrong:
+        raise BackboneUnavailable(
+            f"{source} is no I3D: {len(wrong)} tensors are missing, unknown or of another shape, among them "
+            f'"{wrong[0]}". {remedy}'
+        )
+    for name, value in kept.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             raise BackboneUnavailable(f'{source} holds NaN or infinity in "{name}". Copy the file again.')
     fitted = {name: torch.zeros((), dtype=torch.int64) for name in counters}
     fitted |= {name: value if name in counters else value.float() for name, value in kept.items()}
