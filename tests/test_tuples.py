@@ -14,7 +14,6 @@ from toy_episodes import D, E, K, N, Q, T
 from amfir_lib.errors import BadParameter
 from amfir_lib.methods.layers import SeededDropout
 from amfir_lib.methods.tuples import (
-    TupleAttention,
     nearest_tuple_distances,
     project_tuples,
     tuple_distances,
@@ -37,16 +36,6 @@ def test_projecting_frames_and_adding_equals_projecting_concatenated_frames(card
     frames = torch.randn(3, T, D, generator=source, dtype=torch.float64)
     joined = torch.stack([frames[:, list(one)].flatten(1) for one in itertools.combinations(range(T), cardinality)], 1)
     np.testing.assert_allclose(project_tuples(frames, layer, cardinality).detach(), layer(joined).detach(), atol=1e-12)
-
-
-def test_a_query_that_equals_the_only_support_is_at_distance_zero_when_attention_is_sharp():
-    with torch.random.fork_rng(devices=[]):
-        attention = TupleAttention(D, 5, cardinality=2)
-    frames = torch.randn(1, T, D, generator=torch.Generator().manual_seed(0))
-    keys, values = attention(frames)
-    keys = keys * 1e2  # the key of a tuple is nearest to itself: all keys have the same length
-    distance = tuple_distances((keys[:, None, None], values[:, None, None]), (keys[:, None], values[:, None]))
-    assert distance.item() == pytest.approx(0, abs=1e-6)
 
 
 def plain_tuple_distances(support, query):

@@ -50,12 +50,7 @@ class AmfirOptions(HeadOptions):
 class Amfir(StreamMethod):
     """Two heads that teach each other where one is more reliable, fused by certainty.
 
-    Args:
-        dims: two modalities; the first is the paper's r (appearance), the second its f (motion).
-        options: AmfirOptions.
-        generator: the source of initial weights and of the score "random".
-    Raises:
-        BadParameter: not exactly two modalities.
+    The first modality is the paper's r (appearance), the second its f (motion).
     """
 
     def __init__(self, dims: Mapping[str, int], options: AmfirOptions, *, generator: torch.Generator) -> None:

@@ -81,11 +81,7 @@ def align_time(frames: Tensor, n_frames: int) -> Tensor:
 
 
 class EarlyFusion(Method):
-    """A unimodal method on the joint stream of two modalities.
-
-    Raises:
-        BadParameter: not exactly two modalities, or modalities with different numbers of patches.
-    """
+    """A unimodal method on the joint stream of two modalities with the same number of patches."""
 
     unimodal: type[Method]
 

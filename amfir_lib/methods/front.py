@@ -92,9 +92,6 @@ class UnimodalMethod(Method):
 
     The generator is the only source of initial weights and of dropout.  Under one generator the front begins with the
     weights that the study's own head of the same width has.
-
-    Raises:
-        BadParameter: more or less than one modality.
     """
 
     batch_mb: float = BATCH_MB  # no option: results do not depend on it

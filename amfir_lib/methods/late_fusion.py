@@ -35,12 +35,8 @@ class LateFusionOutput(EpisodeOutput):
 class LateFusion(Method):
     """Methods of one modality each, fused by the mean of their posteriors or the sum of their logits.
 
-    The loss is the sum of theirs, so each part gets exactly the gradient that it gets alone: training all at once
-    equals training them apart, as long as the optimiser does not couple them (a gradient norm clipped over all
-    parameters would).
-
-    Raises:
-        BadParameter: a part reads several modalities, or two parts read the same one.
+    The loss is the sum of theirs, so training all at once equals training them apart, as long as the optimiser does not
+    couple them (a gradient norm clipped over all parameters would).
     """
 
     def __init__(self, parts: Mapping[str, Method], options: Options) -> None:

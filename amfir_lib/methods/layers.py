@@ -64,10 +64,7 @@ class TemporalTransformer(nn.Module):
 
 
 def build_enhancer(name: str, *, width: int, n_segments: int) -> nn.Module:
-    """The enhancer of that name, one of ENHANCERS: how the frames of a clip inform each other; "none" changes nothing.
-
-    The paper speaks of "enhanced frame-level features" and defines no enhancer (decision B4).
-    """
+    """How the frames of a clip inform each other, one of ENHANCERS; the paper names enhanced frames only (decision B4)."""
     if name == "fle":
         return FrameLevelEnrichment(width, n_segments)
     return TemporalTransformer(width) if name == "transformer" else nn.Identity()
@@ -78,10 +75,6 @@ class SeededDropout(nn.Module):
 
     The number of masks drawn is part of the state, so a resumed training draws the masks that it would have drawn.
     Masks are drawn on the CPU: all devices get the same.
-
-    Args:
-        rate: share of values that are set to zero in training; the others are divided by 1 - rate.
-        seed: of the masks.
     """
 
     def __init__(self, rate: float, *, seed: int) -> None:
