@@ -177,7 +177,10 @@ def join_folds(answers: Iterable[Answers]) -> list[Answers]:
         given = {}
         for key in parts[0].given:
             seeds = zip(*(part.given[key] for part in parts), strict=True)
-            given[key] = [{name: np.concatenate([one[name] for one in seed]) for name in seed[0]} for seed in seeds]
+            given[key] = [
+                {name: np.concatenate([one[name] for one in seed]) for name in seed[0] if all(name in s for s in seed)}
+                for seed in seeds
+            ]
         joined.append(replace(parts[0], folds=tuple(fold for part in parts for fold in part.folds), given=given))
     return joined
 

@@ -8,6 +8,7 @@ on test classes.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -62,10 +63,11 @@ def score_answers(measured: Measured, *, split: str, bases: Sequence[str] = (ALL
         data, cells = result.run.material.dataset, measured.cells
         if split == "val":
             cells = validation_cells(result.run.training, cells, seed=CHOOSING_SEED)
-        for cell in cells:
+        for asked, cell in zip(measured.cells, cells, strict=True):
             at = data.name, data.digest, cell.n_shot
-            if at not in places:
-                places[at] = Answers(data.name, cell, (Fold.drawn(cell, result.run.material.layout()),), {})
+            if at not in places:  # one cell for all class folds, whose validation classes may differ in number
+                fold = Fold.drawn(cell, result.run.material.layout())
+                places[at] = Answers(data.name, replace(asked, split=split), (fold,), {})
             for column, answer in _scored(result, temperatures, places[at], kinds).items():
                 places[at].given.setdefault(column, []).append(answer)
     return join_folds(list(places.values()))
