@@ -121,7 +121,7 @@ class Answers:
         Args:
             series, condition: who was asked, and how.
             quantity: a stream, for its share of right answers; where answers are known per episode, one of these.
-            basis: which queries count; None: all of them, or all of a copy.
+            basis: which queries count; None for ``self.basis``.
         Raises:
             UnknownName: no such series.
         """
@@ -199,15 +199,11 @@ def on_basis(answers: Iterable[Answers], basis: str) -> list[Answers]:
 def estimate(
     answers: Iterable[Answers], statistic: Statistic, *, share: Callable[[Answers], float] | None = None
 ) -> Interval:
-    """Mean of anything that is known per episode, over several places.
+    """Mean of a statistic over several places: of (E,) values, or (E,) values and how many queries each is the mean of.
 
-    Data sets count equally, and so do the places of one, and its class folds.  Places of one data set share their test
+    Data sets count equally, and so do the places of one, and its class folds, unless ``share`` says what a place
+    counts (shares of 1 and -1 ask whether a gain differs between two places).  Places of one data set share their test
     classes; data sets and class folds are independent.  See ``statistics.jackknife``.
-
-    Args:
-        answers: at least one place.
-        statistic: of a place: (E,) values, or (E,) values and how many queries each is the mean of.
-        share: what a place counts instead: shares of 1 and -1 ask whether a gain differs between two places.
     """
     answers = list(answers)
     n_places = {place.dataset: sum(other.dataset == place.dataset for other in answers) for place in answers}
@@ -223,7 +219,7 @@ def estimate(
 
 
 def episodes_in_words(answers: Iterable[Answers]) -> str:
-    """``1,000 episodes of 25 queries from 24 test classes``, in words for captions; a range where places differ."""
+    """``1,000 episodes of 25 queries from 24 test classes``; a range where places differ."""
     rows = [(p.counts(p.basis).size, p.cell.n_way * p.cell.n_query, p.n_classes) for p in answers]
     n_episodes, n_queries, n_classes = (
         f"{min(numbers):,}" if min(numbers) == max(numbers) else f"{min(numbers):,} to {max(numbers):,}"

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from amfir_lib.analysis.answers import ALL, BASES, COPIES, UNDEGRADED, Answers, on_basis
-from amfir_lib.analysis.contrasts import Choice, chosen, pooled_contrast
+from amfir_lib.analysis.answers import ALL, BASES, COPIES, UNDEGRADED, Answers
+from amfir_lib.analysis.contrasts import Choice, chosen, paired, pooled_contrast
 from amfir_lib.exports import Table, bold, text_of, write_table
 from amfir_lib.methods import METHODS
 from amfir_lib.paper import published
@@ -67,52 +67,36 @@ class Claim:
 
 
 def measure(claims: Iterable[Claim], answers: Sequence[Answers], *, notebook: str) -> list[dict[str, str]]:
-    """Ask claims on every basis that the data have.
+    """Up to three rows per claim: on every basis that the data have; claims whose series were not run are left out.
 
     Args:
-        claims: the statements; those whose series were not run are left out.
+        claims: the statements.
         answers: on benchmarks and on their degradation-free copies.
         notebook: that measures them.
-    Returns:
-        Up to three ``row`` per claim.
     """
     rows = []
     for claim in claims:
         for basis in BASES:
-            pooled = pooled_contrast(answers, claim.one, claim.other, basis=basis, share=claim.share)
-            if pooled is not None:
-                places, differences = _cells(claim, answers, basis)
-                detail = [_range(differences), _chosen_pairs(claim, places)]
-                about = {"basis": basis, "setting": setting_of(places), "notebook": notebook, "paper": claim.paper}
-                told = of_difference(pooled, detail="; ".join(filter(None, detail)))
-                rows.append(row(claim.key, claim.claim, claim.source, **told, **about))
+            interval = pooled_contrast(answers, claim.one, claim.other, basis=basis, share=claim.share)
+            if interval is not None:
+                pairs = paired(answers, claim.one, claim.other, basis)
+                cells = [place.mean(values, place.counts(basis)) for place, values in pairs]
+                low, high = (text_of(value, "difference") for value in (np.min(cells), np.max(cells)))
+                detail = [f"{len(cells)} cells from {low} to {high}"] if len(cells) > 1 else []
+                detail += _chosen_pairs(claim, [place for place, _ in pairs])
+                measured = of_difference(interval, detail="; ".join(detail))
+                about = {"setting": setting_of(place for place, _ in pairs), "notebook": notebook, "paper": claim.paper}
+                rows.append(row(claim.key, claim.claim, claim.source, basis=basis, **measured, **about))
     return settle(rows)
 
 
-def _cells(claim: Claim, answers: Iterable[Answers], basis: str) -> tuple[list[Answers], list[float]]:
-    places, differences = [], []
-    for place in on_basis(answers, basis):
-        one, other = chosen(claim.one, place), chosen(claim.other, place)
-        if {one, other} <= set(place.series):
-            values = place.of(one, basis=basis) - place.of(other, basis=basis)
-            places.append(place)
-            differences.append(place.mean(values, place.counts(basis)))
-    return places, differences
-
-
-def _range(differences: Sequence[float]) -> str:
-    """``8 cells from −0.3 to +4.0``; empty for a single cell."""
-    low, high = (text_of(value, "difference") for value in (np.min(differences), np.max(differences)))
-    return f"{len(differences)} cells from {low} to {high}" if len(differences) > 1 else ""
-
-
-def _chosen_pairs(claim: Claim, places: Iterable[Answers]) -> str:
-    """``AMFIR − STRM-F on synth-kinetics, ...`` where the series differ between data sets; else empty."""
+def _chosen_pairs(claim: Claim, places: Iterable[Answers]) -> list[str]:
+    """``AMFIR − STRM-F on synth-kinetics, ...`` where the series differ between data sets; else nothing."""
     if isinstance(claim.one, str) and isinstance(claim.other, str):
-        return ""
-    by_set = {place.dataset: [chosen(choice, place) for choice in (claim.one, claim.other)] for place in places}
-    titles = {dataset: [METHODS[n].title if n in METHODS else n for n in names] for dataset, names in by_set.items()}
-    return ", ".join(f"{' − '.join(names)} on {dataset}" for dataset, names in titles.items())
+        return []
+    pairs = {place.dataset: [METHODS[chosen(choice, place)].title for choice in (claim.one, claim.other)]
+             for place in places}  # fmt: skip
+    return [", ".join(f"{' − '.join(titles)} on {dataset}" for dataset, titles in pairs.items())]
 
 
 def row(
@@ -121,13 +105,8 @@ def row(
 ) -> dict[str, str]:  # fmt: skip
     """One claim on one basis: a row of the exported table, and what a record keeps.
 
-    Args:
-        key, claim, source, paper: see ``Claim``.
-        value: what we measured, with unit and interval, as shown.
-        verdict: such as ``HOLDS``.
-        setting: data sets, ways and shots of our measurement, see ``setting_of``.
-        notebook: that measures it.
-        basis: which queries count.
+    ``value`` is what we measured, with unit and interval, as shown; ``setting`` the data sets, ways and shots of that;
+    the others are as in ``Claim``.
     """
     return dict(zip(COLUMNS, (key, claim, source, setting, basis, value, verdict, notebook, paper), strict=True))
 
@@ -146,11 +125,7 @@ def verdict_of(interval: Interval) -> str:
 
 
 def joint_verdict(parts: Iterable[Interval]) -> str:
-    """Verdict on "every one of these is above zero".
-
-    ``holds``: each interval lies above zero.  ``does not hold``: one lies below it.  ``undecided``: anything else, an
-    undefined interval included.  ``not tested here``: there are none.
-    """
+    """ "Every one of these is above zero": fails if one lies below it, holds if all lie above, not tested if none."""
     verdicts = {verdict_of(part) for part in parts}
     if not verdicts:
         return NOT_TESTED
@@ -158,11 +133,7 @@ def joint_verdict(parts: Iterable[Interval]) -> str:
 
 
 def monotone_verdict(total: Interval, steps: Sequence[Interval]) -> str:
-    """Verdict on "it rises steadily".
-
-    ``holds``: the whole rise lies above zero and no step is downward.  ``does not hold``: the whole, or one step, lies
-    below zero.  ``undecided``: anything else, an undefined interval included.
-    """
+    """ "It rises steadily": holds if the whole rise lies above zero and no step goes down, fails if one lies below."""
     if not all(part.defined for part in (total, *steps)):
         return UNDECIDED
     if FAILS in (verdict_of(part) for part in (total, *steps)):
@@ -171,7 +142,7 @@ def monotone_verdict(total: Interval, steps: Sequence[Interval]) -> str:
 
 
 def near_verdict(levels: Iterable[Interval], target: float, *, near: float) -> str:
-    """``holds``: each interval lies within ``near`` of the target; ``does not hold``: one lies wholly outside."""
+    """Holds if each interval lies within ``near`` of the target, fails if one lies wholly outside."""
     levels = list(levels)
     if not levels:
         return NOT_TESTED
@@ -237,8 +208,6 @@ def collect(output_dir: Path) -> Table | None:
 
     What the paper claims and nothing here can measure is added, with the reason as the value.
 
-    Args:
-        output_dir: the folder of the study: ``results/study``.
     Returns:
         The table: as data one row per claim and basis, with ``overall`` (the verdict on the claim); as shown one row
         per claim.  None, and nothing written, where no notebook has measured a claim.

@@ -71,8 +71,7 @@ def table2_configurations(
 
     Args:
         modalities: appearance, motion.
-        kd_lambda: lambda of Eq. 9, for all rows.
-        score: reading of the free energy, for all rows.
+        kd_lambda, score: lambda of Eq. 9 and reading of the free energy, for all rows.
         ami_off: fusion weights of "no AMI"; one of ``AMI_OFF``.
         readings: which of "a", "b", "c".
         method_options: further options of AMFIR for all rows, unless a row switches them itself.
@@ -108,17 +107,11 @@ def table2_configurations(
 def distillation_strategies(
     modalities: Sequence[str], *, kd_lambda: float = 1.0, score: str = "centred", control: bool = True
 ) -> list[Series]:
-    """The strategies of Figure 4.
+    """The strategies of Figure 4, for modalities appearance and motion.
 
     T-RGB and T-Flow: the appearance (motion) stream teaches all queries and learns nothing from the other.
     Bidirectional is AMFIR: each teaches its own group.  The control has both teach all queries, because the
     one-sided strategies differ from AMFIR in two things: in direction and in scope.
-
-    Args:
-        modalities: appearance, motion.
-        kd_lambda: lambda of Eq. 9.
-        score: reading of the free energy.
-        control: add "both teach all".
     """
     common = {"kd_lambda": kd_lambda, "score": score}
     appearance, motion = (_in_words(modality) for modality in modalities)
@@ -146,36 +139,28 @@ def published_ablation(dataset: str, n_shot: int, marks: Mapping[str, bool], *, 
 
 
 def with_published(frame: pd.DataFrame, configurations: Sequence[Configuration]) -> pd.DataFrame:
-    """Accuracies with the check marks, the reading and the paper's accuracy (column ``paper``) of each row."""
-    by_name = {one.name: one for one in configurations}
-    rows = []
+    """Accuracies with the check marks, the reading and the paper's accuracy (column ``paper``) of each row.
+
+    Of differences to the full method (column ``other``) with the paper's difference alone.
+    """
+    by_name, rows = {one.name: one for one in configurations}, []
     for row in frame.to_dict("records"):
-        one = by_name[row["method"]]
-        paper = published_ablation(row["dataset"], row["n_shot"], one.marks, n_way=row["n_way"])
-        rows.append(row | one.marks | {"reading": one.reading, "paper": paper})
+        where = row["dataset"], row["n_shot"]
+        one = by_name[row["method" if "method" in row else "other"]]
+        paper = published_ablation(*where, one.marks, n_way=row["n_way"])
+        if "method" in row:
+            row |= one.marks | {"reading": one.reading}
+        else:
+            paper = published_ablation(*where, by_name[FULL].marks, n_way=row["n_way"]) - paper
+        rows.append(row | {"paper": paper})
     return pd.DataFrame(rows)
 
 
-def with_published_differences(frame: pd.DataFrame, configurations: Sequence[Configuration]) -> pd.DataFrame:
-    """Differences to the full method with what the paper's Table 2 prints for them (column ``paper``), in [-1, 1]."""
-    marks = {one.name: one.marks for one in configurations}
-    printed = []
-    for row in frame.itertuples():
-        full, other = (
-            published_ablation(row.dataset, row.n_shot, marks[name], n_way=row.n_way) for name in (FULL, row.other)
-        )
-        printed.append(full - other)
-    return frame.assign(paper=printed)
-
-
 def published_strategies(datasets: Sequence[str], cell: TestCell) -> pd.DataFrame:
-    """What the paper prints for the strategies of Figure 4 at these ways and shots.
+    """What the paper prints for the strategies of Figure 4 in this cell: ``dataset, method, value`` (a share).
 
     Its text prints the bidirectional accuracy alone.  "No distillation" is taken from the row without AMD of its
     Table 2, which should be the same thing.
-
-    Returns:
-        Columns ``dataset, method, value``; accuracies in [0, 1].
     """
     numbers = published("text_numbers")
     numbers = numbers[(numbers["figure"] == "fig4") & (numbers["setting"] == f"{cell.n_way}-way {cell.n_shot}-shot")]
@@ -226,11 +211,7 @@ def ami_claim(configurations: Sequence[Configuration], answers: Sequence[Answers
 
 
 def strategy_claims(strategies: Sequence[Series]) -> list[Claim]:
-    """Bidirectional distillation is better than each fixed teacher, and each of these is better than none.
-
-    Args:
-        strategies: from ``distillation_strategies``.
-    """
+    """Bidirectional distillation is better than each fixed teacher, and each of these is better than none."""
     teachers = {one.options.get("kd_strategy"): one.name for one in strategies}
     fixed = {key: teachers[key] for key in ("t_rgb", "t_flow") if key in teachers}
     pairs = {f"bidirectional_above_{key}": (MUTUAL, name) for key, name in fixed.items()}

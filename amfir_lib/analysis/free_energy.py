@@ -16,7 +16,7 @@ from amfir_lib.analysis.claims import VALIDATION, joint_verdict, listed, near_ve
 from amfir_lib.analysis.training import curves
 from amfir_lib.paper import published
 from amfir_lib.study.runs import RunResult
-from amfir_lib.study.statistics import Interval
+from amfir_lib.study.statistics import CONFIDENCE, Interval
 
 TOTAL = "total"
 PREFIX = "free_energy_"
@@ -27,9 +27,6 @@ LINE = ["dataset", "series", "stream"]
 def free_energy_curves(results: Sequence[RunResult], *, series: Namer) -> pd.DataFrame:
     """Centred free energy of each modality, and their mean, at every validation.
 
-    Args:
-        results: runs of methods with two modalities.
-        series: names the series of a run.
     Returns:
         Columns ``dataset, series, seed, step, stream, value`` (nats), averaged over queries and shots; ``stream`` is
         ``total`` or a modality.
@@ -43,17 +40,13 @@ def free_energy_curves(results: Sequence[RunResult], *, series: Namer) -> pd.Dat
 
 
 def shapes(frame: pd.DataFrame, results: Sequence[RunResult], *, series: Namer) -> pd.DataFrame:
-    """The shape of each curve of each seed.
+    """The shape of each curve (of ``free_energy_curves``) of each seed, in nats.
 
-    Args:
-        frame: from ``free_energy_curves``.
-        results: the same runs.
-        series: names the series of a run.
     Returns:
         One row per data set, series, stream and seed: ``start``; ``settled``, the mean over the last quarter of
         training; ``early_fluctuation`` and ``late_fluctuation``, the mean absolute change between validations in the
         first and last quarter; of the total also ``gap_start`` and ``gap_settled``, mean |F of one modality - F of the
-        other| per query.  All in nats.
+        other| per query.
     """
     gaps = curves(results, ["free_energy_gap"], series=series)
     by_seed = {key: part.sort_values("step") for key, part in gaps.groupby(["dataset", "series", "seed"])}
@@ -97,9 +90,7 @@ def published_plateau() -> float:
     return float(value)
 
 
-def free_energy_claims(
-    by_seed: pd.DataFrame, *, plateau: float, reference: str = "AMFIR", without: str = "no distillation", notebook: str
-) -> list[dict[str, str]]:
+def free_energy_claims(by_seed: pd.DataFrame, *, plateau: float, notebook: str) -> list[dict[str, str]]:
     """The claims of Sec. 4.2, one row each over all data sets.
 
     *Falls*: settled minus start < 0, where settled is the mean over the last quarter of training.  *Fluctuates less*:
@@ -109,16 +100,10 @@ def free_energy_claims(
     widen the gap.  *Because of distillation*, by seed: the settled level without distillation minus that with it, > 0;
     the gap with distillation minus that without it, > 0.
 
-    Args:
-        by_seed: from ``shapes``.
-        plateau: the paper's level, in nats.
-        reference, without: names of the series.
-        notebook: that measures them.
-    Returns:
-        Claims on validation episodes; the intervals are over seeds, and undefined with one seed.
+    Intervals are over seeds, and undefined with one seed.
     """
     total = by_seed[by_seed["stream"] == TOTAL]
-    own, control = total[total["series"] == reference], total[total["series"] == without]
+    own, control = total[total["series"] == "AMFIR"], total[total["series"] == "no distillation"]
     paired = own.merge(control, on=["dataset", "seed"], suffixes=("", "_without"))
 
     def over_sets(values: Callable[[pd.DataFrame], pd.Series], of: pd.DataFrame = own) -> dict[str, Interval]:
@@ -163,9 +148,9 @@ def free_energy_claims(
     return rows
 
 
-def interval_over_seeds(values: Iterable[float], *, confidence: float = 0.95) -> Interval:
+def interval_over_seeds(values: Iterable[float]) -> Interval:
     """Student's t interval of the mean over training seeds; with one seed its half width is NaN."""
     values = np.asarray(list(values), dtype=np.float64)
     se = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else np.nan
-    half_width = float(stats.t.ppf((1 + confidence) / 2, len(values) - 1)) * se
-    return Interval(float(values.mean()), half_width, se, len(values), half_width, confidence=confidence)
+    half_width = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * se
+    return Interval(float(values.mean()), half_width, se, len(values), half_width)

@@ -64,17 +64,14 @@ def picks(
     what: str = RIGHT,
     basis: str = ALL,
 ) -> Picks | None:
-    """What a score picks.
+    """What a score picks; None where it must be known which clips are degraded, and is not.
 
     Args:
         score: modality -> (E, M), first and second; lower is more reliable.
         correct: modality -> (E, M) bool.
-        degraded: (E, M) name of the modality that is degraded in the query's own clip, or "none" or "both"; None where
-            that is unknown.
-        what: "right" or "undegraded".
-        basis: "all queries", or "undegraded queries" for those whose own clip is undegraded.
-    Returns:
-        None where ``degraded`` is needed and unknown.
+        degraded: (E, M) which modality of the query's own clip is degraded, "none" or "both"; None if unknown.
+        what: ``RIGHT`` or ``UNHURT``.
+        basis: all queries, or undegraded ones.
     """
     first, second = score
     if degraded is None and (what == UNHURT or basis == UNDEGRADED):
@@ -112,14 +109,12 @@ def pooled_picks(parts: Sequence[Picks]) -> Picks:
 def selection(answers: Iterable[Answers]) -> pd.DataFrame:
     """How often the lower-F (and the more certain) modality is the one that is right, and the one not degraded.
 
-    Neither paper reports this.
-
     Returns:
         One row per place and series of two modalities, seeds averaged: ``dataset, n_way, n_shot, method``;
-        ``decidable_share`` (queries of which exactly one modality is right), ``first_group_share`` (queries in the
-        group of the first modality, by the method's own score); and ``by_free_energy`` and ``by_certainty`` of
-        ``hit_rate`` (share of the decidable queries where the score picks the right modality), ``auroc`` (the same as
-        area under the curve) and ``degraded_auroc`` (does it tell which stream is degraded; absent where unknown).
+        ``decidable_share`` (queries of which exactly one modality is right), ``first_group_share`` (in the group of the
+        first modality, by the method's own score); and for ``free_energy`` and ``certainty`` the ``hit_rate_`` (share
+        of the decidable queries where it picks the right modality), ``auroc_`` (the same as area under the curve) and
+        ``degraded_auroc_`` (does it tell which stream is degraded; absent where unknown).
     """
     rows = []
     for place in answers:
@@ -147,10 +142,7 @@ def _selection(test: QueryResults, degraded: np.ndarray | None) -> dict[str, flo
 def calibration(answers: Iterable[Answers]) -> pd.DataFrame:
     """Does each modality know how often it is right? F compares modalities only if both do, alike.
 
-    Returns:
-        One row per place, series and modality, seeds averaged: ``dataset, n_way, n_shot, method, stream``;
-        ``accuracy``, ``certainty`` (mean of max p), ``overconfidence`` (their difference), ``calibration_error``
-        (expected, 10 bins), ``free_energy`` (mean score, nats).
+    One row per place, series and modality: ``dataset, n_way, n_shot, method, stream`` and ``calibration_of``.
     """
     rows = []
     for place in answers:
@@ -161,7 +153,8 @@ def calibration(answers: Iterable[Answers]) -> pd.DataFrame:
 
 
 def calibration_of(tests: Sequence[QueryResults], stream: str) -> dict[str, float]:
-    """The numbers of ``calibration`` of one modality: of each training seed, then their mean."""
+    """Means of the training seeds, of one modality: ``accuracy``, ``certainty`` (mean of max p), ``overconfidence``
+    (their difference), ``calibration_error`` (expected, 10 bins), ``free_energy`` (mean score, nats)."""
     return _means([_calibration(test, stream) for test in tests])
 
 

@@ -7,6 +7,8 @@ Models are trained once, on episodes of the profile's ways with shots in turn, a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -20,9 +22,10 @@ from amfir_lib.analysis.claims import (
     row,
     setting_of,
     settle,
+    signed,
     verdict_of,
 )
-from amfir_lib.analysis.contrasts import contrast
+from amfir_lib.analysis.contrasts import PLACE, contrast
 from amfir_lib.errors import BadParameter, TooFewVideos
 from amfir_lib.exports import Table
 from amfir_lib.methods import METHODS, title_of
@@ -36,7 +39,7 @@ NEXT_BEST = "next best"
 SWEPT = {"n_shot": "shot", "n_way": "way"}
 
 Means = Mapping[tuple[int, str], np.ndarray]  # (number of the place, series) -> mean accuracy
-Lines = dict[int, list[Answers]]  # number of shots or ways -> its place in every data set
+Statistic = Callable[..., np.ndarray]  # of the means, and of the number of a place among them
 
 
 def method_series(methods: Sequence[str], material: Material) -> list[Series]:
@@ -59,18 +62,11 @@ def method_series(methods: Sequence[str], material: Material) -> list[Series]:
 def sweep_cells(
     config: Config, materials: Sequence[Material], *, n_ways: Sequence[int], n_shots: Sequence[int]
 ) -> list[TestCell]:
-    """The points of a sweep that these data allow; each one that they do not is named in a printed sentence.
+    """The points (all pairs) of a sweep that these data allow; each that they do not is named in a printed sentence.
 
     Points that Table 1 has (the profile's ways and shots) take its number of episodes, so that both show the same
-    number; the others take at most ``MOST_EPISODES``.  The notebook's parameters ``n_query`` and ``n_test_episodes``
-    go before the profile's, unless they are 0.
+    number; the others take at most ``MOST_EPISODES``; the notebook's ``n_test_episodes`` goes before both.
 
-    Args:
-        config: of the notebook.
-        materials: the data set, in its class folds.
-        n_ways, n_shots: the points are all pairs.
-    Returns:
-        At least one cell.
     Raises:
         BadParameter: a number below 2 ways or 1 shot, or no point is left.
     """
@@ -154,11 +150,7 @@ def _folds(places: Sequence[Answers], basis: str) -> list[dict[tuple[int, str], 
     return folds
 
 
-def _accuracy(reference: str) -> Callable[..., np.ndarray]:
-    return lambda means, place=0: means[place, reference]
-
-
-def _lead(reference: str) -> Callable[..., np.ndarray]:
+def _lead(reference: str) -> Statistic:
     """AMFIR minus the best other series, which is found anew without each class."""
 
     def lead(means: Means, place: int = 0) -> np.ndarray:
@@ -192,15 +184,7 @@ def published_points(figure: str, datasets: Iterable[str]) -> pd.DataFrame:
 
 
 def sweep_table(accuracy: pd.DataFrame, lead: pd.DataFrame, paper: pd.DataFrame, *, swept: str, caption: str) -> Table:
-    """Accuracies, the paper's numbers and the leads, one row a method, one column a point.
-
-    Args:
-        accuracy: from ``contrasts.accuracies``.
-        lead: from ``leads``.
-        paper: from ``published_points``.
-        swept: "n_shot" or "n_way".
-        caption: of the table.
-    """
+    """Accuracies, ``published_points`` and ``leads`` of a sweep over "n_shot" or "n_way": a column a point."""
     fixed = next(name for name in SWEPT if name != swept)
     tested = paper[paper[fixed].isin(accuracy[fixed]) & paper[swept].isin(accuracy[swept])]
     words = np.where(tested["bound"], "others, paper (as printed): below", "AMFIR, paper (as printed): about")
@@ -217,14 +201,10 @@ def sweep_table(accuracy: pd.DataFrame, lead: pd.DataFrame, paper: pd.DataFrame,
 
 
 def episode_counts(answers: Sequence[Answers], reference: str) -> pd.DataFrame:
-    """How the two intervals of AMFIR's accuracy depend on the number of episodes, at the first point of each data set.
+    """How both intervals of AMFIR's accuracy depend on the number of episodes, at the first point of each data set.
 
     The first episodes of a list do not depend on how many follow, so shorter lists are prefixes.  Of class folds the
     first is taken.
-
-    Returns:
-        Columns ``dataset, n_way, n_shot, n_episodes, accuracy, half_width, conventional_half_width, n_classes,
-        n_folds`` (class folds that there are).
     """
     rows = []
     for place in {place.dataset: place for place in reversed(answers)}.values():
@@ -236,8 +216,8 @@ def episode_counts(answers: Sequence[Answers], reference: str) -> pd.DataFrame:
                 row = {"n_episodes": n_episodes, "accuracy": interval.mean, "half_width": interval.half_width}
                 row |= {"conventional_half_width": interval.conventional_half_width, "n_classes": interval.n_classes}
                 rows.append(place.where | row | {"n_folds": len(place.folds)})
-    columns = ["dataset", "n_way", "n_shot", "n_episodes", "accuracy", "half_width", "conventional_half_width"]
-    return pd.DataFrame(rows[::-1], columns=[*columns, "n_classes", "n_folds"])
+    columns = [*PLACE, "n_episodes", "accuracy", "half_width", "conventional_half_width", "n_classes", "n_folds"]
+    return pd.DataFrame(rows[::-1], columns=columns)
 
 
 def sweep_claims(answers: Sequence[Answers], *, swept: str, reference: str, notebook: str) -> list[dict[str, str]]:
@@ -253,44 +233,43 @@ def sweep_claims(answers: Sequence[Answers], *, swept: str, reference: str, note
         reference: the series of AMFIR.
         notebook: that measures them.
     """
-    rows = []
+    rows, unit, lead = [], SWEPT[swept], _lead(reference)
     for basis in (ALL, UNDEGRADED):
         lines = _lines(on_basis(answers, basis), swept)
         if not lines:
             continue
         about = {"setting": setting_of([place for line in lines.values() for place in line]), "basis": basis}
         about |= {"notebook": notebook, "source": f"Sec. 4.5, Fig. {3 if swept == 'n_shot' else 5}"}
-        lead = {x: _averaged(_lead(reference), [[place] for place in line], basis) for x, line in lines.items()}
+        average = partial(_averaged, lines, basis)
+        at_each = {f"{x}-{unit}": average(lead, x) for x in lines}
         if basis == ALL:  # not a claim about modalities
-            rows.append(_monotone(lines, reference, swept, about))
-        at_each = {f"{x}-{SWEPT[swept]}": interval for x, interval in lead.items()}
-        rows.append(row(
-            f"best_at_all_{SWEPT[swept]}s", f"AMFIR is better than every other method at every number of "
-            f"{SWEPT[swept]}s", value=f"lead over the next best {listed(at_each)} points",
-            verdict=joint_verdict(lead.values()), **about,
-        ))  # fmt: skip
+            rows.append(_monotone(average, list(lines), reference, swept, about))
+        words = f"AMFIR is better than every other method at every number of {unit}s"
+        value = f"lead over the next best {listed(at_each)} points"
+        rows.append(row(f"best_at_all_{unit}s", words, value=value, verdict=joint_verdict(at_each.values()), **about))
         if swept == "n_shot":
-            others = [x for x in lines if 1 in lines and x > 1]
-            gaps = {f"minus {x}-shot": _change(_lead(reference), lines, x, 1, basis) for x in others}
+            gaps = {f"minus {x}-shot": average(_change(lead), 1, x) for x in lines if 1 in lines and x > 1}
             value = f"lead at 1-shot {listed(gaps)} points" if gaps else "no 1-shot point beside others"
             words = "AMFIR's lead over the next best method is largest at 1 shot"
             verdict = joint_verdict(gaps.values())
             rows.append(row("lead_largest_at_1_shot", words, value=value, verdict=verdict, **about))
         else:
-            most = max(lines)
-            beyond = "" if most >= 10 else " (the paper: to 10-way; these data have too few classes)"
-            words = f"AMFIR's lead over the next best method holds to {most}-way{beyond}"
-            value = listed({"lead": lead[most]})
-            verdict = verdict_of(lead[most])
-            rows.append(row("lead_holds_to_10_way", words, value=f"{value} points", verdict=verdict, **about))
+            beyond = "" if max(lines) >= 10 else " (the paper: to 10-way; these data have too few classes)"
+            words = f"AMFIR's lead over the next best method holds to {max(lines)}-way{beyond}"
+            last = average(lead, max(lines))
+            value, verdict = f"{listed({'lead': last})} points", verdict_of(last)
+            rows.append(row("lead_holds_to_10_way", words, value=value, verdict=verdict, **about))
     return settle(rows)
 
 
-def _lines(places: Sequence[Answers], swept: str) -> Lines:
-    """Points that every data set has, at the smallest value of what is not swept: Figure 5 is 1-shot."""
+def _lines(places: Sequence[Answers], swept: str) -> dict[int, list[Answers]]:
+    """Number of shots or ways -> its place in every data set, at the smallest value of what is not swept.
+
+    Points that not every data set has are left out.
+    """
     fixed = next(name for name in SWEPT if name != swept)
     least = min((getattr(place.cell, fixed) for place in places), default=0)
-    lines: Lines = {}
+    lines: dict[int, list[Answers]] = {}
     for place in places:
         if getattr(place.cell, fixed) == least:
             lines.setdefault(getattr(place.cell, swept), []).append(place)
@@ -298,33 +277,30 @@ def _lines(places: Sequence[Answers], swept: str) -> Lines:
     return {x: line for x, line in sorted(lines.items()) if len(line) == n_sets}
 
 
-def _monotone(lines: Lines, reference: str, swept: str, about: Mapping[str, str]) -> dict[str, str]:
+def _monotone(
+    average: Callable[..., Interval], xs: list[int], reference: str, swept: str, about: Mapping[str, str]
+) -> dict[str, str]:
     """Accuracy rises with the shots, or falls with the ways (the difference is then of the fewer to the more ways)."""
-    xs = list(lines) if swept == "n_shot" else list(lines)[::-1]  # so that the claimed side is above zero
-
-    def change(a: int, b: int) -> Interval:
-        return _change(_accuracy(reference), lines, a, b, ALL)
-
-    steps = {f"{a} to {b}": change(a, b) for a, b in zip(xs, xs[1:], strict=False)}
-    value, verdict = "one point only", NOT_TESTED
-    if steps:
-        total = change(xs[0], xs[-1])
-        whole = listed({"": total}).lstrip()
-        value = f"{whole} points from {xs[0]} to {xs[-1]} {SWEPT[swept]}s; steps {listed(steps)}"
-        verdict = monotone_verdict(total, list(steps.values()))
     key, words = {
         "n_shot": ("accuracy_rises_with_shots", "AMFIR's accuracy rises steadily with the shots"),
         "n_way": ("accuracy_falls_with_ways", "Accuracy falls as classes are added"),
     }[swept]
-    return row(key, words, value=value, verdict=verdict, **about)
+    if len(xs) < 2:
+        return row(key, words, value="one point only", verdict=NOT_TESTED, **about)
+    xs = xs if swept == "n_shot" else xs[::-1]  # so that the claimed side is above zero
+    change = _change(lambda means, place=0: means[place, reference])
+    steps = {f"{a} to {b}": average(change, b, a) for a, b in pairwise(xs)}
+    total = average(change, xs[-1], xs[0])
+    whole = signed(total) if total.defined else "–"
+    value = f"{whole} points from {xs[0]} to {xs[-1]} {SWEPT[swept]}s; steps {listed(steps)}"
+    return row(key, words, value=value, verdict=monotone_verdict(total, list(steps.values())), **about)
 
 
-def _change(statistic: Callable[..., np.ndarray], lines: Lines, a: int, b: int, basis: str) -> Interval:
-    """The statistic at b minus that at a, averaged over data sets."""
-    pairs = [list(pair) for pair in zip(lines[b], lines[a], strict=True)]
-    return _averaged(lambda means: statistic(means, 0) - statistic(means, 1), pairs, basis)
+def _change(statistic: Statistic) -> Statistic:
+    """A statistic at one place minus that at another one."""
+    return lambda means: statistic(means, 0) - statistic(means, 1)
 
 
-def _averaged(statistic: Callable[..., np.ndarray], sets: Sequence[Sequence[Answers]], basis: str) -> Interval:
-    """A statistic of the mean accuracies in some places of each data set, averaged over the data sets."""
-    return jackknife_of(statistic, [_folds(places, basis) for places in sets])
+def _averaged(lines: Mapping[int, list[Answers]], basis: str, statistic: Statistic, *xs: int) -> Interval:
+    """A statistic of the mean accuracies at some points of each data set, averaged over the data sets."""
+    return jackknife_of(statistic, [_folds(places, basis) for places in zip(*(lines[x] for x in xs), strict=True)])

@@ -48,18 +48,14 @@ def heading(method: str, modalities: Sequence[str]) -> str:
 
 
 def table1(answers: Sequence[Answers], results: Sequence[RunResult]) -> pd.DataFrame:
-    """Accuracy of every method with the paper's number for the same cell.
+    """Accuracy of every method (series named ``by_method``) with the paper's number for the same cell.
 
-    Args:
-        answers: of the benchmarks, series named ``by_method``, AMFIR among them.
-        results: the runs behind them.
     Returns:
-        The rows of ``accuracies`` in the order of Table 1, with ``method`` the registry's name, ``label``,
-        ``heading``, ``n_queries`` (of an episode), ``accuracy_undegraded, half_width_undegraded`` (NaN where it is
-        unknown which queries are degraded), ``paper`` (share; NaN where nothing is printed), ``paper_doubt`` (why the
-        printed number looks wrong; empty otherwise) and its ``mark``, ``best`` (highest in its data set and shot) and
-        ``bold``: it is the best, and the paired difference between AMFIR and it (for AMFIR: the best other row)
-        excludes 0 after Holm's correction over all comparisons with AMFIR in that data set and shot.
+        The rows of ``accuracies`` in the order of Table 1, with ``label``, ``heading``, ``n_queries`` (of an episode),
+        ``accuracy_undegraded, half_width_undegraded`` (NaN where it is unknown which queries are degraded), ``paper``
+        (share; NaN where nothing is printed), ``paper_doubt`` (why the printed number looks wrong; empty otherwise) and
+        its ``mark``, ``best`` (highest in its data set and shot) and ``bold``: it is the best, and the difference
+        between AMFIR and it (for AMFIR: the best other row) excludes 0 after Holm's correction.
     """
     frame = _placed(accuracies(answers), "method", results)
     queries = {tuple(place.where.values()): place.cell.n_way * place.cell.n_query for place in answers}
@@ -88,13 +84,10 @@ def table1(answers: Sequence[Answers], results: Sequence[RunResult]) -> pd.DataF
 
 
 def table1_paired(answers: Sequence[Answers], results: Sequence[RunResult]) -> pd.DataFrame:
-    """AMFIR minus every other method on identical episodes, on all queries and on undegraded ones.
+    """AMFIR minus every other method, on all queries and on undegraded ones, in the order of Table 1.
 
-    Args:
-        answers, results: as ``table1``.
-    Returns:
-        The columns of ``contrast`` in the order of Table 1, with ``label`` and ``heading`` of the other method and
-        ``decided``: not 0 after Holm's correction over the rows of one data set, shot and basis.
+    The columns of ``contrast``, ``label`` and ``heading`` of the other method, and ``decided``: not 0 after Holm's
+    correction over the rows of one data set, shot and basis.
     """
     frame = contrast(answers, REFERENCE, bases=(ALL, UNDEGRADED))
     frame = _placed(frame, "other", results)
@@ -115,11 +108,7 @@ def _placed(frame: pd.DataFrame, column: str, results: Sequence[RunResult]) -> p
 
 
 def doubts(frame: pd.DataFrame) -> pd.DataFrame:
-    """The printed numbers that look wrong, with the reason; no rows where none is shown.
-
-    Args:
-        frame: from ``table1``.
-    """
+    """The printed numbers of ``table1`` that look wrong, with the reason; no rows where none is shown."""
     rows = frame[frame["paper_doubt"] != ""].reset_index(drop=True)
     parts = rows["paper_doubt"].str.partition(": ")
     columns = rows[[*PLACE, "method", "label", "paper"]]
@@ -127,16 +116,13 @@ def doubts(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def costs(results: Sequence[RunResult]) -> pd.DataFrame:
-    """Parameters and training time of each method, from the records of its runs.
+    """Parameters and training time of each method, from the records of its runs, in the order of Table 1.
 
-    Args:
-        results: runs of any data sets and seeds.
     Returns:
-        One row per method in the order of Table 1: ``method, label, parameters`` (largest over data sets),
-        ``step_ms`` (mean milliseconds per training step, validation included), ``training_seconds`` (mean per run),
-        ``steps``, ``episodes`` (trained on), ``selected_step`` (median step whose state was kept),
-        ``selected_step_last`` (largest), ``n_runs, device``; NaN where nothing is trained.  An assembled method costs
-        what its parts cost: its step is one of each part.
+        ``method, label, parameters`` (largest over data sets), ``step_ms`` (mean milliseconds per training step,
+        validation included), ``training_seconds`` (mean per run), ``steps``, ``episodes`` (trained on),
+        ``selected_step`` and ``selected_step_last`` (median and largest step whose state was kept), ``n_runs, device``;
+        NaN where nothing is trained.  An assembled method costs what its parts cost: its step is one of each part.
     """
     titles = labels(results)
     rows = []
@@ -171,11 +157,7 @@ def best_methods(results: Sequence[RunResult]) -> dict[str, dict[str, str]]:
 
 
 def table1_claims(results: Sequence[RunResult]) -> list[Claim]:
-    """The claims of Table 1 in the paper's order; series are named ``by_method``.
-
-    Args:
-        results: runs of all methods on the benchmarks, and of ``CLAIM_METHODS`` on their degradation-free copies.
-    """
+    """The claims of Table 1 in the paper's order, from runs on the benchmarks and on degradation-free copies."""
     first, second = (name.upper() if name == "rgb" else name for name in results[0].run.material.dataset.modalities)
     best = best_methods(results)
 

@@ -12,14 +12,12 @@ from amfir_lib.study.training import Training
 
 
 def curves(results: Iterable[RunResult], columns: Sequence[str], *, series: Namer = method_title) -> pd.DataFrame:
-    """Validation curves in long form, for the figures.
+    """Validation curves in long form: ``dataset, seed, step, series, column, value``.
 
     Args:
         results: runs with a validation history.
         columns: of the validation history, such as ``accuracy`` or ``free_energy_rgb``; averaged over the shots.
         series: names the series of a run.
-    Returns:
-        Columns ``dataset, seed, step, series, column, value``.
     """
     parts = []
     for result in results:
@@ -31,7 +29,7 @@ def curves(results: Iterable[RunResult], columns: Sequence[str], *, series: Name
 
 
 def drawn_curves(frame: pd.DataFrame, *, name: str) -> pd.DataFrame:
-    """What a figure draws of curves: the line, which is the mean of the seeds, and the band from lowest to highest.
+    """What a figure draws of curves: the mean of the seeds, and a band from lowest to highest.
 
     Args:
         frame: columns ``seed, step, value`` and whatever else names a line, such as ``dataset, series``.

@@ -18,6 +18,7 @@ from scipy import stats
 from amfir_lib.errors import BadParameter, ShapeError
 
 Key = Hashable
+CONFIDENCE = 0.95  # of every interval
 
 
 @dataclass(frozen=True)
@@ -27,14 +28,11 @@ class Interval:
     Where the jackknife is undefined (see ``Sample.defined``), half width, standard error and p-value are NaN.
 
     Attributes:
-        mean: mean over all episodes (queries, where they are weighted; cells, where cells are pooled).
-        half_width: half of the class-jackknife interval.
-        se: class-jackknife standard error.
+        se: standard error.
         n_classes: classes that occur in the episodes, C.
         conventional_half_width: z sd / sqrt(E), which covers the sampling of episodes only; NaN where the statistic is
             no sum of means.
         p_value: two-sided, of "the mean is 0" (Student's t).
-        confidence: of both intervals.
         df: degrees of freedom of t: C - 1, or Satterthwaite's where several groups of classes are pooled.
     """
 
@@ -44,7 +42,6 @@ class Interval:
     n_classes: int = 0
     conventional_half_width: float = np.nan
     p_value: float = np.nan
-    confidence: float = 0.95
     df: float = np.nan
 
     @property
@@ -135,9 +132,7 @@ class Sample:
         return (self.weights * self.values) @ self._absent / (self.weights @ self._absent)
 
 
-def jackknife(
-    groups: Sequence[Sequence[Sample]], *, shares: Sequence[Sequence[float]] | None = None, confidence: float = 0.95
-) -> Interval:
+def jackknife(groups: Sequence[Sequence[Sample]], *, shares: Sequence[Sequence[float]] | None = None) -> Interval:
     """Weighted sum of the means of several cells, where some are measured on the same test classes.
 
     theta_c = sum over cells of share * mean without class c;  SE^2 = (C-1)/C sum_c (theta_c - mean_c theta_c)^2;
@@ -150,7 +145,6 @@ def jackknife(
         groups: groups of cells; ``[[sample]]`` for a single cell.
         shares: what each cell counts, in the same nesting; default: groups equally, and cells equally in their group.
             They need not sum to 1: shares of 1 and -1 give the difference of two cells.
-        confidence: of the interval, in (0, 1).
     Returns:
         Interval; half width and p-value are NaN where a cell leaves them undefined.
     Raises:
@@ -166,14 +160,12 @@ def jackknife(
     without = None
     if _comparable(groups):
         without = [sum(share * sample.without_each_class() for share, sample in group) for group in pairs]
-    return _interval(mean, without, episode_variance=variance, confidence=confidence)
+    return _interval(mean, without, episode_variance=variance)
 
 
 def jackknife_of(
     statistic: Callable[[dict[Key, np.ndarray]], np.ndarray],
     sets: Sequence[Sequence[Mapping[Key, Sample]]],
-    *,
-    confidence: float = 0.95,
 ) -> Interval:
     """A function of several means, such as the lead over whichever method is next best, averaged over data sets.
 
@@ -182,7 +174,6 @@ def jackknife_of(
     Args:
         statistic: of the means, key -> (n,) values, as an (n,) array: element by element.
         sets: for each data set its class folds, each as key -> sample; the same keys in every fold.
-        confidence: of the interval, in (0, 1).
     Returns:
         Interval as of ``jackknife``, without the conventional one.
     Raises:
@@ -197,7 +188,7 @@ def jackknife_of(
             for fold in folds:  # one fold moves, the others stay
                 moved = {k: own[k] + (one.without_each_class() - one.mean) / len(folds) for k, one in fold.items()}
                 without.append(statistic(moved) / len(sets))
-    return _interval(float(np.mean(whole)), without, confidence=confidence)
+    return _interval(float(np.mean(whole)), without)
 
 
 def _comparable(groups: Iterable[Sequence[Sample]]) -> bool:
@@ -212,14 +203,12 @@ def _comparable(groups: Iterable[Sequence[Sample]]) -> bool:
     return all(sample.defined for group in groups for sample in group)
 
 
-def _interval(
-    mean: float, without: Sequence[np.ndarray] | None, *, episode_variance: float = np.nan, confidence: float
-) -> Interval:
+def _interval(mean: float, without: Sequence[np.ndarray] | None, *, episode_variance: float = np.nan) -> Interval:
     """From the values without each class of each independent group, (C,) each; None where they are undefined."""
-    tail = (1 + confidence) / 2
+    tail = (1 + CONFIDENCE) / 2
     conventional = float(stats.norm.ppf(tail) * np.sqrt(episode_variance))
     if without is None:
-        return Interval(mean, conventional_half_width=conventional, confidence=confidence)
+        return Interval(mean, conventional_half_width=conventional)
     variances = [(len(theta) - 1) / len(theta) * float(np.square(theta - theta.mean()).sum()) for theta in without]
     variance, n_classes = sum(variances), sum(map(len, without))
     fourth = sum(one**2 / (len(theta) - 1) for one, theta in zip(variances, without, strict=True))
@@ -232,20 +221,15 @@ def _interval(
         n_classes=n_classes,
         conventional_half_width=conventional,
         p_value=float(2 * stats.t.sf(abs(mean) / se, df)) if se > 0 else float(mean == 0),
-        confidence=confidence,
         df=float(df),
     )
 
 
 def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
-    """P-values of one family, corrected by Holm's step-down method; NaN stays NaN and counts as no comparison.
+    """P-values of one family (n,), corrected by Holm's step-down method; NaN stays NaN and counts as no comparison.
 
     The smallest of n is multiplied by n, the next by n - 1, and so on; a running maximum keeps the order.
 
-    Args:
-        p_values: (n,) in [0, 1] or NaN.
-    Returns:
-        (n,) corrected p-values in the same order; an empty family gives an empty array.
     Raises:
         BadParameter: a value is not a probability.
     """
@@ -267,7 +251,7 @@ def auroc(score: np.ndarray, positive: np.ndarray) -> float:
         score: (n,) higher means "more likely positive".
         positive: (n,) bool.
     Returns:
-        In [0, 1]; NaN when there is no positive or no negative, because the question then has no answer.
+        In [0, 1]; NaN when there is no positive or no negative.
     Raises:
         ShapeError: the two differ in length.
     """
