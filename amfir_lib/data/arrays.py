@@ -144,7 +144,6 @@ def open_array(
     """Open an array as a memory map, if it is whole and is the one that is expected.
 
     Args:
-        path: the file.
         expected: metadata fields with the values that they must have; further fields are not compared.
         check_content: read every byte and compare the digest; False looks at the header and the size only.
     Raises:

@@ -21,12 +21,9 @@ DATASET_NAMES = (*SYNTHETIC_NAMES, *REAL_NAMES, FOLDER)
 def load_dataset(name: str, *, cache_dir: Path | str, data_root: Path | str | None = None, **options: Any) -> Dataset:
     """Load a data set by name; a synthetic one is rendered first if it is not in the cache.
 
-    Args:
-        name: "synth-ssv2" and its like; "ucf101" and its like for a real benchmark; "folder" for the user's own clips.
-        cache_dir: the cache folder.
-        data_root: the folder of clips; for a real benchmark and for "folder".
-        options: those of :func:`amfir_lib.data.folder.load_folder`, :func:`amfir_lib.data.real.load_benchmark` or
-            :func:`amfir_lib.data.synthetic.make_dataset`.  None or "" means not given.
+    ``data_root`` is for a real benchmark and for "folder", the user's own clips.  The options are those of
+    ``load_folder``, ``load_benchmark`` or ``make_dataset``; None or "" means not given.
+
     Raises:
         UnknownName: no such data set; the nearest name is suggested.
         BadParameter: "folder" or a real benchmark without ``data_root``, or a synthetic data set with it.

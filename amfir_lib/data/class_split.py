@@ -78,18 +78,16 @@ def read_class_split(path: Path | str) -> ClassSplit:
     """Read a class split from a YAML file, or by the name of a published list ("ucf101_ARN").
 
     Raises:
-        DataNotFound: neither a file nor a published list.
-        ManifestError: see :func:`parse_class_split`.
+        DataNotFound: neither a file nor a published list. ManifestError: see :func:`parse_class_split`.
     """
-    if str(path) in published_splits():
-        text = FOLDER.joinpath(f"{path}.yaml").read_text(encoding="utf-8")
-        return parse_class_split(text, f"the published class list {path}")
-    path = Path(path)
-    if not path.is_file():
+    published = str(path) in published_splits()
+    file = FOLDER.joinpath(f"{path}.yaml") if published else Path(path)
+    source = f"the published class list {path}" if published else str(path)
+    if not file.is_file():
         known = ", ".join(published_splits())
         raise DataNotFound(f"There is no class split {path}. Give a YAML file, or one of {known}.")
     try:
-        return parse_class_split(path.read_text(encoding="utf-8"), str(path))
+        return parse_class_split(file.read_text(encoding="utf-8"), source)
     except UnicodeDecodeError as error:
         raise ManifestError(f"{path} is not a text file in UTF-8. Correct the file.") from error
 

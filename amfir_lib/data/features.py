@@ -193,9 +193,7 @@ def store_path(
 
     Features of several flow algorithms lie beside each other; other settings replace what is there.
     """
-    # the name of a synthetic root ends in a digest, so copies with another degradation do not share a file; the roots
-    # of two real data sets may both be called "videos"
-    name = dataset.root.name
+    name = dataset.root.name  # ends in a digest if it is synthetic; the roots of real data sets may both be "videos"
     name = name if name.startswith(dataset.name) else f"{dataset.name}-{name}"
     folder = Path(cache_dir) / "features" / f"{name}-{len(dataset)}-clips"
     of_flow = f"-{flow}{average if average > 1 else ''}" if backbone.modality == "flow" else ""

@@ -45,13 +45,9 @@ def dense_flow(first: np.ndarray, second: np.ndarray, *, algorithm: str = "dis")
     downwards.  "dis" is Kroeger et al., ECCV 2016; "farneback" is Farnebäck, SCIA 2003; "tvl1" is Zach et al., 2007.
 
     Args:
-        first, second: uint8 [H, W, 3], RGB, or [H, W]; both sides at least 16 px.
-        algorithm: "dis", "farneback" or "tvl1".
+        first, second: uint8 [H, W, 3], RGB, or [H, W]; of one size (else ShapeError), both sides at least 16 px.
     Returns:
         float32 [H, W, 2], (x, y) in pixels per frame.
-    Raises:
-        UnknownName, BadParameter: see :func:`check_flow_algorithm`.
-        ShapeError: the frames differ in size, are not uint8, or are too small.
     """
     check_flow_algorithm(algorithm)
     if first.shape != second.shape or first.dtype != np.uint8 or second.dtype != np.uint8 or min(first.shape[:2]) < 16:

@@ -114,7 +114,7 @@ def manifest_digest(manifest: pd.DataFrame) -> str:
 class Dataset:
     """Labelled clips on disk, split by class.
 
-    Args:
+    Attributes:
         name: of the data set, and of its folder of results.
         root: the folder that the manifest's paths start from.
         manifest: one row per clip, sorted by ``clip_id``; row numbers are what episodes are made of.

@@ -68,11 +68,8 @@ def probe_clips(
 ) -> dict[str, dict[str, Any]]:
     """Decode every clip once, in parallel; files that have not changed since are not decoded again.
 
-    Args:
-        root: folder that the paths start from.
-        paths: clips.
-        cache_file: JSON file that remembers what was found; written now and then, so that an interruption loses little.
-        n_jobs, description: see ``map_parallel``.
+    ``cache_file`` remembers what was found; it is written now and then, so that an interruption loses little.
+
     Returns:
         path -> ``n_frames, fps, height, width, file_digest``, or ``error`` with a sentence.
     """

@@ -101,7 +101,6 @@ def streams(
         counts: stream -> N frames or fields spread over the clip; None, or a stream left out: the T instants.
         n_segments: T.
         flow_size: side of the square on which flow is computed, in px, at least 16.
-        flow_algorithm: see :func:`amfir_lib.data.flow.dense_flow`.
         flow_bound: each flow component is clipped to -flow_bound .. flow_bound px.
         flow_average: neighbouring pairs around each of the T instants whose flow is averaged, see
             :func:`amfir_lib.data.flow.flow_windows`; more than 1 quiets a noisy sensor at a high frame rate.  Dense

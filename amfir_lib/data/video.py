@@ -197,8 +197,7 @@ def write_video(path: Path | str, frames: np.ndarray, *, fps: float = 12.0, code
     ``codec`` is "MJPG" (small, slightly lossy, colour at half resolution) or "FFV1" (lossless, larger, even sizes).
 
     Raises:
-        BadParameter: another codec, suffix or frame rate, or an odd size for FFV1.
-        ShapeError: ``frames`` has another shape or type, or no frame.
+        BadParameter: another codec, suffix or frame rate, or an odd size for FFV1. ShapeError: other or no frames.
         UnreadableVideo: the encoder failed, or the file that it wrote is incomplete (a full disk, for instance).
     """
     path, frames = Path(path), np.asarray(frames)
