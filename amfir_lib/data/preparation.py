@@ -63,44 +63,6 @@ def _stamp(file: Path) -> list[int]:
         return [-1, -1]
 
 
-def probe_clips(
-    root: Path, paths: Sequence[str], *, cache_file: Path, n_jobs: int, description: str
-) -> dict[str, dict[str, Any]]:
-    """Decode every clip once, in parallel; files that have not changed since are not decoded again.
-
-    ``cache_file`` remembers what was found; it is written now and then, so that an interruption loses little.
-
-    Returns:
-        path -> ``n_frames, fps, height, width, file_digest``, or ``error`` with a sentence.
-    """
-    try:
-        known = read_json(cache_file) if cache_file.is_file() else {}
-    except ValueError:  # not JSON: written by something else; look at every file again
-        known = {}
-    known = known if isinstance(known, dict) else {}
-    stamps = {path: _stamp(root / path) for path in paths}
-    probes = {path: known[path]["found"] for path in paths if known.get(path, {}).get("stamp") == stamps[path]}
-    missing = [path for path in paths if path not in probes]
-
-    def save() -> None:
-        entries = {path: {"stamp": stamps[path], "found": probes[path]} for path in paths if path in probes}
-        with full_disk_explained(cache_file, BYTES_PER_CLIP * len(paths)):
-            write_json(cache_file, entries)
-
-    if not missing:
-        return probes
-    every = max(SAVE_EVERY, len(missing) // SAVINGS)
-    results = iterate_parallel(partial(_probe, root=root), missing, n_jobs=n_jobs, description=description)
-    try:
-        for number, (path, result) in enumerate(zip(missing, results, strict=True), start=1):
-            probes[path] = result
-            if number % every == 0:
-                save()
-    finally:
-        save()
-    return probes
-
-
 @dataclass(frozen=True)
 class Prepared:
     """Clips that were looked into: where report and manifest go, path -> what decoding found, path -> why a clip is
@@ -111,14 +73,14 @@ class Prepared:
     unreadable: dict[str, str]
     too_short: list[str]
 
-    @property
-    def report_file(self) -> str:
-        return str(self.folder / REPORT_FILE)
-
     def skipped(self) -> dict[str, Any]:
         """The lists of a report."""
         too_short = [f"{path} ({self.probes[path]['n_frames']})" for path in self.too_short]
-        return {"unreadable": list(self.unreadable.values()), "too_short": too_short, "file": self.report_file}
+        return {
+            "unreadable": list(self.unreadable.values()),
+            "too_short": too_short,
+            "file": str(self.folder / REPORT_FILE),
+        }
 
     def usable(self, clips: pd.DataFrame) -> pd.DataFrame:
         """The rows whose ``path`` can be used."""
@@ -143,11 +105,38 @@ class Prepared:
 def prepare_clips(
     root: Path, paths: Iterable[str], *, name: str, cache_dir: Path | str, min_frames: int, n_jobs: int
 ) -> Prepared:
-    """Look into the clips of a data root; ``name`` is that of its benchmark, or empty."""
+    """Decode the clips of a data root once, in parallel; those that have not changed since are not decoded again.
+
+    What was found is remembered in the cache, now and then, so that an interruption loses little.  ``name`` is that of
+    the benchmark, or empty.
+    """
     folder, paths = preparation_folder(cache_dir, root, name=name), list(paths)
-    probes = probe_clips(
-        root, paths, cache_file=folder / "probes.json", n_jobs=n_jobs, description=f"clips of {name or root.name}"
-    )
+    file, known = folder / "probes.json", {}
+    try:
+        known = read_json(file) if file.is_file() else {}
+    except ValueError:  # not JSON: written by something else; look at every clip again
+        pass
+    known = known if isinstance(known, dict) else {}
+    stamps = {path: _stamp(root / path) for path in paths}
+    probes = {path: known[path]["found"] for path in paths if known.get(path, {}).get("stamp") == stamps[path]}
+    missing = [path for path in paths if path not in probes]
+
+    def save() -> None:
+        entries = {path: {"stamp": stamps[path], "found": probes[path]} for path in paths if path in probes}
+        with full_disk_explained(file, BYTES_PER_CLIP * len(paths)):
+            write_json(file, entries)
+
+    if missing:
+        every = max(SAVE_EVERY, len(missing) // SAVINGS)
+        description = f"clips of {name or root.name}"
+        results = iterate_parallel(partial(_probe, root=root), missing, n_jobs=n_jobs, description=description)
+        try:
+            for number, (path, result) in enumerate(zip(missing, results, strict=True), start=1):
+                probes[path] = result
+                if number % every == 0:
+                    save()
+        finally:
+            save()
     errors = {path: probes[path]["error"] for path in paths if "error" in probes[path]}
     unreadable = {path: error.replace(f"{root}{os.sep}", "") for path, error in errors.items()}
     short = [path for path in paths if path not in errors and probes[path]["n_frames"] < min_frames]
