@@ -64,7 +64,7 @@ class TemporalTransformer(nn.Module):
 
 
 def build_enhancer(name: str, *, width: int, n_segments: int) -> nn.Module:
-    """How the frames of a clip inform each other, one of ENHANCERS; the paper names enhanced frames only (decision B4)."""
+    """How the frames of a clip inform each other, one of ENHANCERS; the paper defines none (decision B4)."""
     if name == "fle":
         return FrameLevelEnrichment(width, n_segments)
     return TemporalTransformer(width) if name == "transformer" else nn.Identity()
