@@ -95,9 +95,6 @@ def test_bases_that_the_data_do_not_have_are_left_out_and_copies_are_a_basis_of_
     assert frame.loc[2, "accuracy"] == pytest.approx(both[1].of("amfir").mean())
     with pytest.raises(UnknownName, match='did you mean "undegraded queries"'):
         accuracies(ANSWERS, bases=["undegraded"])
-
-
-def test_an_unknown_series_is_refused_with_the_nearest_name():
     with pytest.raises(UnknownName, match='did you mean "amfir"'):
         ANSWERS[0].of("amfr")
 
@@ -158,25 +155,11 @@ def test_a_pooled_contrast_is_the_pooled_jackknife_of_the_differences_of_all_pla
     assert pooled_contrast(answers, "amfir", "trx") is None
 
 
-def test_shares_compare_the_gain_of_two_places():
-    answers = toy_answers({"amfir": 0.8, "protonet": 0.6}, [CELL, TWO_SHOT])
-    found = pooled_contrast(answers, "amfir", "protonet", share=lambda place: 1 if place.cell.n_shot == 1 else -1)
-    one, two = contrast(answers, "amfir")["difference"]
-    assert found.mean == pytest.approx(one - two)
-
-
 def test_anything_known_per_episode_is_pooled_with_its_weights():
     found = estimate(ANSWERS, lambda place: (place.of("amfir"), np.arange(60)))
     expected = jackknife([[Sample(mean_of("amfir"), CLASSES, np.arange(60))]])
     assert (found.mean, found.half_width) == pytest.approx((expected.mean, expected.half_width), abs=1e-9)
     assert on_basis(ANSWERS, COPIES) == []
-
-
-def test_streams_have_rows_of_their_own():
-    frame = accuracies(ANSWERS, streams=True).query("method == 'amfir'").set_index("stream")["accuracy"]
-    assert list(frame.index) == ["fused", "rgb", "flow"]
-    expected = np.mean([one.tests[CELL].stream_accuracy("flow") for one in RESULTS[:3]])
-    assert frame["flow"] == pytest.approx(expected)
 
 
 def test_a_score_is_counted_on_queries_that_one_modality_alone_gets_right():
