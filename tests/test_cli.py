@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -197,13 +198,17 @@ def test_clean_stale_removes_runs_that_no_present_code_and_no_record_refers_to(c
 
     whole = now | {"parts": {"protonet": "part"}}
     kept = [add("protonet_lf-0-now", whole), add("amfir-0-named", old), add("protonet-0-part", old)]
-    gone = [add("trx-0-old", old), add("trx-1-other", now | {"torch": "0"})]
+    gone = [add("trx-0-old", old), add("trx-1-other", now | {"torch": "0"}), add("amfir-0-halfway", None)]
+    kept.append(add("amfir-1-halfway", None))  # nothing was finished in its place
+    for halfway in (gone[-1], kept[-1]):
+        (halfway / "checkpoint.pt").touch()
+        os.utime(halfway / "checkpoint.pt", (0, 0))
     write_json(results / "study" / "records" / "02_a.json", {"numbers": {"runs": [{"key": "named"}]}})
     places = ["--cache-dir", str(cache), "--results-dir", str(results)]
 
     assert command.main(["clean", "--stale", *places]) == 1  # nobody there to ask
     text = capsys.readouterr().out
-    assert "amfir_lib.fusion has changed since" in text and "made with torch 0" in text
+    assert "amfir_lib.fusion has changed since" in text and "made with torch 0" in text and "interrupted" in text
     assert command.main(["clean", "--stale", "--yes", *places]) == 0
     assert all(folder.exists() for folder in kept) and not any(folder.exists() for folder in gone)
     assert command.main(["clean", "--stale", *places]) == 0

@@ -114,7 +114,7 @@ def clean(
 
 
 def stale_runs(cache_dir: Path, results_dir: Path) -> dict[Path, str]:
-    """Folders of finished runs that no present code can ask for any more -> why.
+    """Folders of runs that no present code can ask for any more, or that were interrupted and not resumed -> why.
 
     The source of a module that computed such a run, or the version of torch, is not the present one; no record below
     ``results_dir`` names it, nor does a run that stays stand on it as a part.
@@ -129,7 +129,12 @@ def stale_runs(cache_dir: Path, results_dir: Path) -> dict[Path, str]:
     }
     kept = {folder for folder, record in records.items() if not why[folder] or record["key"] in named}
     parts = {key for folder in kept for key in records[folder]["identity"].get("parts", {}).values()}
-    return {f: why[f] for f, record in records.items() if f not in kept and record["key"] not in parts}
+    stale = {f: why[f] for f, record in records.items() if f not in kept and record["key"] not in parts}
+    for checkpoint in (cache_dir / "runs").glob("*/*/checkpoint.pt"):  # of what was interrupted
+        siblings = checkpoint.parent.parent.glob(f"{checkpoint.parent.name.rpartition('-')[0]}-*/record.json")
+        if any(record.stat().st_mtime > checkpoint.stat().st_mtime for record in siblings):
+            stale[checkpoint.parent] = "interrupted, and another run of the method and seed was finished later"
+    return stale
 
 
 def _outdated(identity: dict[str, Any]) -> str:
