@@ -15,34 +15,36 @@ NAMED = ("method", "streams", "options", "training", "seed")
 
 
 def what_it_is(record: Path) -> str:
-    """Data set, method, options, training settings, seed, and how features are read; no digest of code or data."""
+    """Data set, method, options, training settings, seed, and how features are read; no digest of code or data.
+
+    Runs on parts of the base clips, or on other features, are alike by this: they are compared as a group."""
     identity = json.loads(record.read_text())["identity"]
     data = identity["data"]
-    reading = {name: data[name] for name in ("modalities", "whitened", "left_out") if name in data}
+    reading = {name: data[name] for name in ("modalities", "whitened")}
     return json.dumps([record.parent.parent.name, *(identity[name] for name in NAMED), reading], sort_keys=True)
 
 
 def contents(folder: Path) -> dict[str, Counter[str]]:
-    """Kind of file -> digests of its contents, for every file of a run that the study reads.
+    """Kind -> digests of what a run holds: its trained state, its histories, and every array of its answers.
 
-    Answers on test episodes are called after their episodes; those under another condition bear digests of code in
-    their names, which are left out.
+    Answers count by their bytes alone, whatever file they stand in and whatever they are called there.
     """
-    found: dict[str, Counter[str]] = {}
+    held: dict[str, Counter[str]] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix in (".npz", ".safetensors"):
-            arrays = load_file(path) if path.suffix == ".safetensors" else dict(np.load(path))
-            state = hashlib.sha256()
-            for name in sorted(arrays):
-                state.update(f"{name}{arrays[name].dtype}{arrays[name].shape}".encode() + arrays[name].tobytes())
-            digest = state.hexdigest()
-        elif path.suffix == ".csv":
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        else:
-            continue
-        stem = "-".join(part for part in path.stem.split("-") if len(part) != 16)
-        found.setdefault(stem + path.suffix, Counter())[digest] += 1
-    return found
+        if path.suffix == ".csv":
+            held.setdefault(path.name, Counter())[hashlib.sha256(path.read_bytes()).hexdigest()] += 1
+        elif path.suffix == ".safetensors":
+            arrays = load_file(path)
+            joined = "".join(f"{name} {_digest(arrays[name])} " for name in sorted(arrays))
+            held.setdefault(path.name, Counter())[joined] += 1
+        elif path.suffix == ".npz":
+            with np.load(path) as arrays:
+                held.setdefault("answers", Counter()).update(_digest(arrays[name]) for name in arrays.files)
+    return held
+
+
+def _digest(array: np.ndarray) -> str:
+    return hashlib.sha256(f"{array.dtype}{array.shape}".encode() + array.tobytes()).hexdigest()
 
 
 def compare_caches(before: Path, after: Path) -> Iterator[str]:
@@ -51,7 +53,7 @@ def compare_caches(before: Path, after: Path) -> Iterator[str]:
     Runs that only the first cache has are differences; those that only the second one has are counted.
     """
     caches = [_by_identity(cache) for cache in (before, after)]
-    n_files = n_runs = 0
+    n_items = n_runs = 0
     for name, folders in caches[0].items():
         others = caches[1].get(name)
         if others is None:
@@ -60,11 +62,12 @@ def compare_caches(before: Path, after: Path) -> Iterator[str]:
         n_runs += len(folders)
         kinds = [_joined(group) for group in (folders, others)]
         for kind, digests in kinds[0].items():
-            n_files += digests.total()
+            n_items += digests.total()
             if lost := digests - kinds[1].get(kind, Counter()):
                 yield f"{kind} differs ({lost.total()} of {digests.total()}): {name}"
     extra = len(caches[1].keys() - caches[0].keys())
-    yield f"{n_runs} runs with {n_files} files compared; {extra} kinds of runs only after"
+    compared = f"{n_runs} runs with {n_items} states, histories and arrays of answers compared"
+    yield f"{compared}; {extra} kinds of runs only after"
 
 
 def _by_identity(cache: Path) -> dict[str, list[Path]]:
