@@ -53,7 +53,10 @@ def write_index(results: Path) -> Path | None:
             if record["profile"]["name"] == "smoke":
                 continue
             made = dict.fromkeys(str(PurePosixPath(path).with_suffix("")) for path in sorted(record["exports"]))
-            links = [f"[{stem}]({folder.name}/{stem}.{'md' if stem.startswith('tables') else 'png'})" for stem in made]
+            files = {stem: f"{stem}.{'md' if stem.startswith('tables') else 'png'}" for stem in made}
+            links = [  # pictures of research data are not handed on
+                f"[{stem}]({folder.name}/{file})" if (folder / file).exists() else stem for stem, file in files.items()
+            ]
             links += claims.loc[claims["notebook"] == name, "claim"].tolist()
             time = format_seconds(cost_of(record)["seconds"])
             common = {"notebook": name, "command": f"`{command_of(record)}`", "time": time}
