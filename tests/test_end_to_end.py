@@ -17,7 +17,6 @@ import pytest
 import torch
 from toy_end_to_end import TRAINING, compact_backbones, moving_dataset, small_resnets
 
-from amfir_lib.backbones.compact import CompactBackbone
 from amfir_lib.backbones.frozen import freeze_batch_norm
 from amfir_lib.data.features import extract_stores
 from amfir_lib.data.flow import decode_flow
@@ -232,12 +231,6 @@ def test_what_cannot_be_trained_is_refused_before_anything_is(place, monkeypatch
     run, backbones = run_of(place)
     with pytest.raises(BadParameter, match="assembled from protonet, protonet_f"):
         RunEndToEnd(replace(run, method="protonet_lf"), backbones, EndToEnd(), None).modules()
-    blurred = {
-        m: CompactBackbone(m, backbone.net.state_dict(), blur=2, name="compact_blurred")
-        for m, backbone in backbones.items()
-    }
-    with pytest.raises(BackboneUnavailable, match="compact_blurred is only used frozen"):
-        RunEndToEnd(run, blurred, EndToEnd(), None).modules()
     with pytest.raises(BadParameter, match='precision is "float16", but the device is cpu'):
         trained(place, precision="float16")
 

@@ -63,9 +63,9 @@ def toy_compact(monkeypatch):
             torch.default_generator.manual_seed(0)
             return CompactBackbone(stream, CompactNet(2 if stream == "flow" else 3).state_dict(), **options)
 
-    def adapt(backbones, dataset, **settings):
-        adapted_on.append((sorted(backbones), settings["flow"]))
-        return {stream: backbone(stream, blur=2, name="compact_adapted") for stream in backbones}
+    def adapt(first, dataset, **settings):
+        adapted_on.append((first.modality, settings["flow"]))
+        return backbone(first.modality, blur=2, name="compact_adapted")
 
     monkeypatch.setattr(
         study, "pretrained_backbones", lambda *_, **__: {stream: backbone(stream) for stream in STREAMS}
@@ -171,9 +171,9 @@ def test_real_clips_get_adapted_appearance_beside_imagenets_and_blurred_motion(c
     names = [backbone.name.partition("-")[0] for backbone in backbones.values()]
     assert names == ["efficientnet_adapted", "compact_blurred"]
     assert [backbone.modality for backbone in backbones.values()] == ["rgb", "flow"]
-    assert backbones["rgb"].dim == 1280 + 96 and (backbones["flow"].blur, backbones["flow"].learns) == (2, False)
-    ((streams, flow),) = toy_compact
-    assert streams == ["rgb"] and flow == {"flow_algorithm": "farneback", "flow_average": 7, "flow_size": 112}
+    assert backbones["rgb"].dim == 1280 + 96 and backbones["flow"].blur == 2
+    ((stream, flow),) = toy_compact
+    assert stream == "rgb" and flow == {"flow_algorithm": "farneback", "flow_average": 7, "flow_size": 112}
 
 
 def test_without_the_imagenet_weights_the_appearance_is_adapted_alone_and_it_says_so(
@@ -201,8 +201,8 @@ def test_the_scale_of_flow_follows_the_square_on_which_it_is_computed(configured
     for config, side in ((small, 112), (large, 224)):
         pair, resnets = (study.open_backbones(config, dataset, backbone=name) for name in ("resnet18+i3d", "resnet18"))
         assert study.flow_of(config, dataset, backbone="resnet18+i3d")["flow_size"] == side
-        assert pair["flow"].settings["flow_range"] == pytest.approx(20 * side / 224)
-        assert resnets["flow"].settings["flow_range"] == pytest.approx(8 * side / 224)
+        assert pair["flow"].flow_range == pytest.approx(20 * side / 224)
+        assert resnets["flow"].flow_range == pytest.approx(8 * side / 224)
     assert study.flow_of(large, dataset)["flow_size"] == 112
 
 

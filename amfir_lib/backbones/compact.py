@@ -9,11 +9,13 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Mapping
+from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from amfir_lib.backbones.frozen import FrozenBackbone, normalised
+from amfir_lib.backbones.frozen import FrozenBackbone, PictureStream, normalised
 from amfir_lib.storage import digest_of, digest_of_array, digest_of_code
 
 INPUT_SIZE = 64
@@ -72,24 +74,6 @@ def normalise(clips: Tensor, stream: str) -> Tensor:
     return x / FLOW_SCALE if stream == "flow" else normalised(x / 255.0)
 
 
-class CompactStream(nn.Module):
-    """``CompactNet`` on raw clips: uint8 (B, T, S, S, 3), or float flow (B, T, S, S, 2), to (B, T, 16, 96).
-
-    Args:
-        net: the network.
-        stream: that it reads.
-        blur: how often the features are blurred in time, see ``blurred``.
-    """
-
-    def __init__(self, net: CompactNet, stream: str, *, blur: int = 0) -> None:
-        super().__init__()
-        self.net, self.stream, self.blur = net, stream, blur
-
-    def forward(self, clips: Tensor) -> Tensor:
-        features = self.net(normalise(clips.flatten(0, 1), self.stream)).flatten(2).mT.unflatten(0, clips.shape[:2])
-        return blurred(features.half().float(), times=self.blur) if self.blur else features
-
-
 def blurred(features: Tensor, *, times: int) -> Tensor:
     """Features (B, T, ...) with neighbouring segments weighted 1 : 2 : 1, ``times`` times; ends are repeated.
 
@@ -131,9 +115,13 @@ class CompactBackbone(FrozenBackbone):
         self.net.eval()
         arrays = digest_of_array(*(weights[key].cpu().numpy() for key in sorted(weights)))
         self.digest = digest_of([modality, sorted(weights), arrays, self.blur, digest_of_code(sys.modules[__name__])])
-        self.learns = name == "compact"  # the others do more than their net, which training would leave out
         self.name = f"{name}-{self.digest[:8]}" if name == "compact_adapted" else name
 
-    def network(self) -> CompactStream:
+    def network(self) -> PictureStream:
         """A copy of the net on raw clips."""
-        return CompactStream(copy.deepcopy(self.net), self.modality, blur=self.blur)
+        return PictureStream(copy.deepcopy(self.net), partial(normalise, stream=self.modality), nn.Identity())
+
+    def features(self, clips: np.ndarray) -> np.ndarray:
+        """As every backbone's, blurred in time."""
+        features = super().features(clips)
+        return blurred(torch.from_numpy(features).float(), times=self.blur).half().numpy() if self.blur else features

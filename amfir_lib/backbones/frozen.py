@@ -3,50 +3,42 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from amfir_lib.backbones.weights import PublishedFile, find_weights, load_state
+from amfir_lib.data.streams import resize_square
 from amfir_lib.errors import BackboneUnavailable, BadParameter, ShapeError, unknown_name
-from amfir_lib.storage import digest_of, digest_of_code
+from amfir_lib.storage import digest_of, digest_of_code, digest_of_file
 
 KINDS = {"rgb": (np.dtype(np.uint8), 3), "flow": (np.dtype(np.float32), 2)}  # type and channels of what is read
-BATCH_FRAMES = 64  # frames in a network for pictures at a time
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+RANDOM_NOTE = "The weights of {name} ({stream}) are random (untrained): these numbers only show that the code runs."
 LOWEST_VARIATION = 0.05  # a spread between clips of 5 % of the size of the features; trained weights reach 30 to 70 %
 N_PROBED = 128  # clips that are looked at for it
 
 
 class FrozenBackbone:
-    """Base of all backbones of one stream; equal where their digests are.
-
-    Attributes:
-        modality: stream that it reads: "rgb" (any appearance stream) or "flow".
-        input_size: side S of what it sees, in px.
-        n_patches: P, 1 (mean over the picture) or 16 (a grid of 4 x 4).
-        digest: of weights, settings and the code that uses them.
-        dense_frames: frames that it wants of each clip; None for the T instants of the other stream.
-        notes: sentences that belong under a table: random weights, leakage.
-        learns: whether its network can be trained end to end.
-    """
+    """Base of all backbones of one stream; equal where their digests are."""
 
     name: str
-    modality: str
-    input_size: int
-    n_patches: int
+    modality: str  # stream that it reads: "rgb" (any appearance stream) or "flow"
+    input_size: int  # side S of what it sees, in px
+    n_patches: int  # P: 1 (mean over the picture) or 16 (a grid of 4 x 4)
     dim: int
-    digest: str
-    dense_frames: int | None = None
-    notes: tuple[str, ...] = ()
+    digest: str  # of weights, settings and the code that uses them
+    dense_frames: int | None = None  # frames that it wants of each clip; None for the T instants of the other stream
+    notes: tuple[str, ...] = ()  # sentences that belong under a table: random weights, leakage
     device: str = "cpu"
-    batch_clips: int = max(1, BATCH_FRAMES // 8)
-    learns: bool = True
+    batch_clips: int = 8  # in the network at a time
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, FrozenBackbone) and self.digest == other.digest
@@ -67,12 +59,11 @@ class FrozenBackbone:
             ShapeError: clips of another shape or type.
         """
         kind, channels = KINDS[self.modality]
-        wanted = (self.input_size, self.input_size, channels)
-        fits = clips.ndim == 5 and clips.shape[2:] == wanted and clips.dtype == kind
-        if not fits or clips.shape[1] != (self.dense_frames or clips.shape[1]):
+        wanted = (self.dense_frames or clips.shape[1], self.input_size, self.input_size, channels)
+        if clips.shape[1:] != wanted or clips.dtype != kind:
             raise ShapeError(
                 f"{self.name} for {self.modality} needs {kind} [B, {self.dense_frames or 'T'}, "
-                f"{', '.join(map(str, wanted))}]; got {clips.dtype} {list(clips.shape)}."
+                f"{', '.join(map(str, wanted[1:]))}]; got {clips.dtype} {list(clips.shape)}."
             )
         network = _network(self).to(self.device)
         starts = range(0, len(clips), self.batch_clips)
@@ -86,15 +77,92 @@ def _network(backbone: FrozenBackbone) -> nn.Module:
     return backbone.network().eval().requires_grad_(False)
 
 
-def check_settings(name: str, stream: str, *, input_size: int, n_patches: int, flow_range: float) -> None:
-    """Refuse a stream or a setting that no network for pictures has."""
-    if stream not in KINDS:
-        raise unknown_name("stream", stream, KINDS)
-    if n_patches not in (1, 16) or input_size < 32 or not flow_range > 0:
-        raise BadParameter(
-            f"n_patches = {n_patches}, input_size = {input_size}, flow_range = {flow_range}: {name} needs "
-            "n_patches of 1 or 16, an input_size of 32 or more, and a positive flow_range."
-        )
+class PictureStream(nn.Module):
+    """A network for pictures on raw clips, differentiable: (B, T, S, S, C) -> (B, T, P, D).
+
+    Args:
+        net: (F, c, S, S) -> maps (F, D, h, w) of F frames.
+        prepare: raw frames (F, S, S, C) -> (F, c, S, S).
+        pool: maps -> (F, D, g, g), g² = P.
+    """
+
+    def __init__(self, net: nn.Module, prepare: Callable[[Tensor], Tensor], pool: nn.Module) -> None:
+        super().__init__()
+        self.net, self.prepare, self.pool = net, prepare, pool
+
+    def forward(self, clips: Tensor) -> Tensor:
+        maps = self.pool(self.net(self.prepare(clips.flatten(0, 1))))
+        return maps.flatten(2).mT.unflatten(0, clips.shape[:2])
+
+
+class PublishedBackbone(FrozenBackbone):
+    """A network with published weights, or with random ones, which only show that the code runs.
+
+    Args:
+        weights, weights_dir: "pretrained" or "random", and a folder, see ``find_weights``.
+        n_patches: 0 for the network's own.
+        flow_size: side of the square on which flow is computed, px.
+    Raises:
+        BackboneUnavailable: the weights are not there, or not those of the network.
+        BadParameter, UnknownName: a stream or setting that no such network has.
+    """
+
+    flow_share: float  # of ``flow_size``: px per frame that become the largest input
+
+    def __init__(
+        self,
+        name: str,
+        modality: str,
+        *,
+        weights: str = "pretrained",
+        weights_dir: Path | str | None = None,
+        input_size: int = 224,
+        n_patches: int = 0,
+        flow_size: int = 224,
+        device: str = "cpu",
+    ) -> None:
+        n_patches = n_patches or self.n_patches
+        if modality not in KINDS:
+            raise unknown_name("stream", modality, KINDS)
+        if n_patches not in (1, 16) or input_size < 32:
+            raise BadParameter(
+                f"n_patches is {n_patches} and input_size {input_size}, but {name} needs n_patches of 1 or 16 and an "
+                "input_size of 32 or more. Correct them."
+            )
+        self.name, self.modality, self.input_size, self.n_patches = name, modality, input_size, n_patches
+        self.device, self.flow_range = device, self.flow_share * flow_size
+        self.path = self.find(weights, weights_dir)
+        content = digest_of_file(self.path) if self.path else "random"
+        code = digest_of_code(sys.modules[__name__], sys.modules[type(self).__module__])
+        self.digest = digest_of([name, modality, content, input_size, n_patches, self.flow_range, code])
+        if self.path is None:
+            self.name = f"{name}-random"
+            self.notes = (RANDOM_NOTE.format(name=name, stream=modality),)
+
+    def files(self) -> list[PublishedFile]:
+        """The published weights, in order of preference."""
+        raise NotImplementedError
+
+    def find(self, weights: str, weights_dir: Path | str | None) -> Path | None:
+        """The file of the weights; None for random ones."""
+        return find_weights(self.name, self.files(), weights=weights, weights_dir=weights_dir)
+
+    def build(self, state: dict[str, Tensor] | None) -> nn.Module:
+        """The network with a published state dict, or with its initial weights, around raw clips."""
+        raise NotImplementedError
+
+    def network(self, state: dict[str, Tensor] | None = None) -> nn.Module:
+        if self.path and state is None:
+            state = load_state(self.path)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(0)  # the same random weights in every process
+            try:
+                return self.build(state)
+            except RuntimeError as error:
+                raise BackboneUnavailable(
+                    f"{self.path} does not fit {self.name} ({self.modality}): {textwrap.shorten(str(error), 300)} "
+                    "Use the published weights."
+                ) from error
 
 
 def normalised(pictures: Tensor) -> Tensor:
@@ -107,27 +175,16 @@ class JointBackbone:
     """The features of several backbones of one stream, patch beside patch: ``efficientnet_adapted``.
 
     For the appearance of real clips: what ImageNet taught EfficientNet, and what the base classes taught the compact
-        net
-    about this sensor.  The mean over the patches of a frame has length 1 times the square root of all widths, for each
-    backbone; so none outweighs another by its width or its units.  Clips are read at the largest input size.
-
-    Raises:
-        BadParameter: the parts read different streams, or divide the picture differently.
+    net about this sensor.  The mean over the patches of a frame has length 1 times the square root of all widths, for
+    each backbone; so none outweighs another by its width or its units.  Clips are read at the largest input size.
     """
 
-    learns = False
-
-    def __init__(self, parts: Sequence[Any], *, name: str = "efficientnet_adapted") -> None:
-        streams = {part.modality for part in parts}
-        if len(streams) != 1:
-            raise BadParameter(f"The parts of {name} read {', '.join(sorted(streams))}. Join backbones of one stream.")
-        if len(grids := {part.n_patches for part in parts}) != 1:
-            raise BadParameter(f"The parts of {name} have {grids} patches a frame. Open them with the same n_patches.")
-        self.parts, self.modality, self.n_patches = tuple(parts), streams.pop(), grids.pop()
+    def __init__(self, parts: Sequence[Any]) -> None:
+        self.parts, self.modality, self.n_patches = tuple(parts), parts[0].modality, parts[0].n_patches
         self.input_size = max(part.input_size for part in parts)
         self.dim = sum(part.dim for part in parts)
         self.digest = digest_of([[part.digest for part in parts], digest_of_code(sys.modules[__name__])])
-        self.name = f"{name}-{self.digest[:8]}"
+        self.name = f"efficientnet_adapted-{self.digest[:8]}"
         self.notes = tuple(note for part in parts for note in getattr(part, "notes", ()))
 
     def features(self, clips: np.ndarray) -> np.ndarray:
@@ -141,35 +198,12 @@ class JointBackbone:
 
 
 def _shrunk(clips: np.ndarray, size: int) -> np.ndarray:
-    """Clips (B, T, S, S, C) at a smaller side, averaging areas; the same clips where the side is right."""
-    if clips.shape[2] == size:
-        return clips
-    frames = clips.reshape(-1, *clips.shape[2:])
-    small = np.stack([cv2.resize(frame, (size, size), interpolation=cv2.INTER_AREA) for frame in frames])
-    return small.reshape(*clips.shape[:2], size, size, clips.shape[-1])
+    """Clips (B, T, S, S, C) at a smaller side."""
+    return np.stack([[resize_square(frame, size) for frame in clip] for clip in clips])
 
 
-def trainable_stream(backbone: Any) -> nn.Module:
-    """A fresh module that learns, with a backbone's weights: raw clips in, features out, gradients through.
-
-    Raises:
-        BackboneUnavailable: this backbone is only used frozen.
-    """
-    if not backbone.learns:
-        raise only_frozen(backbone.name)
-    return backbone.network().requires_grad_(True)
-
-
-def only_frozen(name: str) -> BackboneUnavailable:
-    """The refusal of a backbone that cannot be trained, ready to be raised."""
-    return BackboneUnavailable(
-        f"{name} is only used frozen. Train end to end with compact, resnet18, resnet50, i3d, or two of them as "
-        "appearance+motion: -p backbone=resnet18."
-    )
-
-
-def _batch_norms(module: nn.Module) -> Iterator[nn.modules.batchnorm._BatchNorm]:
-    return (m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))
+def _batch_norms(module: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
+    return [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
 
 
 def freeze_batch_norm(module: nn.Module) -> None:
@@ -182,40 +216,28 @@ def freeze_batch_norm(module: nn.Module) -> None:
 def statistics_kept(module: nn.Module) -> Iterator[None]:
     """Forward passes inside the block leave the running statistics of batch norms unchanged."""
     momenta = {norm: norm.momentum for norm in _batch_norms(module)}
+    for norm in momenta:
+        norm.momentum = 0.0
     try:
-        for norm in momenta:
-            norm.momentum = 0.0
         yield
     finally:
         for norm, momentum in momenta.items():
             norm.momentum = momentum
 
 
-def variation(features: np.ndarray) -> float:
-    """How much features (n, T, P, D) differ between clips, as a share of their own size: a probe for broken weights.
+def variation_warning(features: np.ndarray, name: str) -> str:
+    """A sentence about the features (n, T, P, D) of that name if they hardly vary over clips, else "".
 
-    The public ``flow_charades.pt`` is suspected to answer every clip with nearly the same values (decision B6), and a
-    table made from such features looks like any other.  Of up to 128 clips, averaged over instants and patches, the
-    root mean square of the deviations from the mean clip is divided by that of the values: 0 where all clips are alike.
-
-    Raises:
-        ShapeError: fewer than two clips, or another number of axes.
+    The public ``flow_charades.pt`` is suspected to answer every clip with nearly the same values (decision B6).  Of up
+    to 128 clips, averaged over instants and patches, the root mean square of the deviations from the mean clip is
+    compared with that of the values.
     """
-    if features.ndim != 4 or len(features) < 2:
-        raise ShapeError(f"the probe needs features [n, T, P, D] of 2 clips or more; got {list(features.shape)}.")
     rows = np.unique(np.linspace(0, len(features) - 1, N_PROBED).round().astype(int))
     clips = np.stack([np.asarray(features[row], np.float64).mean(axis=(0, 1)) for row in rows])  # (n, D)
-    size = np.sqrt((clips**2).mean())
-    return float(np.sqrt(((clips - clips.mean(0)) ** 2).mean()) / size) if size > 0 else 0.0
-
-
-def variation_warning(features: np.ndarray, name: str) -> str:
-    """A sentence about the features of that name if they hardly vary over clips, else ""."""
-    spread = variation(features)
-    if spread >= LOWEST_VARIATION:
+    spread, size = np.sqrt(((clips - clips.mean(0)) ** 2).mean()), np.sqrt((clips**2).mean())
+    if spread > 0 and spread >= LOWEST_VARIATION * size:
         return ""
     return (
-        f"{name} hardly vary from clip to clip ({100 * spread:.1f} % of their size, below "
-        f"{100 * LOWEST_VARIATION:.0f} %): the weights may be untrained or broken. Use other ones; for the flow of I3D "
-        "flow_imagenet.pt rather than flow_charades.pt, which is suspected to be broken."
+        f"{name} hardly vary from clip to clip (less than {LOWEST_VARIATION:.0%} of their size): the weights may be "
+        "untrained or broken. Use other ones; for the flow of I3D flow_imagenet.pt rather than flow_charades.pt."
     )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from amfir_lib.backbones.compact import BLUR, INPUT_SIZE, CompactBackbone
-from amfir_lib.backbones.frozen import JointBackbone
+from amfir_lib.backbones.efficientnet import EfficientNetLite
+from amfir_lib.backbones.frozen import JointBackbone, PublishedBackbone
+from amfir_lib.backbones.i3d import I3D
+from amfir_lib.backbones.resnet import ResNet
 from amfir_lib.errors import BadParameter, unknown_name
 
 AUTO = "auto"
@@ -17,79 +19,6 @@ OF_REAL_CLIPS = "efficientnet_adapted+compact_blurred"  # the best of ``real_cli
 OF_REAL_CLIPS_ALONE = "compact_adapted+compact_blurred"  # without the optional weights of EfficientNet
 STREAMS = ("rgb", "flow")  # of "appearance+motion", in order
 RENDERED_SIDE = 112  # px of rendered clips: larger inputs hold nothing more
-RESNET_FLOW_SHARE = 1 / 28  # of the side: 8 px of a 224-px square, 4 px of one of 112, are the end of the drawn scale
-I3D_FLOW_SHARE = 20 / 224  # of the side: the bound of the flow that I3D was trained on
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What is asked of a backbone for one stream.
-
-    Attributes:
-        compact: gives the compact backbones of both streams; called only where they are needed.
-        adapted: gives the compact backbone of a stream, adapted to the base classes; likewise.
-        flow_size: side of the square on which flow is computed; the scale of the flow follows from it.
-        n_patches: 1 or 16; 0 for the backbone's own.
-    """
-
-    stream: str
-    compact: Callable[[], dict[str, CompactBackbone]]
-    adapted: Callable[[str], CompactBackbone]
-    input_size: int
-    flow_size: int
-    weights: str = "pretrained"
-    weights_dir: Path | None = None
-    n_patches: int = 0
-    device: str = "cpu"
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What every network for pictures is given."""
-        patches = {"n_patches": self.n_patches} if self.n_patches else {}
-        return {"input_size": self.input_size, "device": self.device} | patches
-
-    @property
-    def published(self) -> dict[str, Any]:
-        """Where the weights come from."""
-        return {"weights": self.weights, "weights_dir": self.weights_dir}
-
-
-def _blurred(wanted: Wanted) -> CompactBackbone:
-    weights = wanted.compact()[wanted.stream].net.state_dict()
-    return CompactBackbone(wanted.stream, weights, blur=BLUR, name="compact_blurred")
-
-
-def _efficientnet(wanted: Wanted, **settings: Any) -> Any:
-    from amfir_lib.backbones.efficientnet import EfficientNetLite
-
-    return EfficientNetLite(wanted.stream, **wanted.settings | settings)
-
-
-def _joint(wanted: Wanted) -> JointBackbone:
-    published = _efficientnet(wanted, n_patches=CompactBackbone.n_patches)  # says first what is missing
-    return JointBackbone([published, wanted.adapted(wanted.stream)])
-
-
-def _resnet(name: str) -> Callable[[Wanted], Any]:
-    def opened(wanted: Wanted) -> Any:
-        from amfir_lib.backbones.resnet import ResNet
-
-        flow_range = RESNET_FLOW_SHARE * wanted.flow_size
-        return ResNet(name, wanted.stream, flow_range=flow_range, **wanted.settings, **wanted.published)
-
-    return opened
-
-
-def _i3d(weights: str) -> Callable[[Wanted], Any]:
-    def opened(wanted: Wanted) -> Any:
-        from amfir_lib.backbones.i3d import I3D
-
-        flow_range, published = I3D_FLOW_SHARE * wanted.flow_size, wanted.published
-        if wanted.weights == "pretrained":
-            published["weights"] = weights
-        return I3D(wanted.stream, flow_range=flow_range, **wanted.settings, **published)
-
-    return opened
 
 
 @dataclass(frozen=True)
@@ -97,13 +26,14 @@ class Entry:
     """One backbone.
 
     Attributes:
+        open: from its name, its stream, what gives compact nets (see ``open_backbone``) and the options.
         side: px of what it sees of a real clip, where the user asks for nothing else.
         fixed_patches: whether it has the patches of the compact nets and no others.
         source: of its weights, where there are no random ones.
         learns: whether it can be trained end to end.
     """
 
-    open: Callable[[Wanted], Any]
+    open: Callable[..., Any]
     side: int
     fixed_side: bool = False
     fixed_patches: bool = False
@@ -111,19 +41,37 @@ class Entry:
     learns: bool = False
 
 
+def _published(kind: type[PublishedBackbone]) -> Callable[..., PublishedBackbone]:
+    return lambda name, stream, compact, adapted, options: kind(name, stream, **options)
+
+
+def _compact(name: str, stream: str, compact: Callable, adapted: Callable, options: Any) -> CompactBackbone:
+    if name == "compact_adapted":
+        return adapted(stream)
+    pretrained = compact()[stream]
+    return (
+        pretrained if name == "compact" else CompactBackbone(stream, pretrained.net.state_dict(), blur=BLUR, name=name)
+    )
+
+
+def _joint(name: str, stream: str, compact: Callable, adapted: Callable, options: Mapping[str, Any]) -> JointBackbone:
+    published = EfficientNetLite("efficientnet_lite0", stream, **options | {"n_patches": CompactBackbone.n_patches})
+    return JointBackbone([published, adapted(stream)])  # in this order: says first what is missing
+
+
 _COMPACT = {"side": INPUT_SIZE, "fixed_side": True, "fixed_patches": True, "source": "is trained by the study itself"}
 _LITE = {"side": 112, "source": "comes with its weights"}
 _PUBLISHED = {"side": 224, "learns": True}
 BACKBONES = {
-    "compact": Entry(lambda wanted: wanted.compact()[wanted.stream], learns=True, **_COMPACT),
-    "compact_blurred": Entry(_blurred, **_COMPACT),
-    "compact_adapted": Entry(lambda wanted: wanted.adapted(wanted.stream), **_COMPACT),
-    "efficientnet_lite0": Entry(_efficientnet, **_LITE),
+    "compact": Entry(_compact, learns=True, **_COMPACT),
+    "compact_blurred": Entry(_compact, **_COMPACT),
+    "compact_adapted": Entry(_compact, **_COMPACT),
+    "efficientnet_lite0": Entry(_published(EfficientNetLite), **_LITE),
     "efficientnet_adapted": Entry(_joint, fixed_patches=True, **_LITE),
-    "resnet18": Entry(_resnet("resnet18"), **_PUBLISHED),
-    "resnet50": Entry(_resnet("resnet50"), **_PUBLISHED),
-    "i3d": Entry(_i3d("pretrained"), **_PUBLISHED),  # Kinetics before Charades
-    "i3d_charades": Entry(_i3d("charades"), **_PUBLISHED),
+    "resnet18": Entry(_published(ResNet), **_PUBLISHED),
+    "resnet50": Entry(_published(ResNet), **_PUBLISHED),
+    "i3d": Entry(_published(I3D), **_PUBLISHED),  # Kinetics before Charades
+    "i3d_charades": Entry(_published(I3D), **_PUBLISHED),
 }
 
 
@@ -147,12 +95,11 @@ def names_of_streams(backbone: str) -> tuple[str, str]:
 
 
 def input_size_of(name: str, *, synthetic: bool, input_size: int = 0) -> int:
-    """Side in px of what a backbone sees.
+    """Side in px of what a backbone sees; the compact nets have a fixed one.
 
     Args:
-        name: of ``BACKBONES``.
         synthetic: whether the clips are rendered.
-        input_size: what the user asks for; 0 for the default.  The compact nets have a fixed size.
+        input_size: what the user asks for; 0 for the default.
     """
     entry = BACKBONES[name]
     if input_size and not entry.fixed_side:
@@ -160,16 +107,28 @@ def input_size_of(name: str, *, synthetic: bool, input_size: int = 0) -> int:
     return min(entry.side, RENDERED_SIDE) if synthetic else entry.side
 
 
-def open_backbone(name: str, wanted: Wanted) -> Any:
+def open_backbone(
+    name: str,
+    stream: str,
+    *,
+    compact: Callable[[], Mapping[str, CompactBackbone]],
+    adapted: Callable[[str], CompactBackbone],
+    **options: Any,
+) -> Any:
     """One backbone for one stream.
 
+    Args:
+        compact: gives the compact backbones of both streams; called only where they are needed.
+        adapted: gives the compact backbone of a stream, adapted to the base classes; likewise.
+        options: of ``PublishedBackbone``.
     Raises:
         BackboneUnavailable: the weights are not there; says which file is expected where.
         BadParameter: a value that this backbone does not have.
     """
     entry, grid = BACKBONES[name], CompactBackbone.n_patches
-    if entry.fixed_patches and wanted.n_patches not in (0, grid):
-        raise BadParameter(f"n_patches is {wanted.n_patches}, but {name} has {grid}. Leave it out.")
-    if entry.source and wanted.weights != "pretrained":
-        raise BadParameter(f'weights is "{wanted.weights}", but {name} {entry.source}. Leave it out.')
-    return entry.open(wanted)
+    n_patches, weights = options.get("n_patches", 0), options.get("weights", "pretrained")
+    if entry.fixed_patches and n_patches not in (0, grid):
+        raise BadParameter(f"n_patches is {n_patches}, but {name} has {grid}. Leave it out.")
+    if entry.source and weights != "pretrained":
+        raise BadParameter(f'weights is "{weights}", but {name} {entry.source}. Leave it out.')
+    return entry.open(name, stream, compact, adapted, options)

@@ -4,16 +4,15 @@ The corpus stands in for ImageNet, COCO and Charades: its classes appear in no b
 the scene of a frame and to point at the joints of the person in it; the flow net learns the action from the sequence of
 its frame features.  Both read features averaged over the patches.
 
-``compact_adapted`` goes on learning on the base classes of a real data set: the nets have seen rendered figures only,
-and transfer badly to what a sensor shows.  It learns to name the base classes (the training split; validation and test
-clips are not even decoded) from the sequence of its frame features.  A declared deviation: the paper's backbones are
-fixed by their published weights.
+``compact_adapted`` goes on learning to name the base classes of a real data set (its training split alone) from the
+sequence of its frame features: the nets have seen rendered figures only, and transfer badly to what a sensor shows.  A
+declared deviation: the paper's backbones are fixed by their published weights.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -28,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from amfir_lib.backbones import compact
-from amfir_lib.backbones.compact import BLUR, DIM, INPUT_SIZE, CompactBackbone, CompactNet, net_channels, normalise
+from amfir_lib.backbones.compact import DIM, CompactBackbone, CompactNet, net_channels, normalise
 from amfir_lib.data import flow as flow_module
 from amfir_lib.data import streams as streams_module
 from amfir_lib.data import video as video_module
@@ -36,8 +35,6 @@ from amfir_lib.data.manifest import Dataset, manifest_digest
 from amfir_lib.data.streams import sample_instants, streams
 from amfir_lib.data.synthetic.clips import N_FRAMES, SIDE
 from amfir_lib.data.synthetic.generate import corpus_digest, joints_path, make_corpus
-from amfir_lib.data.video import decoder_version
-from amfir_lib.errors import BadParameter
 from amfir_lib.parallel import map_parallel
 from amfir_lib.storage import atomic_write, digest_of, digest_of_code, read_json, write_json
 
@@ -48,134 +45,100 @@ ADAPTED = "compact_adapted"
 ADAPTED_NOTE = "Compact backbones go on learning on the base classes of the data set (a deviation from the paper)."
 
 Labels = dict[str, Tensor]
+Clips = dict[str, np.ndarray]  # stream -> uint8 frames or float16 flow
 Weights = tuple[dict[str, Tensor], list[dict[str, float]]]  # of a net, and the history of its training
 
 
 @dataclass(frozen=True)
 class Pretraining:
-    """Settings of the pretraining.
+    """Settings of the pretraining."""
 
-    Attributes:
-        n_classes: actions, and scenes, in the corpus.
-        clips_per_class: takes of each action; the last eighth is held out to watch the training.
-        lr: highest learning rate of the one-cycle schedule (AdamW).
-        shift: largest random shift of a clip in pixels, the only augmentation.
-        seed: of corpus, initial weights and order.
-    """
-
-    n_classes: int = 128
-    clips_per_class: int = 12
+    n_classes: int = 128  # actions, and scenes, in the corpus
+    clips_per_class: int = 12  # takes of each action; the last eighth is held out to watch the training
     epochs: int = 12
     batch_size: int = 32
-    lr: float = 4e-3
+    lr: float = 4e-3  # highest one of the one-cycle schedule (AdamW)
     weight_decay: float = 0.05
     n_segments: int = 8
-    shift: int = 6
+    shift: int = 6  # largest random shift of a clip in px, the only augmentation
     flow_algorithm: str = "dis"
-    seed: int = 0
+    seed: int = 0  # of corpus, initial weights and order
 
 
 @dataclass(frozen=True)
 class Adaptation:
-    """Settings of the adaptation, tried on base and validation classes of real depth clips (``real_clips_choice.csv``).
+    """Settings of the adaptation, tried on base and validation classes of real clips (``real_clips_choice.csv``)."""
 
-    Attributes:
-        epochs: passes over the training clips; 0 keeps the weights.
-        clips_per_class: at most so many of each base class, drawn by the seed; they are held in memory.
-        n_views: ways in which a clip is sampled in time: the centres of its segments, and random instants.
-        shift: largest random shift of a clip in pixels of the backbone's input.
-        scale: largest random change of its size, as a share.
-        smoothing: how often the features of a motion backbone are blurred in time.
-    """
-
-    epochs: int = 12
+    epochs: int = 12  # passes over the training clips; 0 keeps the weights
     batch_size: int = 32
     lr: float = 1e-3
     weight_decay: float = 0.05
     dropout: float = 0.3
     label_smoothing: float = 0.1
-    clips_per_class: int = 64
-    n_views: int = 4
-    shift: float = 6.0
-    scale: float = 0.15
-    smoothing: int = BLUR
+    clips_per_class: int = 64  # at most so many of each base class, drawn by the seed; they are held in memory
+    n_views: int = 4  # ways in which a clip is sampled in time: the centres of its segments, and random instants
+    shift: float = 6.0  # largest random shift of a clip in px
+    scale: float = 0.15  # largest random change of its size, as a share
+    smoothing: int = compact.BLUR  # times that the features of a motion backbone are blurred in time
     n_segments: int = 8
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        """Refuse, with a BadParameter, a setting that no adaptation can have."""
-        for name, low in (("epochs", 0), ("batch_size", 1), ("clips_per_class", 1), ("n_views", 1), ("smoothing", 0)):
-            if getattr(self, name) < low:
-                raise BadParameter(f"{name} is {getattr(self, name)}, but must be at least {low}. Raise it.")
-
 
 def pretrained_backbones(
-    settings: Pretraining, *, cache_dir: Path | str, modalities: tuple[str, ...] = STREAMS, n_jobs: int = 1
+    settings: Pretraining, *, cache_dir: Path | str, n_jobs: int = 1
 ) -> dict[str, CompactBackbone]:
     """Stream -> compact backbone, trained if the cache lacks it; weights and history go to ``backbones/``.
 
     Each net trains on one thread, so the weights do not depend on ``n_jobs``.
     """
 
-    def read(missing: list[str]) -> tuple[Mapping[str, np.ndarray], Labels]:
-        corpus = make_corpus(
-            cache_dir=cache_dir,
-            n_classes=settings.n_classes,
-            clips_per_class=settings.clips_per_class,
-            seed=settings.seed,
-            n_jobs=n_jobs,
-        )
-        return read_corpus(corpus, settings, n_jobs=n_jobs)
+    def read(missing: Sequence[str]) -> tuple[Clips, Labels]:
+        sizes = {"n_classes": settings.n_classes, "clips_per_class": settings.clips_per_class}
+        corpus = make_corpus(cache_dir=cache_dir, seed=settings.seed, n_jobs=n_jobs, **sizes)
+        return read_corpus(corpus, settings, missing, n_jobs=n_jobs)
 
-    paths = {modality: _pretrained_path(settings, modality, cache_dir) for modality in modalities}
+    paths = {stream: _pretrained_path(settings, stream, cache_dir) for stream in STREAMS}
     weights = _trained(paths, read, partial(pretrain, settings=settings), settings, "pretraining", n_jobs=n_jobs)
-    return {m: CompactBackbone(m, weights[m]) for m in modalities}
+    return {stream: CompactBackbone(stream, weights[stream]) for stream in STREAMS}
 
 
 def pretraining_history(settings: Pretraining, *, cache_dir: Path | str) -> pd.DataFrame:
     """Learning curves of the pretraining, one row per modality and epoch."""
-    parts = []
-    for modality in STREAMS:
-        record = read_json(_pretrained_path(settings, modality, cache_dir).with_suffix(".json"))
-        parts.append(pd.DataFrame(record["history"]).assign(modality=modality))
-    return pd.concat(parts, ignore_index=True)
+    records = {stream: _pretrained_path(settings, stream, cache_dir).with_suffix(".json") for stream in STREAMS}
+    curves = [pd.DataFrame(read_json(path)["history"]).assign(modality=stream) for stream, path in records.items()]
+    return pd.concat(curves, ignore_index=True)
 
 
 def adapt(
-    backbones: Mapping[str, CompactBackbone],
+    backbone: CompactBackbone,
     dataset: Dataset,
     settings: Adaptation | None = None,
     *,
     cache_dir: Path | str,
     flow: Mapping[str, Any],
     n_jobs: int = 1,
-) -> dict[str, CompactBackbone]:
-    """Stream -> compact backbone adapted to the training split of a data set, trained if the cache lacks it.
+) -> CompactBackbone:
+    """A compact backbone adapted to the training split of a data set, trained if the cache lacks it.
 
     Args:
-        backbones: stream -> pretrained backbone.
         dataset: whose training clips are used; those of another class fold make another backbone.
         flow: ``flow_algorithm``, ``flow_average`` and the like, as for the features that will be extracted.
-        n_jobs: worker processes; each net trains on one thread, so the weights do not depend on it.
+        n_jobs: processes that read the clips.
     Raises:
         UnreadableVideo, BadParameter: a training clip cannot be read, or is too short; names it.
     """
-    settings, flow = settings or Adaptation(), {"flow_size": 112, "flow_bound": 20.0} | dict(flow)
-
-    def read(missing: list[str]) -> tuple[Mapping[str, np.ndarray], Labels]:
-        return _read_views(dataset, missing, settings, flow, n_jobs=n_jobs)
-
-    paths = {s: _adapted_path(backbone, dataset, settings, flow, cache_dir) for s, backbone in backbones.items()}
-    first = {stream: backbone.net.state_dict() for stream, backbone in backbones.items()}
-    train = partial(fine_tune, first=first, settings=settings)
-    weights = _trained(paths, read, train, settings, "adaptation", n_jobs=n_jobs)
-    kind = {"blur": settings.smoothing, "name": ADAPTED, "notes": (ADAPTED_NOTE,)}
-    return {stream: CompactBackbone(stream, weights[stream], **kind) for stream in backbones}
+    settings, stream = settings or Adaptation(), backbone.modality
+    flow = {"flow_size": 112, "flow_bound": 20.0} | dict(flow)
+    path = _adapted_path(backbone, dataset, settings, flow, cache_dir)
+    read = partial(_read_views, dataset, settings, flow, n_jobs=n_jobs)
+    train = partial(fine_tune, first=backbone.net.state_dict(), settings=settings)
+    weights = _trained({stream: path}, read, train, settings, "adaptation", n_jobs=n_jobs)[stream]
+    return CompactBackbone(stream, weights, blur=settings.smoothing, name=ADAPTED, notes=(ADAPTED_NOTE,))
 
 
 def _trained(
     paths: Mapping[str, Path],
-    read: Callable[[list[str]], tuple[Mapping[str, np.ndarray], Labels]],
+    read: Callable[[Sequence[str]], tuple[Clips, Labels]],
     train: Callable[..., Weights],
     settings: Pretraining | Adaptation,
     description: str,
@@ -187,7 +150,7 @@ def _trained(
     if missing:
         clips, labels = read(missing)
         tasks = [(stream, clips[stream]) for stream in missing]
-        work = partial(_train_task, train=train, labels=labels)
+        work = partial(train, labels=labels)
         trained = map_parallel(work, tasks, n_jobs=n_jobs, description=description, unit="backbone")
         for stream, (weights, history) in zip(missing, trained, strict=True):
             with atomic_write(paths[stream]) as temporary:
@@ -196,19 +159,14 @@ def _trained(
     return {stream: load_file(path) for stream, path in paths.items()}
 
 
-def _train_task(item: tuple[str, np.ndarray], *, train: Callable[..., Weights], labels: Labels) -> Weights:
-    stream, clips = item
-    return train(clips, labels, stream)
-
-
 def _code() -> str:
     return digest_of_code(compact, sys.modules[__name__], streams_module, flow_module, video_module)
 
 
-def _pretrained_path(settings: Pretraining, modality: str, cache_dir: Path | str) -> Path:
+def _pretrained_path(settings: Pretraining, stream: str, cache_dir: Path | str) -> Path:
     """Where the weights are; the name covers settings, clips of the corpus, and the code that reads and trains."""
     corpus = corpus_digest(n_classes=settings.n_classes, clips_per_class=settings.clips_per_class, seed=settings.seed)
-    name = f"compact-{modality}-{digest_of([asdict(settings), modality, corpus, _code()])}.safetensors"
+    name = f"compact-{stream}-{digest_of([asdict(settings), stream, corpus, _code()])}.safetensors"
     return Path(cache_dir) / "backbones" / name
 
 
@@ -218,19 +176,16 @@ def _adapted_path(
     """Where the weights are; the name covers clips and classes, first weights, settings, decoder and code."""
     clips = dataset.manifest.query("split == 'train'").assign(group="-")
     of_flow = dict(flow) if backbone.modality == "flow" else None
-    made_of = [asdict(settings), backbone.digest, manifest_digest(clips), of_flow, decoder_version(), _code()]
+    decoder = video_module.decoder_version()
+    made_of = [asdict(settings), backbone.digest, manifest_digest(clips), of_flow, decoder, _code()]
     return Path(cache_dir) / "backbones" / f"{ADAPTED}-{backbone.modality}-{digest_of(made_of)}.safetensors"
 
 
-def read_corpus(corpus: Dataset, settings: Pretraining, *, n_jobs: int) -> tuple[dict[str, np.ndarray], Labels]:
-    """Decode the corpus once.
-
-    Returns:
-        uint8 RGB (n, T, S, S, 3) and float16 flow (n, T, S, S, 2); the labels as ``pretrain`` wants them.
-    """
-    read = partial(_read_clip, n_segments=settings.n_segments, flow_algorithm=settings.flow_algorithm)
+def read_corpus(
+    corpus: Dataset, settings: Pretraining, wanted: Sequence[str] = STREAMS, *, n_jobs: int
+) -> tuple[Clips, Labels]:
+    """Decode the corpus once: clips (n, T, S, S, C), and the labels as ``pretrain`` wants them."""
     paths = [corpus.clip_path(row) for row in range(len(corpus.manifest))]
-    clips = map_parallel(read, paths, n_jobs=n_jobs, description=f"{corpus.name}: decoding and flow", unit="clip")
     take = corpus.manifest.groupby("label").cumcount().to_numpy()
     instants = sample_instants(N_FRAMES, settings.n_segments)
     labels = {
@@ -239,59 +194,51 @@ def read_corpus(corpus: Dataset, settings: Pretraining, *, n_jobs: int) -> tuple
         "joints": torch.from_numpy(np.stack([np.load(joints_path(path))[instants] for path in paths])),
         "held_out": torch.from_numpy(take >= settings.clips_per_class - max(1, settings.clips_per_class // 8)),
     }
-    return {stream: np.stack([clip[stream] for clip in clips]) for stream in STREAMS}, labels
-
-
-def _read_clip(path: Path, **options: object) -> dict[str, np.ndarray]:
-    return _in_half(streams(path, dict.fromkeys(STREAMS, INPUT_SIZE), n_frames=N_FRAMES, **options))
-
-
-def _in_half(clips: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Streams as they are held in memory: flow in 16 bits."""
-    return {stream: x.astype(np.float16) if stream == "flow" else x for stream, x in clips.items()}
+    options = {"n_segments": settings.n_segments, "flow_algorithm": settings.flow_algorithm}
+    items = [(path, N_FRAMES, None) for path in paths]
+    return _read(items, wanted, n_jobs, f"{corpus.name}: decoding and flow", **options), labels
 
 
 def _read_views(
-    dataset: Dataset, wanted: list[str], settings: Adaptation, flow: Mapping[str, Any], *, n_jobs: int
-) -> tuple[dict[str, np.ndarray], Labels]:
-    """The training clips, decoded once per view.
-
-    Returns:
-        stream -> (V, n, T, S, S, C), uint8 frames or float16 flow; the numbers of the base classes, (n,).
-    """
+    dataset: Dataset, settings: Adaptation, flow: Mapping[str, Any], wanted: Sequence[str], *, n_jobs: int
+) -> tuple[Clips, Labels]:
+    """The training clips, decoded once per view: stream -> (V, n, T, S, S, C); numbers of the base classes, (n,)."""
     rng = np.random.default_rng([settings.seed, 29])
     drawn = pd.Series(rng.permutation(dataset.rows("train")))
     of_class = drawn.groupby(dataset.manifest["label"].iloc[drawn].to_numpy()).cumcount()
     rows = np.sort(drawn[of_class < settings.clips_per_class].to_numpy())
     clips = dataset.manifest.iloc[rows]
     items = [
-        (view, place, dataset.clip_path(row), int(n_frames))
-        for view in range(settings.n_views)
+        (dataset.clip_path(row), int(n_frames), [settings.seed, 30, view, place] if view else None)
+        for view in range(settings.n_views)  # the first has the instants of the features
         for place, (row, n_frames) in enumerate(zip(rows, clips["n_frames"], strict=True))
     ]
-    read = partial(_read_view, wanted=wanted, settings=settings, flow=dict(flow))
-    views = map_parallel(read, items, n_jobs=n_jobs, description=f"training clips of {dataset.name}")
-    stacked = {s: np.stack([view[s] for view in views]) for s in wanted}
-    by_view = {s: values.reshape(settings.n_views, len(rows), *values.shape[1:]) for s, values in stacked.items()}
+    views = _read(items, wanted, n_jobs, f"training clips of {dataset.name}", n_segments=settings.n_segments, **flow)
+    by_view = {stream: x.reshape(settings.n_views, len(rows), *x.shape[1:]) for stream, x in views.items()}
     return by_view, {"class": torch.from_numpy(np.unique(clips["label"], return_inverse=True)[1])}
 
 
-def _read_view(
-    item: tuple[int, int, Path, int], *, wanted: list[str], settings: Adaptation, flow: dict[str, Any]
-) -> dict[str, np.ndarray]:
-    view, place, path, n_frames = item
-    rng = np.random.default_rng([settings.seed, 30, view, place]) if view else None  # the first view is the features'
-    sizes = dict.fromkeys(wanted, INPUT_SIZE)
-    return _in_half(streams(path, sizes, n_segments=settings.n_segments, n_frames=n_frames, rng=rng, **flow))
+def _read(items: list[tuple], wanted: Sequence[str], n_jobs: int, description: str, **options: Any) -> Clips:
+    """Clips one after the other, from paths, numbers of frames, and seeds of random instants (None: the centres)."""
+    read = partial(_read_clip, sizes=dict.fromkeys(wanted, compact.INPUT_SIZE), **options)
+    clips = map_parallel(read, items, n_jobs=n_jobs, description=description, unit="clip")
+    return {stream: np.stack([clip[stream] for clip in clips]) for stream in wanted}
+
+
+def _read_clip(item: tuple[Path, int, list[int] | None], **options: Any) -> Clips:
+    path, n_frames, seed = item
+    rng = None if seed is None else np.random.default_rng(seed)
+    clip = streams(path, n_frames=n_frames, rng=rng, **options)
+    return {stream: x.astype(np.float16) if stream == "flow" else x for stream, x in clip.items()}
 
 
 class _RGBTask(nn.Module):
     """What the RGB net learns from: the scene and the joints of single frames."""
 
-    def __init__(self, settings: Pretraining, n_joints: int) -> None:
+    def __init__(self, n_classes: int, n_joints: int) -> None:
         super().__init__()
         self.net = CompactNet(3)
-        self.scene = nn.Sequential(nn.Dropout(0.3), nn.Linear(DIM, settings.n_classes))
+        self.scene = nn.Sequential(nn.Dropout(0.3), nn.Linear(DIM, n_classes))
         self.joints = nn.Linear(DIM, 2 * n_joints)
 
     def forward(self, x: Tensor, labels: Labels) -> tuple[Tensor, dict[str, Tensor]]:
@@ -303,16 +250,16 @@ class _RGBTask(nn.Module):
         loss = F.cross_entropy(scene.flatten(0, 1), target.flatten(), label_smoothing=0.1)
         report = {
             "scene_accuracy": (scene.mean(1).argmax(-1) == labels["scene"]).float(),
-            "joint_error_px": 2.0 * SIDE * error.mean((1, 2, 3)),  # |dx| + |dy|
+            "joint_error_px": 2.0 * SIDE * error.detach().mean((1, 2, 3)),  # |dx| + |dy|
         }
         return loss + JOINT_WEIGHT * error.mean(), report
 
 
 class _SequenceTask(nn.Module):
-    """What a net learns from the sequence of its frame features: the class of a clip."""
+    """What a net learns from the sequence of its frame features: the ``label`` of a clip."""
 
     def __init__(
-        self, stream: str, *, label: str, n_segments: int, n_classes: int, dropout: float = 0.3, smoothing: float = 0.1
+        self, stream: str, label: str, n_segments: int, n_classes: int, *, dropout: float = 0.3, smoothing: float = 0.1
     ) -> None:
         super().__init__()
         self.label, self.smoothing, self.net = label, smoothing, CompactNet(net_channels(stream))
@@ -326,14 +273,16 @@ class _SequenceTask(nn.Module):
         return loss, {f"{self.label}_accuracy": (logits.argmax(-1) == target).float()}
 
 
-def pretrain(clips: np.ndarray, labels: Labels, stream: str, settings: Pretraining) -> Weights:
-    """Train a compact net on clips (n, T, S, S, C) of the corpus, see ``read_corpus``.
+def pretrain(item: tuple[str, np.ndarray], *, labels: Labels, settings: Pretraining) -> Weights:
+    """Train a compact net on clips of the corpus.
 
     Args:
+        item: stream, clips (n, T, S, S, C).
         labels: of the clips: ``action`` (n,), ``scene`` (n,), ``joints`` (n, T, J, 2), ``held_out`` (n,) bool.
     Returns:
         The weights of the ``CompactNet``, and one row of history per epoch (loss, held-out results, seconds).
     """
+    stream, clips = item
     rng = np.random.default_rng([settings.seed, 2])
     train_rows, test_rows = (torch.nonzero(part)[:, 0].numpy() for part in (~labels["held_out"], labels["held_out"]))
     frames_a_clip = FRAMES_A_CLIP.get(stream, settings.n_segments)
@@ -342,53 +291,48 @@ def pretrain(clips: np.ndarray, labels: Labels, stream: str, settings: Pretraini
 
     def build() -> nn.Module:
         if stream == "rgb":
-            return _RGBTask(settings, labels["joints"].shape[2])
-        return _SequenceTask(stream, label="action", n_segments=settings.n_segments, n_classes=settings.n_classes)
+            return _RGBTask(settings.n_classes, labels["joints"].shape[2])
+        return _SequenceTask(stream, "action", settings.n_segments, settings.n_classes)
+
+    def labels_of(rows: np.ndarray) -> Labels:
+        return {name: values[rows] for name, values in labels.items()}
 
     def batches() -> Iterable[tuple[Tensor, Labels]]:
         for rows in np.array_split(rng.permutation(np.repeat(train_rows, visits)), steps):
             instants = np.sort(rng.permutation(settings.n_segments)[:frames_a_clip])
             shifted, by = _shifted(clips[rows][:, instants], settings.shift, rng)
-            batch = {name: values[rows] for name, values in labels.items()}
+            batch = labels_of(rows)
             batch["joints"] = batch["joints"][:, instants] - by[:, None, None]
             yield normalise(torch.from_numpy(shifted), stream), batch
 
-    def held_out(task: nn.Module, _: list[dict[str, Tensor]]) -> list[dict[str, Tensor]]:
-        task.eval()
-        with torch.inference_mode():
-            return [
-                task(
-                    normalise(torch.from_numpy(clips[part]), stream),
-                    {name: values[part] for name, values in labels.items()},
-                )[1]
-                for part in np.array_split(test_rows, max(1, len(test_rows) // 64))
-            ]
+    def held_out() -> Iterable[tuple[Tensor, Labels]]:
+        for rows in np.array_split(test_rows, max(1, len(test_rows) // 64)):
+            yield normalise(torch.from_numpy(clips[rows]), stream), labels_of(rows)
 
     return _fit(build, batches, steps, settings, held_out)
 
 
 def fine_tune(
-    views: np.ndarray, labels: Labels, stream: str, first: Mapping[str, Mapping[str, Tensor]], settings: Adaptation
+    item: tuple[str, np.ndarray], *, labels: Labels, first: Mapping[str, Tensor], settings: Adaptation
 ) -> Weights:
-    """Train a compact net to name the base classes, ``labels["class"]`` (n,), of clips in views (V, n, T, S, S, C).
+    """Train a compact net to name the base classes.
 
+    Args:
+        item: stream, clips in views (V, n, T, S, S, C).
+        labels: ``class`` (n,).
+        first: weights to begin with.
     Returns:
         The new weights, and one row of history per epoch: loss, accuracy on what was trained on, seconds.
     """
+    stream, views = item
     n_views, n_clips, n_segments = views.shape[:3]
     rng = np.random.default_rng([settings.seed, 31])
     steps = int(np.ceil(n_clips / settings.batch_size))
 
     def build() -> nn.Module:
-        task = _SequenceTask(
-            stream,
-            label="class",
-            n_segments=n_segments,
-            n_classes=int(labels["class"].max()) + 1,
-            dropout=settings.dropout,
-            smoothing=settings.label_smoothing,
-        )
-        task.net.load_state_dict(first[stream])
+        regular = {"dropout": settings.dropout, "smoothing": settings.label_smoothing}
+        task = _SequenceTask(stream, "class", n_segments, int(labels["class"].max()) + 1, **regular)
+        task.net.load_state_dict(first)
         return task
 
     def batches() -> Iterable[tuple[Tensor, Labels]]:
@@ -397,8 +341,7 @@ def fine_tune(
             clips = moved(normalise(clips, stream), shift=settings.shift, scale=settings.scale, rng=rng)
             yield clips, {"class": labels["class"][rows]}
 
-    weights, history = _fit(build, batches, steps, settings, lambda _, reports: reports)
-    return weights, [{name.replace("class_", ""): value for name, value in row.items()} for row in history]
+    return _fit(build, batches, steps, settings)
 
 
 def _fit(
@@ -406,13 +349,13 @@ def _fit(
     batches: Callable[[], Iterable[tuple[Tensor, Labels]]],
     steps: int,
     settings: Pretraining | Adaptation,
-    reported: Callable[[nn.Module, list[dict[str, Tensor]]], list[dict[str, Tensor]]],
+    held_out: Callable[[], Iterable[tuple[Tensor, Labels]]] | None = None,
 ) -> Weights:
     """The one loop: AdamW with a one-cycle schedule over the batches of every epoch.
 
     Args:
         build: the task around a ``CompactNet``; called once, seeded.
-        reported: from the task and the reports of its batches, the reports whose means enter the history.
+        held_out: batches whose reports enter the history; None for those that were trained on.
     """
     history: list[dict[str, float]] = []
     start = perf_counter()
@@ -432,8 +375,11 @@ def _fit(
                 optimiser.step()
                 schedule.step()
                 losses.append(float(loss.detach()))
-                reports.append({name: values.detach() for name, values in report.items()})
-            reports = reported(task, reports)
+                reports.append(report)
+            if held_out:
+                task.eval()
+                with torch.inference_mode():
+                    reports = [task(*batch)[1] for batch in held_out()]
             means = {name: float(torch.cat([report[name] for report in reports]).mean()) for name in reports[0]}
             row = {"epoch": epoch + 1, "loss": float(np.mean(losses)), "seconds": perf_counter() - start}
             history.append(row | means)

@@ -7,9 +7,8 @@ import pickle
 import shutil
 import urllib.request
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,32 +18,23 @@ from amfir_lib.storage import atomic_write
 
 TIMEOUT_S = 20  # without an answer for so long, the machine counts as offline
 KINDS = ("pretrained", "random")
-RANDOM_NOTE = "The weights of {name} ({stream}) are random (untrained): these numbers only show that the code runs."
 
 
-@dataclass(frozen=True)
-class PublishedFile:
+class PublishedFile(NamedTuple):
     """A weights file as its authors publish it.
 
     Attributes:
-        name: of the file.
         url: where it is; with a ``sha256`` it is fetched from there, without one only named.
         sha256: first digits of the digest of its bytes; empty where the authors state none.
     """
 
     name: str
-    url: str = ""
+    url: str
     sha256: str = ""
 
     def __str__(self) -> str:
         checksum = f", SHA-256 beginning with {self.sha256}" if self.sha256 else ""
-        return f"{self.name}{checksum}" + (f" ({self.url})" if self.url else "")
-
-
-def check_kind(weights: str, *others: str) -> None:
-    """Refuse a kind of weights that there is not."""
-    if weights not in (*KINDS, *others):
-        raise unknown_name("kind of weights", weights, (*KINDS, *others))
+        return f"{self.name}{checksum} ({self.url})"
 
 
 def download_folder() -> Path:
@@ -56,34 +46,39 @@ def find_weights(
     backbone: str,
     files: Sequence[PublishedFile],
     *,
+    weights: str = "pretrained",
     weights_dir: Path | str | None = None,
     open_url: Callable[..., Any] = urllib.request.urlopen,
-) -> Path:
+) -> Path | None:
     """The first of some files that is in ``weights_dir`` or among PyTorch's downloads; else the first is fetched.
 
     Args:
         backbone: whose weights they are, for the message.
         files: in order of preference.
-        open_url: how an address is opened.
+        weights: "pretrained", or "random", which no file has.
     Raises:
         BackboneUnavailable: none is there and the first cannot be fetched, or a file has another digest; says which
             file is expected, where, and with which digest.
+        UnknownName: no such kind of weights.
     """
-    folders = [Path(weights_dir)] if weights_dir is not None else []
-    folders.append(download_folder())
+    if weights not in KINDS:
+        raise unknown_name("kind of weights", weights, KINDS)
+    if weights == "random":
+        return None
+    folders = [*filter(None, [weights_dir and Path(weights_dir)]), download_folder()]
     for file in files:
         for folder in folders:
             if (folder / file.name).is_file():
                 return _checked(folder / file.name, file)
     reason = "it is published without a digest, so it is not fetched by itself"
-    if files[0].url and files[0].sha256:
+    if files[0].sha256:
         try:
             return _fetch(folders[0] / files[0].name, files[0], open_url)
         except BackboneUnavailable:
             raise
         except Exception as error:  # no name server, a proxy, a time-out, a full disk: each library has its own
             reason = f"it cannot be fetched here ({type(error).__name__}: {error})"
-    where = " or ".join(str(folder) for folder in folders)
+    where = " or ".join(map(str, folders))
     raise BackboneUnavailable(
         f"the weights of {backbone} are not in {where}, and {reason}: put {files[0]} there or into the folder "
         "that --weights-dir names, or ask for untrained ones with -p weights=random."
@@ -111,12 +106,10 @@ def _fetch(path: Path, file: PublishedFile, open_url: Callable[..., Any]) -> Pat
 
 
 def load_state(path: Path | str) -> dict[str, Tensor]:
-    """Read a state dict and nothing else: a pickle that holds code is refused, not run.
+    """Read a state dict and nothing else, to the CPU: a pickle that holds code is refused, not run.
 
-    Returns:
-        name -> tensor on the CPU.
     Raises:
-        BackboneUnavailable: the file holds code or other objects, is damaged, or is no dict of tensors.
+        BackboneUnavailable: the file holds code or other objects, is damaged, or is no dict of finite tensors.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -127,6 +120,9 @@ def load_state(path: Path | str) -> dict[str, Tensor]:
         ) from error
     except (OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
         raise BackboneUnavailable(f"{path} cannot be read as weights ({error}). Copy the file again.") from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()) or not state:
+    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise BackboneUnavailable(f"{path} holds no state dict (names with tensors). Use the published state dict.")
+    for name, value in state.items():
+        if not torch.isfinite(value).all():
+            raise BackboneUnavailable(f'{path} holds NaN or infinity in "{name}". Copy the file again.')
     return dict(state)

@@ -20,7 +20,6 @@ from amfir_lib.backbones.opening import (
     OF_REAL_CLIPS_ALONE,
     OF_RENDERED_CLIPS,
     STREAMS,
-    Wanted,
     input_size_of,
     names_of_streams,
     open_backbone,
@@ -134,8 +133,7 @@ def open_backbones(config: Config, dataset: Dataset, *, backbone: str = "") -> d
     compact = partial(pretrained_backbones, pretraining_of(config), cache_dir=config.cache_dir, n_jobs=config.jobs)
 
     def adapted(stream: str) -> Any:
-        first = {stream: compact()[stream]}
-        return adapt(first, dataset, cache_dir=config.cache_dir, flow=flow, n_jobs=config.jobs)[stream]
+        return adapt(compact()[stream], dataset, cache_dir=config.cache_dir, flow=flow, n_jobs=config.jobs)
 
     asked = options.get("input_size") or 0
     sides = [input_size_of(name, synthetic=dataset.synthetic, input_size=asked) for name in names]
@@ -151,8 +149,8 @@ def open_backbones(config: Config, dataset: Dataset, *, backbone: str = "") -> d
     opened = {}
     for side, modality, stream, name in zip(sides, dataset.modalities, STREAMS, names, strict=True):
         try:
-            wanted = Wanted(stream, compact, adapted, input_size=side, flow_size=flow["flow_size"], **common)
-            opened[modality] = open_backbone(name, wanted)
+            scale = {"input_size": side, "flow_size": flow["flow_size"]}
+            opened[modality] = open_backbone(name, stream, compact=compact, adapted=adapted, **scale, **common)
         except BackboneUnavailable as error:
             if _asked(config, backbone) != AUTO or "+".join(names) != OF_REAL_CLIPS:
                 raise

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from amfir_lib.backbones.opening import Wanted, input_size_of, names_of_streams, open_backbone
+from amfir_lib.backbones.opening import input_size_of, names_of_streams, open_backbone
 from amfir_lib.data.benchmarks import BENCHMARKS
 from amfir_lib.data.catalogue import load_dataset
 from amfir_lib.data.features import extract_stores
@@ -82,11 +82,10 @@ def backbones_of(name: str, *, flow_size: int, device: str = "cpu") -> dict[str,
     """Stream -> untrained backbone, as a study opens it."""
     opened = {}
     for stream, net in zip(("rgb", "flow"), names_of_streams(name), strict=True):
-        wanted = Wanted(
-            stream, compact=untrained_compact, adapted=lambda stream: None, flow_size=flow_size, device=device,
+        opened[stream] = open_backbone(
+            net, stream, compact=untrained_compact, adapted=lambda stream: None, flow_size=flow_size, device=device,
             input_size=input_size_of(net, synthetic=False), weights="pretrained" if net == "compact" else "random",
         )  # fmt: skip
-        opened[stream] = open_backbone(net, wanted)
     return opened
 
 

@@ -109,7 +109,7 @@ class Clips(Source):
     would (on a GPU up to rounding: its sums have no fixed order).
 
     Args:
-        backbones: modality -> module that learns, see ``trainable_stream``; ``seen``: what it sees.
+        backbones: modality -> module that learns, ``seen``: what it sees.
         flip: whether clips are mirrored.
     """
 

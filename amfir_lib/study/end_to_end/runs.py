@@ -11,13 +11,12 @@ from typing import Any
 from safetensors.torch import load_file
 
 from amfir_lib.backbones import frozen as frozen_module
-from amfir_lib.backbones.frozen import only_frozen, trainable_stream
 from amfir_lib.backbones.opening import BACKBONES
 from amfir_lib.data import streams
 from amfir_lib.data.frames import FrameCache, build_frame_cache
 from amfir_lib.data.manifest import Dataset
 from amfir_lib.data.streams import MARGIN
-from amfir_lib.errors import BadParameter, UnknownParameter, unknown_name
+from amfir_lib.errors import BackboneUnavailable, BadParameter, UnknownParameter, unknown_name
 from amfir_lib.methods import Method, title_of
 from amfir_lib.storage import digest_of
 from amfir_lib.study.cache import CHECKPOINT, RECORD, code_digests, compute, save_arrays, why_computed
@@ -85,7 +84,6 @@ class RunEndToEnd:
 
         Raises:
             BadParameter: the method is assembled from others or learns nothing; train its parts end to end instead.
-            BackboneUnavailable: a backbone that is only used frozen.
         """
         run, dataset = self.frozen, self.frozen.material.dataset
         if parts := [part.method for part in run.parts]:
@@ -94,7 +92,7 @@ class RunEndToEnd:
         if not list(method.parameters()):
             raise BadParameter(f'"{run.method}" has no loss to train a backbone with. Choose a method that learns.')
         used = {m: self.backbones[m] for m in method.modalities}
-        learning = {m: trainable_stream(backbone) for m, backbone in used.items()}
+        learning = {m: backbone.network().requires_grad_(True) for m, backbone in used.items()}
         flip = dataset.flip if self.options.flip is None else self.options.flip
         return method, Clips(run.material.layout(), learning, seen_by(used), self.frames, self.options, flip=flip)
 
@@ -203,7 +201,10 @@ def check_end_to_end(config: Config, datasets: Iterable[Dataset], *, backbone: s
     check_devices(config.devices, device=device, episodes_per_step=config.profile.episodes_per_step)
     for name in (name for dataset in datasets for name in stream_names(config, dataset, backbone=backbone)):
         if not BACKBONES[name].learns:
-            raise only_frozen(name)
+            raise BackboneUnavailable(
+                f"{name} is only used frozen. Train end to end with compact, resnet18, resnet50, i3d, or two of them "
+                "as appearance+motion: -p backbone=resnet18."
+            )
 
 
 def end_to_end_options(given: Mapping[str, Any]) -> EndToEnd:
