@@ -14,7 +14,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -33,6 +33,9 @@ MEMORY_REMEDY = (
     "(--set input_size=112); what is finished is kept."
 )
 
+# joblib warns that closing its generator cancels what is waiting
+warnings.filterwarnings("ignore", message=".*tasks have been successfully executed", category=UserWarning)
+warnings.filterwarnings("ignore", message=".*tasks which were still being processed", category=UserWarning)
 # loky replaces a worker whose memory has grown much, which importing PyTorch in it is enough for: nothing is lost
 warnings.filterwarnings("ignore", message="A worker stopped while some jobs", category=UserWarning)
 
@@ -69,36 +72,50 @@ def iterate_parallel(
     if n_jobs < 1:
         raise BadParameter(f"n_jobs is {n_jobs}; give a number of processes from 1 up.")
     items = list(items)
-    sizes = [units_of(item) for item in items]
-    n_jobs = min(n_jobs, len(items))
-    guarded = partial(_guarded, function)
-    here = chosen()[0] == LOCAL
-    remedy = f"with fewer workers (--jobs, now {n_jobs})" if here else "with more memory for the cluster's workers"
-    with ExitStack() as stack:
-        bar = stack.enter_context(progress_bar(sum(sizes), description=description, unit=unit))
-        results: Iterator[Any] = iter(())
-        try:
-            if not items or (n_jobs <= 1 and here):
-                importlib.import_module("torch")  # imported later, inside the limit, it would keep all threads
-                results = map(guarded, items)
-            else:
-                results = stack.enter_context(workers(n_jobs))(guarded, items)  # a worker may die already here
-            for size, result in zip(sizes, results, strict=True):
-                if isinstance(result, _Failure):
-                    raise result.to_exception(description, remedy=remedy)
+    n_jobs, sizes = min(n_jobs, len(items)), [units_of(item) for item in items]
+    with progress_bar(sum(sizes), description=description, unit=unit) as bar:
+        if in_this_process(n_jobs):
+            importlib.import_module("torch")  # imported later, inside the limit, it would keep all threads
+            for item, size in zip(items, sizes, strict=True):
+                with guarded(item, description):
+                    result = function(item)
                 bar.update(size)
                 yield result
+            return
+        try:
+            with workers(n_jobs) as apply:
+                results = apply(partial(_in_worker, function), items)  # a worker may die already here
+                with closing(results):  # cancels what is still waiting
+                    for size, result in zip(sizes, results, strict=True):
+                        if isinstance(result, _Failure):
+                            raise result.to_exception(description, n_jobs)
+                        bar.update(size)
+                        yield result
         except Exception as error:
             if not worker_was_lost(error):
                 raise
+            remedy = MEMORY_REMEDY.format(fewer=_fewer_workers(n_jobs))
             raise WorkerFailed(
-                f"{description} stopped: a worker process was killed, most likely for lack of memory. "
-                f"{MEMORY_REMEDY.format(fewer=remedy)}"
+                f"{description} stopped: a worker process was killed, most likely for lack of memory. {remedy}"
             ) from error
-        finally:
-            if hasattr(results, "close"):  # a generator of joblib: cancels what is still waiting
-                with warnings.catch_warnings(action="ignore", category=UserWarning):  # which is what it warns of
-                    results.close()
+
+
+def in_this_process(n_jobs: int) -> bool:
+    """Whether so many processes are none beside this one; a cluster's workers always are."""
+    return n_jobs <= 1 and chosen()[0] == LOCAL
+
+
+@contextmanager
+def guarded(item: Any, description: str) -> Iterator[None]:
+    """Work on an item in this process as in a worker: with one thread, and with the item named in what it raises."""
+    with single_thread():
+        try:
+            yield
+        except Exception as error:
+            raised = _Failure(error, item).to_exception(description, 1)
+            if raised is error:
+                raise
+            raise raised from error
 
 
 @contextmanager
@@ -117,13 +134,17 @@ def single_thread() -> Iterator[None]:
             set_threads(before)
 
 
-def _guarded(function: Callable[[Any], Any], item: Any) -> Any:
+def _in_worker(function: Callable[[Any], Any], item: Any) -> Any:
     """The result with one thread, or the failure instead of raising it."""
     with single_thread():
         try:
             return function(item)
         except Exception as error:
-            return _Failure(error, item)
+            failure = _Failure(error, item)
+            failure.error = None
+            with suppress(Exception):  # an exception class whose arguments do not survive pickling
+                failure.error = pickle.loads(pickle.dumps(error))
+            return failure
 
 
 class _Failure:
@@ -136,21 +157,23 @@ class _Failure:
         self.summary = f"{type(error).__name__}: {error}"
         # of the machine (Python, NumPy, PyTorch, OpenCV), or of a GPU
         self.out_of_memory = isinstance(error, MemoryError) or any(text in str(error).lower() for text in OUT_OF_MEMORY)
-        self.error: Exception | None = None
-        with suppress(Exception):  # an exception class whose arguments do not survive pickling
-            self.error = pickle.loads(pickle.dumps(error))
+        self.error: Exception | None = error
 
-    def to_exception(self, description: str, *, remedy: str) -> Exception:
+    def to_exception(self, description: str, n_jobs: int) -> Exception:
         """The exception to raise: the worker's own, if it already is a sentence that names what is wrong."""
-        if isinstance(self.error, AmfirError):
-            error: Exception = self.error
-        else:
-            memory = f". {MEMORY_REMEDY.format(fewer=remedy)}" if self.out_of_memory else ""
+        error = self.error
+        if not isinstance(error, AmfirError):
+            memory = f". {MEMORY_REMEDY.format(fewer=_fewer_workers(n_jobs))}" if self.out_of_memory else ""
             summary = self.summary.rstrip(".") if memory else self.summary
             error = WorkerFailed(f"{description} stopped at {self.name}: {summary}{memory}")
             error.__cause__ = self.error
         error.add_note(f"item: {self.name}\nin the worker:\n{self.text}")
         return error
+
+
+def _fewer_workers(n_jobs: int) -> str:
+    here = chosen()[0] == LOCAL
+    return f"with fewer workers (--jobs, now {n_jobs})" if here else "with more memory for the cluster's workers"
 
 
 def progress_bar(total: int, *, description: str, unit: str = "clip") -> tqdm:

@@ -197,4 +197,4 @@ def test_a_disk_that_fills_while_a_run_is_written_loses_no_other_run(tmp_path, m
     run_all([done, failing], [CELL], cache_dir=tmp_path)
     out = capsys.readouterr().out
     assert "toy/amfir/seed 1: resumed where it was interrupted" in out
-    assert out.endswith("runs: 1 computed, 1 found in the cache\n")
+    assert out.endswith("training: 1 computed, 1 found in the cache\n")

@@ -146,9 +146,9 @@ def test_a_retest_is_the_trained_weights_with_other_options(measured):
     assert np.array_equal(found.tests[ONE].correct["fused"], expected.correct["fused"])
     assert found.record["seconds"] == 0
     again = Retest(trained, NEW.options, {}, CELLS)
-    before = again.path.stat().st_mtime_ns
+    before = again.key.stat().st_mtime_ns
     retest([again])
-    assert again.path.stat().st_mtime_ns == before
+    assert again.key.stat().st_mtime_ns == before
 
 
 def test_calibration_at_test_changes_certainties_by_the_fitted_temperatures(measured):

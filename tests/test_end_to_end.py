@@ -28,7 +28,7 @@ from amfir_lib.study.end_to_end.clips import EndToEnd, prefetched
 from amfir_lib.study.end_to_end.devices import train_on_devices
 from amfir_lib.study.end_to_end.runs import RunEndToEnd, open_frames
 from amfir_lib.study.runs import Material, Run, Series, TestCell, run_all
-from amfir_lib.study.training import train
+from amfir_lib.study.training import embed_episodes, train
 
 BACKBONES = {"compact": compact_backbones, "resnet18": small_resnets}
 CELL = TestCell(n_way=2, n_shot=1, n_query=2, n_episodes=6)
@@ -51,7 +51,8 @@ def run_of(place, kind="compact", method="amfir", training=TRAINING):
 def modules_of(place, kind="compact", *, method="amfir", **options):
     run, backbones = run_of(place, kind, method)
     options = EndToEnd(**({"frames_per_instant": 1, "backbone_lr": 0.02} | options))
-    return RunEndToEnd(run, backbones, options, open_frames(run, backbones, options, cache_dir=place[1])).modules()
+    frames = open_frames(run, backbones, options, cache_dir=place[1])
+    return RunEndToEnd(run, (), place[1], backbones=backbones, options=options, frames=frames).modules()
 
 
 def trained(place, training=TRAINING, checkpoint=None, *, kind="compact", method="amfir", **options):
@@ -68,9 +69,14 @@ def gradients(place, step=1, n_episodes=4, **options):
     clips.begin(method.train(), seed=0)
     sizes = {"n_way": 2, "n_shot": 2, "n_query": 1, "n_episodes": n_episodes}
     episodes = clips.layout.sample("train", rng=np.random.default_rng([10, 0, step]), **sizes)
-    terms = clips.backward(method, episodes, step)
+    loss = 0.0
+    for table, part, n_parts in clips.parts(method, episodes, step):
+        support, query, target = embed_episodes(method, table, part)
+        share = method.loss(method.compare(support, query), target)[0] / n_parts
+        share.backward()
+        loss += share.item()
     named = {f"{m}.{n}": p.grad for m, s in clips.backbones.items() for n, p in s.named_parameters() if p.requires_grad}
-    return terms["loss"], named
+    return loss, named
 
 
 @pytest.mark.parametrize("kind", BACKBONES)
@@ -90,14 +96,14 @@ def test_the_loss_falls_and_gradients_reach_both_backbones(place, kind):
 def test_a_resumed_training_is_the_uninterrupted_one_to_the_last_bit(place, tmp_path):
     whole = trained(place, freeze_batch_norm=False)
     method, clips = modules_of(place, freeze_batch_norm=False)
-    backward = clips.backward
+    parts = clips.parts
 
     def stop(method, episodes, step):
         if step == 4:
             raise KeyboardInterrupt
-        return backward(method, episodes, step)
+        return parts(method, episodes, step)
 
-    clips.backward = stop
+    clips.parts = stop
     with pytest.raises(KeyboardInterrupt):
         train(method, clips, TRAINING, seed=0, checkpoint=tmp_path / "c.pt")
     resumed = trained(place, checkpoint=tmp_path / "c.pt", freeze_batch_norm=False)
@@ -230,7 +236,9 @@ def test_what_cannot_be_trained_is_refused_before_anything_is(place, monkeypatch
         train_on_devices(*modules_of(place), TRAINING, seed=0, n_devices=5)
     run, backbones = run_of(place)
     with pytest.raises(BadParameter, match="assembled from protonet, protonet_f"):
-        RunEndToEnd(replace(run, method="protonet_lf"), backbones, EndToEnd(), None).modules()
+        RunEndToEnd(
+            replace(run, method="protonet_lf"), (), place[1], backbones=backbones, options=EndToEnd(), frames=None
+        ).modules()
     with pytest.raises(BadParameter, match='precision is "float16", but the device is cpu'):
         trained(place, precision="float16")
 

@@ -169,9 +169,11 @@ def test_a_method_without_parameters_is_tested_without_training(tmp_path):
 
 def test_a_second_time_computes_nothing_and_says_so(done, runs, monkeypatch, capsys):
     cache_dir, results = done
-    forbid(monkeypatch, "train_run", "evaluate", "load_table")
+    forbid(monkeypatch, "train", "evaluate", "load_table")
     again = run_all(runs, [ONE_SHOT, TWO_SHOT], cache_dir=cache_dir)
-    assert capsys.readouterr().out == "runs: 0 computed, 6 found in the cache\n"  # the parts of late fusion are runs
+    assert (
+        capsys.readouterr().out == "training: 0 computed, 6 found in the cache\n"
+    )  # the parts of late fusion are runs
     for first, second in zip(results, again, strict=True):
         pd.testing.assert_frame_equal(first.history, second.history, check_exact=True)
         assert contents(first) == contents(second)
@@ -186,7 +188,7 @@ def test_one_and_four_workers_give_the_same_bytes(done, runs, tmp_path):
 
 def test_new_episodes_are_only_tested(material, tmp_path, monkeypatch, capsys):
     (before,) = run_all([one(material)], [ONE_SHOT], cache_dir=tmp_path)
-    forbid(monkeypatch, "train_run")
+    forbid(monkeypatch, "train")
     tested = []
     monkeypatch.setattr(runs_module, "evaluate", lambda *given: tested.append(given[2].n_shot) or evaluate(*given))
     (after,) = run_all([one(material)], [ONE_SHOT, TWO_SHOT], cache_dir=tmp_path)
@@ -228,7 +230,7 @@ def test_what_is_done_before_another_run_fails_is_kept(material, tmp_path, capsy
         run_all([one(material), diverging], [ONE_SHOT], cache_dir=tmp_path)
     capsys.readouterr()
     run_all([one(material)], [ONE_SHOT], cache_dir=tmp_path)
-    assert capsys.readouterr().out == "runs: 0 computed, 1 found in the cache\n"
+    assert capsys.readouterr().out == "training: 0 computed, 1 found in the cache\n"
 
 
 @pytest.mark.parametrize(
@@ -240,7 +242,7 @@ def test_what_is_done_before_another_run_fails_is_kept(material, tmp_path, capsy
     ],
 )
 def test_a_run_that_cannot_be_is_refused_before_any_is_computed(material, tmp_path, monkeypatch, run, error, message):
-    forbid(monkeypatch, "train_run")
+    forbid(monkeypatch, "train")
     with pytest.raises(error, match=message):
         run_all([one(material), one(material, **run)], [ONE_SHOT], cache_dir=tmp_path)
 

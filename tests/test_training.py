@@ -14,7 +14,7 @@ from toy_tables import QUICK, new_method, toy_table
 from amfir_lib.errors import BadParameter, NonFiniteFeatures, TrainingDiverged
 from amfir_lib.storage import digest_of_array
 from amfir_lib.study.evaluation import evaluate
-from amfir_lib.study.training import Training, episode_step, train, validation_episodes
+from amfir_lib.study.training import Training, embed_episodes, train, validation_episodes
 
 TABLE = toy_table()
 METHODS = [
@@ -217,7 +217,8 @@ def test_every_step_is_logged_with_loss_accuracy_energies_groups_and_distillatio
 def test_a_step_equals_the_direct_path_through_the_method():
     method = new_method(prototype="trx")
     episodes = TABLE.sample("train", n_way=3, n_shot=2, n_query=2, n_episodes=4, rng=np.random.default_rng(0))
-    output, target = episode_step(method, TABLE, episodes)
+    *embedded, target = embed_episodes(method, TABLE, episodes)
+    output = method.compare(*embedded)
     support = {m: values[episodes.support] for m, values in TABLE.features.items()}
     query = {m: values[episodes.query].flatten(1, 2) for m, values in TABLE.features.items()}
     expected = method(support, query)

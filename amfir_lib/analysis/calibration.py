@@ -8,10 +8,9 @@ Temperatures fitted on validation classes put them on one (decision A6).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +21,7 @@ from torch import Tensor
 from amfir_lib.errors import BadParameter
 from amfir_lib.parallel import single_thread
 from amfir_lib.storage import digest_of
-from amfir_lib.study.cache import compute, load_arrays, save_arrays
+from amfir_lib.study.cache import Job, compute, load_arrays, save_arrays
 from amfir_lib.study.evaluation import QueryResults, episode_outputs, evaluate
 from amfir_lib.study.runs import STATE, Run, RunResult, TestCell, episodes_of, load_method, table_of
 from amfir_lib.study.training import Training
@@ -97,7 +96,8 @@ def fit_temperatures(result: RunResult, cells: Sequence[TestCell]) -> Temperatur
     return temperatures
 
 
-class Retest(NamedTuple):
+@dataclass(frozen=True)
+class Retest(Job):
     """A trained run, and the options that act at test alone, or temperatures (none: empty), with which it is tested.
 
     The weights are those of the trained run, so that the difference is what the change does at test, and nothing else.
@@ -107,6 +107,7 @@ class Retest(NamedTuple):
     options: Mapping[str, Any]
     temperatures: Temperatures
     cells: tuple[TestCell, ...]
+    device: str = "cpu"
 
     @property
     def run(self) -> Run:
@@ -119,37 +120,38 @@ class Retest(NamedTuple):
         return self.run.item_name
 
     @property
-    def path(self) -> Path:
+    def key(self) -> Path:
         """Where the cache keeps the answers: beside those of the trained run."""
         fitted = {m: {n: round(t, 6) for n, t in by_shot.items()} for m, by_shot in self.temperatures.items()}
         return self.trained.folder / f"retest-{digest_of([self.run.key, fitted, [c.name for c in self.cells]])}.npz"
+
+    @property
+    def done(self) -> bool:
+        return self.key.exists()
+
+    def work(self) -> None:
+        state, arrays = load_file(self.trained.folder / STATE), {}
+        table = table_of(self.run.read).to(self.device)
+        for cell in self.cells:
+            fitted = {m: by_shot[cell.n_shot] for m, by_shot in self.temperatures.items()}
+            method = load_method(self.run, recalibrated(state, fitted)).to(self.device)
+            results = evaluate(method, table, episodes_of(self.run.material, cell))
+            arrays |= {f"{cell.name}/{name}": values for name, values in results.to_arrays().items()}
+        save_arrays(self.key, arrays)
 
 
 def retest(retests: Sequence[Retest], *, n_jobs: int = 1, device: str = "cpu") -> list[RunResult]:
     """The results of these tests, from the cache or computed; records are those of training, without its seconds."""
     device = resolve_device(device)
-    compute(
-        retests, partial(_retest, device=device), whole=lambda item: item.path.exists(),
-        n_jobs=n_jobs if device == "cpu" else 1, description="tests of trained runs",
-    )  # fmt: skip
+    retests = [replace(item, device=device) for item in retests]
+    compute(retests, n_jobs=n_jobs if device == "cpu" else 1, description="tests of trained runs")
     results = []
     for item in retests:
         by_cell: dict[str, dict[str, np.ndarray]] = {}
-        for name, values in load_arrays(item.path).items():
+        for name, values in load_arrays(item.key).items():
             cell, _, rest = name.partition("/")
             by_cell.setdefault(cell, {})[rest] = values
         tests = {cell: QueryResults.from_arrays(by_cell[cell.name]) for cell in item.cells}
         record = item.trained.record | {"seconds": 0.0, "retest": True}
         results.append(replace(item.trained, run=item.run, tests=tests, record=record))
     return results
-
-
-def _retest(item: Retest, *, device: str) -> None:
-    state, arrays = load_file(item.trained.folder / STATE), {}
-    table = table_of(item.run.read).to(device)
-    for cell in item.cells:
-        fitted = {m: by_shot[cell.n_shot] for m, by_shot in item.temperatures.items()}
-        method = load_method(item.run, recalibrated(state, fitted)).to(device)
-        results = evaluate(method, table, episodes_of(item.run.material, cell))
-        arrays |= {f"{cell.name}/{name}": values for name, values in results.to_arrays().items()}
-    save_arrays(item.path, arrays)

@@ -7,10 +7,10 @@ for spoilt versions of themselves, on the same episodes, so all differences are 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,7 +24,7 @@ from amfir_lib.errors import BadParameter
 from amfir_lib.fusion import fusion_weights
 from amfir_lib.methods import METHODS, Method, uses_patches
 from amfir_lib.storage import digest_of, meaning_of
-from amfir_lib.study.cache import Recent, compute, load_arrays, save_arrays
+from amfir_lib.study.cache import Job, Recent, compute, load_arrays, save_arrays
 from amfir_lib.study.config import Config
 from amfir_lib.study.evaluation import QueryResults, evaluate
 from amfir_lib.study.runs import STATE, Material, Run, RunResult, Series, TestCell, load_method
@@ -67,7 +67,8 @@ def compared(methods: Sequence[str], material: Material) -> list[Series]:
     return method_series(methods, material)
 
 
-class _Asked(NamedTuple):
+@dataclass(frozen=True)
+class _Asked(Job):
     """A trained run, and the conditions and cells under which it is asked."""
 
     run: Run
@@ -81,10 +82,39 @@ class _Asked(NamedTuple):
         return self.run.item_name
 
     @property
-    def path(self) -> Path:
+    def key(self) -> Path:
+        """The file of the answers."""
         names = [condition.key for condition in self.conditions], [cell.name for cell in self.cells]
-        code = meaning_of(_answer) + meaning_of(_quantities)
+        code = meaning_of(_Asked.work) + meaning_of(_quantities)
         return self.folder / f"spoilt-{digest_of([self.clips.folder.name, names, code])}.npz"
+
+    @property
+    def done(self) -> bool:
+        return self.key.exists()
+
+    def work(self) -> None:
+        """Everything that the run answers."""
+        run, clips, layout = self.run, self.clips, self.clips.layout()
+        method = load_method(run, load_file(self.folder / STATE))
+        drawn = {cell: cell.episodes(layout) for cell in self.cells}
+
+        def read(condition: Condition) -> dict[str, torch.Tensor]:
+            how = {"patches": uses_patches(run.method), "whiten": run.read.whiten}
+            make = partial(clips.features, condition, **how)
+            return make() if how["patches"] else _FEATURES.get((clips.folder, condition, how["whiten"]), make)
+
+        sound, arrays = read(CLEAN), {}
+        for condition in self.conditions:
+            spoilt = read(condition)
+            joined = {m: torch.cat([x, spoilt[m]]) for m, x in sound.items()}
+            table = replace(layout, features=joined)  # row n + i is clip i in the other state
+            for cell, episodes in drawn.items():
+                n = len(layout.labels)
+                support = episodes.support + n if condition.side == "all" else episodes.support
+                exchanged = replace(episodes, support=support, query=episodes.query + n)
+                quantities = _quantities(method, evaluate(method, table, exchanged))
+                arrays |= {f"{cell.name}/{condition.key}/{name}": x for name, x in quantities.items()}
+        save_arrays(self.key, arrays)
 
 
 def ask(
@@ -105,12 +135,9 @@ def ask(
     """
     conditions = tuple(dict.fromkeys([CLEAN, *conditions]))
     items = [_Asked(result.run, clips, conditions, tuple(cells), result.folder) for result in results]
-    compute(
-        sorted(items, key=lambda item: not uses_patches(item.run.method)),  # long ones first
-        _answer, whole=lambda item: item.path.exists(), n_jobs=n_jobs,
-        description=f"{clips.material.dataset.name}: tests",
-    )  # fmt: skip
-    kept = [(item.run.method, load_arrays(item.path)) for item in items]
+    long_first = sorted(items, key=lambda item: not uses_patches(item.run.method))
+    compute(long_first, n_jobs=n_jobs, description=f"{clips.material.dataset.name}: tests")
+    kept = [(item.run.method, load_arrays(item.key)) for item in items]
     dataset, layout, answers = clips.material.dataset, clips.layout(), []
     for cell in cells:
         given: dict[tuple[str, Hashable], list[dict[str, np.ndarray]]] = {}
@@ -124,31 +151,6 @@ def ask(
 
 
 _FEATURES = Recent(128)  # a megabyte or two each; those of one data set serve all methods without patches
-
-
-def _answer(asked: _Asked) -> None:
-    """Worker: everything that one run answers."""
-    run, clips, layout = asked.run, asked.clips, asked.clips.layout()
-    method = load_method(run, load_file(asked.folder / STATE))
-    drawn = {cell: cell.episodes(layout) for cell in asked.cells}
-
-    def read(condition: Condition) -> dict[str, torch.Tensor]:
-        how = {"patches": uses_patches(run.method), "whiten": run.read.whiten}
-        make = partial(clips.features, condition, **how)
-        return make() if how["patches"] else _FEATURES.get((clips.folder, condition, how["whiten"]), make)
-
-    sound, arrays = read(CLEAN), {}
-    for condition in asked.conditions:
-        spoilt = read(condition)
-        joined = {m: torch.cat([x, spoilt[m]]) for m, x in sound.items()}
-        table = replace(layout, features=joined)  # row n + i is clip i in the other state
-        for cell, episodes in drawn.items():
-            n = len(layout.labels)
-            support = episodes.support + n if condition.side == "all" else episodes.support
-            exchanged = replace(episodes, support=support, query=episodes.query + n)
-            quantities = _quantities(method, evaluate(method, table, exchanged))
-            arrays |= {f"{cell.name}/{condition.key}/{name}": x for name, x in quantities.items()}
-    save_arrays(asked.path, arrays)
 
 
 def _quantities(method: Method, results: QueryResults) -> dict[str, np.ndarray]:

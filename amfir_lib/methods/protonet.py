@@ -133,7 +133,10 @@ class StreamMethod(Method):
         return {m: head.embed(clips[m]) for m, head in self.heads.items()}
 
     def compare(self, support: dict[str, Tensor], query: dict[str, Tensor]) -> EpisodeOutput:
-        return self.join({m: head.compare(support[m], query[m]) for m, head in self.heads.items()})
+        evidence = {}
+        for m, head in self.heads.items():
+            evidence[m] = head.compare(support[m], query[m])
+        return self.join(evidence)
 
     def join(self, evidence: dict[str, Evidence]) -> EpisodeOutput:
         """What the method says, given what each modality says alone."""

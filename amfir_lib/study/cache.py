@@ -12,13 +12,15 @@ import json
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import nullcontext
+from operator import methodcaller
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from amfir_lib.parallel import map_parallel
+from amfir_lib.parallel import guarded, in_this_process, map_parallel, progress_bar
 from amfir_lib.storage import atomic_write, digest_of_code, read_json
 
 RECORD, CHECKPOINT = "record.json", "checkpoint.pt"
@@ -45,39 +47,49 @@ class Recent:
         return self.values[key]
 
 
-def compute(
-    items: Sequence[Any],
-    work: Callable[[Any], None],
-    *,
-    whole: Callable[[Any], bool],
-    why: Callable[[Any], str] | None = None,
-    n_jobs: int = 1,
-    description: str,
-    unit: str = "run",
-) -> int:
-    """Do the work of every item that the cache does not hold as a whole; returns how many were computed.
+class Job:
+    """Something that the cache keeps: what it takes to see whether it is there, and to compute it where it is not."""
+
+    item_name: str  # as messages call it
+    key: Hashable  # equal jobs are computed once
+    parts: Sequence[Job] = ()  # that are computed before it
+    done: bool  # whether the cache holds all of it
+    why: str = ""  # it is computed
+
+    def work(self) -> None:
+        """Compute what is missing and write it, what makes it whole last."""
+        raise NotImplementedError
+
+
+def compute(jobs: Sequence[Job], *, n_jobs: int = 1, description: str, unit: str = "run") -> None:
+    """Do the work of every job that the cache does not hold, parts first, and say why and how much.
 
     Args:
-        items: with ``item_name``, as messages call them.
-        work: computes what is missing of an item and writes it, what makes it whole last.
-        whole: whether the cache holds all of an item.
-        why: the reason for which an item is computed, printed once for all items that share it.
         n_jobs: worker processes; results do not depend on it.  0 works in this process with all its threads, as an
             end-to-end training does.
     """
-    missing = [item for item in items if not whole(item)]
-    reasons: dict[str, list[str]] = {}
-    for item in missing if why else ():
-        reasons.setdefault(why(item), []).append(item.item_name)
-    for reason, names in reasons.items():
-        more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-        print(f"{', '.join(names[:MOST_NAMES])}{more}: {reason}")
-    if n_jobs:
-        map_parallel(work, missing, n_jobs=n_jobs, description=description, unit=unit)
-    else:
-        for item in missing:
-            work(item)
-    return len(missing)
+    wanted = {job.key: job for job in jobs}
+    parts = {part.key: part for job in wanted.values() for part in job.parts}
+    n_computed = 0
+    for stage in (parts, {key: job for key, job in wanted.items() if key not in parts}):
+        missing = [job for job in stage.values() if not job.done]
+        n_computed += len(missing)
+        reasons: dict[str, list[str]] = {}
+        for job in missing:
+            reasons.setdefault(job.why, []).append(job.item_name)
+        for reason, names in reasons.items():
+            more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+            if reason:
+                print(f"{', '.join(names[:MOST_NAMES])}{more}: {reason}")
+        if n_jobs and not in_this_process(min(n_jobs, len(missing))):
+            map_parallel(methodcaller("work"), missing, n_jobs=n_jobs, description=description, unit=unit)
+            continue
+        with progress_bar(len(missing), description=description, unit=unit) as bar:
+            for job in missing:
+                with guarded(job, description) if n_jobs else nullcontext():
+                    job.work()
+                bar.update()
+    print(f"{description}: {n_computed} computed, {len(parts.keys() | wanted.keys()) - n_computed} found in the cache")
 
 
 def why_computed(folder: Path, identity: Mapping[str, Any]) -> str:

@@ -39,6 +39,7 @@ from amfir_lib.study import training as training_module
 from amfir_lib.study.cache import (
     CHECKPOINT,
     RECORD,
+    Job,
     Recent,
     code_digests,
     compute,
@@ -49,7 +50,7 @@ from amfir_lib.study.cache import (
 from amfir_lib.study.episodes import SIZES, Episodes
 from amfir_lib.study.evaluation import QueryResults, evaluate
 from amfir_lib.study.feature_table import MAX_WIDTH, FeatureTable, Whitening, layout, load_table
-from amfir_lib.study.training import Training, train, validation_episodes
+from amfir_lib.study.training import HEAD, Trained, Training, train, validation_episodes
 from amfir_lib.workers import resolve_device
 
 STATE = "state.safetensors"
@@ -192,7 +193,7 @@ class Run:
             "options": options,
             "training": asdict(self.training),
             "seed": self.seed,
-            "code": code | {"run": digest_of_code(train_run, TestCell)},
+            "code": code | {"run": digest_of_code(RunJob.work, RunJob.assembled, TestCell)},
             "torch": torch.__version__,
         }
 
@@ -305,67 +306,92 @@ def run_all(
         One result per run, in order; it does not depend on ``n_jobs``.
     """
     device = resolve_device(device)
-    wanted = {run.key: run for run in runs}
-    parts = {part.key: part for run in wanted.values() for part in run.parts}
-    n_computed = 0
-    for stage in (parts, {key: run for key, run in wanted.items() if key not in parts}):
-        n_computed += compute(
-            sorted(stage.values(), key=lambda run: run.material.dataset.name),  # neighbours share features in memory
-            partial(_execute, cells=tuple(cells), cache_dir=cache_dir, device=device),
-            whole=lambda run: is_done(run.folder(cache_dir), cells),
-            why=lambda run: why_computed(run.folder(cache_dir), run.identity),
-            n_jobs=n_jobs if device == "cpu" else 1,
-            description=description,
-        )
-    print(f"runs: {n_computed} computed, {len(parts.keys() | wanted.keys()) - n_computed} found in the cache")
-    return [load_result(run, cells, run.folder(cache_dir)) for run in runs]
+    jobs = [RunJob(run, tuple(cells), cache_dir, device) for run in runs]
+    neighbours = sorted(jobs, key=lambda job: job.run.material.dataset.name)  # share features in memory
+    compute(neighbours, n_jobs=n_jobs if device == "cpu" else 1, description=description)
+    return [job.result() for job in jobs]
 
 
-def is_done(folder: Path, cells: Sequence[TestCell]) -> bool:
-    """Whether a folder holds a run and all these tests of it."""
-    return (folder / RECORD).exists() and all(cell.path(folder).exists() for cell in cells)
+@dataclass(frozen=True)
+class RunJob(Job):
+    """A run with the tests that are wanted of it, and where it is computed and kept."""
 
+    run: Run
+    cells: tuple[TestCell, ...]
+    cache_dir: Path
+    device: str = "cpu"
 
-def _execute(run: Run, *, cells: tuple[TestCell, ...], cache_dir: Path, device: str) -> None:
-    """Compute what is missing of one run; the record is written when the training is whole."""
-    folder = run.folder(cache_dir)
-    table = table_of(run.read, patches=uses_patches(run.method)).to(device)
-    if not (folder / RECORD).exists():
-        train_run(run, table, folder, cache_dir)
-    method = load_method(run, load_file(folder / STATE)).to(device)
-    for cell in cells:
-        path = cell.path(folder)
-        if not path.exists():
-            episodes = episodes_of(run.material, cell)
-            results = evaluate(method, table, episodes)
-            save_arrays(path, {"classes": episodes.classes.astype(np.int16), **results.to_arrays()})
+    @property
+    def item_name(self) -> str:
+        return self.run.item_name
 
+    @property
+    def key(self) -> Path:
+        return self.folder  # equal data sets of two names have a run each
 
-def train_run(run: Run, table: FeatureTable, folder: Path, cache_dir: Path) -> None:
-    """Train (or assemble) one run and write its state, histories and, last, its record."""
-    method = run.untrained().to(table.device)
-    parts = [load_result(part, (), part.folder(cache_dir)) for part in run.parts]
-    if parts or not list(method.parameters()):  # nothing to learn
-        state: dict[str, Tensor] = dict(method.state_dict())
-        for part in parts:
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Everything that can change the result."""
+        return self.run.identity
+
+    @property
+    def folder(self) -> Path:
+        """Where the cache keeps it."""
+        return self.run.folder(self.cache_dir)
+
+    @property
+    def parts(self) -> tuple[Job, ...]:
+        return tuple(replace(self, run=part) for part in self.run.parts)
+
+    @property
+    def done(self) -> bool:
+        return (self.folder / RECORD).exists() and all(cell.path(self.folder).exists() for cell in self.cells)
+
+    @property
+    def why(self) -> str:
+        return why_computed(self.folder, self.identity)
+
+    def result(self) -> RunResult:
+        """The finished run and these tests of it."""
+        return load_result(self.run, self.cells, self.folder)
+
+    def work(self) -> None:
+        """Train (or assemble) the run and test it; its record is written when the training is whole."""
+        run, folder = self.run, self.folder
+        table = table_of(run.read, patches=uses_patches(run.method)).to(self.device)
+        if not (folder / RECORD).exists():
+            method = run.untrained().to(table.device)
+            if run.parts or not list(method.parameters()):  # nothing to learn
+                trained = self.assembled(method, table)
+            else:
+                try:
+                    trained = train(method, table, run.training, seed=run.seed, checkpoint=folder / CHECKPOINT)
+                except TrainingDiverged as error:
+                    raise TrainingDiverged(f"{run.item_name}: {error}") from error
+            record = {"identity": run.identity, "key": run.key, "title": title_of(run.method, run.n_patches)}
+            record |= {"parameters": sum(p.numel() for p in method.parameters()), "device": str(table.device)}
+            record |= {name: getattr(trained, name) for name in ("seconds", "best_step", "val_accuracy")}
+            record["step_seconds"] = trained.seconds / max(1, run.training.steps)
+            save_run(folder, {STATE: trained.state}, trained.history, trained.validation, record)
+        method = load_method(run, load_file(folder / STATE)).to(self.device)
+        for cell in self.cells:
+            path = cell.path(folder)
+            if not path.exists():
+                episodes = episodes_of(run.material, cell)
+                results = evaluate(method, table, episodes)
+                save_arrays(path, {"classes": episodes.classes.astype(np.int16), **results.to_arrays()})
+
+    def assembled(self, method: Method, table: FeatureTable) -> Trained:
+        """A method that has nothing to learn, with the weights of the trained runs that it is made of."""
+        state, seconds = dict(method.state_dict()), 0.0
+        for part in self.parts:
             weights = load_file(part.folder / STATE)
             state |= {f"parts.{part.run.method}.{name}": values for name, values in weights.items()}
+            seconds += read_json(part.folder / RECORD)["seconds"]
         method.load_state_dict(state)
-        history, validation = pd.DataFrame(), pd.DataFrame()
-        outcome = {"seconds": sum((part.record["seconds"] for part in parts), 0.0), "best_step": None}
-        episodes = validation_episodes(table, run.training).values()
-        outcome["val_accuracy"] = float(np.mean([evaluate(method, table, each).accuracy.mean() for each in episodes]))
-    else:
-        try:
-            trained = train(method, table, run.training, seed=run.seed, checkpoint=folder / CHECKPOINT)
-        except TrainingDiverged as error:
-            raise TrainingDiverged(f"{run.item_name}: {error}") from error
-        state, history, validation = trained.state, trained.history, trained.validation
-        outcome = {name: getattr(trained, name) for name in ("seconds", "best_step", "val_accuracy")}
-    record = {"identity": run.identity, "key": run.key, "title": title_of(run.method, run.n_patches)}
-    record |= {"parameters": sum(p.numel() for p in method.parameters()), "device": str(table.device)} | outcome
-    record["step_seconds"] = outcome["seconds"] / max(1, run.training.steps)
-    save_run(folder, {STATE: state}, history, validation, record)
+        episodes = validation_episodes(table, self.run.training).values()
+        accuracy = float(np.mean([evaluate(method, table, each).accuracy.mean() for each in episodes]))
+        return Trained({HEAD: state}, pd.DataFrame(), pd.DataFrame(), None, accuracy, seconds)
 
 
 def save_run(

@@ -30,10 +30,11 @@ from amfir_lib.data.class_split import check_validation_classes, check_ways
 from amfir_lib.data.features import extract_stores
 from amfir_lib.data.manifest import Dataset
 from amfir_lib.errors import BackboneUnavailable, BadParameter
+from amfir_lib.study.cache import compute
 from amfir_lib.study.config import FOLDER, REAL_BENCHMARKS, Config
-from amfir_lib.study.runs import Material, RunResult, Series, TestCell, run_all
+from amfir_lib.study.runs import Material, RunJob, RunResult, Series, TestCell
 from amfir_lib.study.training import Training
-from amfir_lib.workers import device_of_workers
+from amfir_lib.workers import device_of_workers, resolve_device
 
 FLOW_OF_RENDERED_CLIPS = {"flow_algorithm": "dis", "flow_average": 1}
 FLOW_OF_REAL_CLIPS = {"flow_algorithm": "farneback", "flow_average": 7}  # sensors are noisy; see ``flow_of``
@@ -77,14 +78,16 @@ class Study:
             cells: test episodes; or from a data set to those; None for ``test_cells``.
             training: settings of ``Training`` that differ from ``training_of``.
         """
-        config, results = self.config, []
+        config, jobs = self.config, []
+        device = resolve_device(config.device)
         for material in self.materials:
             settings = replace(training_of(config, material), **training)
             lines = series(material) if callable(series) else series
             asked = test_cells(config, material) if cells is None else cells(material) if callable(cells) else cells
-            runs = [run for line in lines for run in line.runs(material, settings, seeds or config.seeds)]
-            results += run_all(runs, asked, **config.workplace, description=f"{material.dataset.name}: training")
-        return results
+            runs = (run for line in lines for run in line.runs(material, settings, seeds or config.seeds))
+            jobs += [RunJob(run, tuple(asked), config.cache_dir, device) for run in runs]
+        compute(jobs, n_jobs=config.jobs if device == "cpu" else 1, description="training")
+        return [job.result() for job in jobs]
 
 
 def pretraining_of(config: Config) -> Pretraining:

@@ -6,7 +6,7 @@ the episodes of a step come from, and what learns beside the method.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from amfir_lib.errors import BadParameter, NonFiniteFeatures, TrainingDiverged
-from amfir_lib.methods.base import EpisodeOutput, Method, pick
+from amfir_lib.methods.base import Method, pick
 from amfir_lib.storage import atomic_write, digest_of
 from amfir_lib.study.episodes import Episodes
 from amfir_lib.study.evaluation import QueryResults, evaluate
@@ -82,7 +82,7 @@ class Trained:
     states: dict[str, dict[str, Tensor]]
     history: pd.DataFrame
     validation: pd.DataFrame
-    best_step: int
+    best_step: int | None
     val_accuracy: float
     seconds: float
     clips_per_second: float = 0.0
@@ -137,10 +137,15 @@ class Source:
         """Name of its gradient norm in the history -> group of parameters for the optimiser."""
         return {"gradient_norm": {"params": list(method.parameters())}}
 
-    def backward(self, method: Method, episodes: Episodes, step: int) -> dict[str, float]:
-        """Add the gradients of the mean loss of a step's episodes; returns the terms of the loss."""
-        loss, terms = episode_loss(method, self.layout, episodes, self.layout)
-        loss.backward()
+    def parts(self, method: Method, episodes: Episodes, step: int) -> Iterator[tuple[FeatureTable, Episodes, int]]:
+        """The episodes of a step in parts, on the rows of a table of features, and how many parts all devices have.
+
+        The loss of a part runs backward before the next one is asked for.
+        """
+        yield self.layout, episodes, 1
+
+    def over_devices(self, method: Method, terms: dict[str, float]) -> dict[str, float]:
+        """The sum over all devices of a step's gradients, in place, and of the terms of its loss."""
         return terms
 
     def evaluate(self, method: Method, lists: Mapping[int, Episodes]) -> dict[int, QueryResults]:
@@ -160,38 +165,18 @@ def validation_episodes(layout: FeatureTable, settings: Training) -> dict[int, E
     return {n_shot: layout.sample("val", n_shot=n_shot, rng=rng, **sizes) for n_shot, rng in rngs.items()}
 
 
-def episode_step(method: Method, table: FeatureTable, episodes: Episodes) -> tuple[EpisodeOutput, Tensor]:
-    """Forward pass over a batch of episodes, embedding each clip that occurs in it once.
-
-    Returns:
-        The output and the (E, M) targets.
+def embed_episodes(
+    method: Method, table: FeatureTable, episodes: Episodes
+) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
+    """Embeddings of the supports and of the queries of a batch of episodes, as ``Method.compare`` takes them, and the
+    (E, M) targets; each clip that occurs in the batch is embedded once.
     """
     rows = episodes.rows
     clips = {m: table.features[m][rows].float() for m in method.modalities}
     embeddings, places = method.embed(clips), episodes.on_rows(rows)
     support = torch.from_numpy(places.support).to(table.device)
     query = torch.from_numpy(places.query).flatten(1).to(table.device)
-    output = method.compare(pick(embeddings, support), pick(embeddings, query))
-    return output, torch.from_numpy(episodes.target).to(table.device)
-
-
-def episode_loss(
-    method: Method, table: FeatureTable, episodes: Episodes, layout: FeatureTable
-) -> tuple[Tensor, dict[str, float]]:
-    """The mean loss of episodes whose rows are rows of ``table``, and its terms.
-
-    ``layout`` is that of the data set, whose base classes some methods name.
-
-    Raises:
-        FloatingPointError: the loss is not finite.
-    """
-    output, target = episode_step(method, table, episodes)
-    facts = {}
-    if "n_base_classes" in method.needs:
-        facts["classes"] = torch.from_numpy(np.searchsorted(layout.base_classes, episodes.classes)).to(target)
-    loss, terms = method.loss(output, target, **facts)
-    check_finite("loss", loss)
-    return loss, {name: float(value) for name, value in terms.items()}
+    return pick(embeddings, support), pick(embeddings, query), torch.from_numpy(episodes.target).to(table.device)
 
 
 def check_finite(name: str, value: Tensor) -> None:
@@ -243,6 +228,7 @@ def train(
             source.scaler.load_state_dict(saved["scaler"])
             progress = {name: saved[name] for name in progress}
     start, busy = perf_counter() - progress["seconds"], 0.0
+    sizes = {"n_way": settings.n_way, "n_query": settings.n_query, "n_episodes": settings.episodes_per_step}
     for step in range(progress["step"], settings.steps + 1):
         try:
             if step % settings.validate_every == 0 or step == settings.steps:
@@ -257,7 +243,21 @@ def train(
             if step == settings.steps:
                 break
             begun = perf_counter()
-            progress["history"].append(_step(method, source, settings, seed, step, optimiser, groups))
+            n_shot, rng = settings.shots[step % len(settings.shots)], np.random.default_rng([10, seed, step])
+            episodes = source.layout.sample("train", n_shot=n_shot, rng=rng, **sizes)
+            optimiser.zero_grad()
+            terms: dict[str, float] = {}
+            for table, part, n_parts in source.parts(method, episodes, step):
+                support, query, target = embed_episodes(method, table, part)
+                output = method.compare(support, query)
+                loss, logged = method.loss(output, target, **_facts(method, source.layout, part, target))
+                check_finite("loss", loss)
+                source.scaler.scale(loss / n_parts).backward()
+                for name, value in logged.items():
+                    terms[name] = terms.get(name, 0.0) + float(value) / n_parts
+            terms = source.over_devices(method, terms)
+            row = {"step": step, "n_shot": n_shot} | _move(optimiser, source.scaler, groups, settings.clip_norm)
+            progress["history"].append(row | terms)
             busy += perf_counter() - begun
         except (FloatingPointError, NonFiniteFeatures) as error:
             finite = isinstance(error, FloatingPointError)  # the features of the clips are, so the weights are not
@@ -276,31 +276,30 @@ def train(
     )
 
 
-def _step(
-    method: Method,
-    source: Source,
-    settings: Training,
-    seed: int,
-    step: int,
+def _facts(method: Method, layout: FeatureTable, episodes: Episodes, target: Tensor) -> dict[str, Tensor]:
+    """What the loss of some methods reads beside the target: the base class of each way, see ``Method.needs``."""
+    if "n_base_classes" not in method.needs:
+        return {}
+    return {"classes": torch.from_numpy(np.searchsorted(layout.base_classes, episodes.classes)).to(target)}
+
+
+def _move(
     optimiser: torch.optim.Optimizer,
-    groups: dict[str, dict[str, Any]],
+    scaler: torch.amp.GradScaler,
+    groups: Mapping[str, Mapping[str, Any]],
+    clip_norm: float,
 ) -> dict[str, float]:
-    """One step of the optimiser; returns its row of the history."""
-    n_shot, rng = settings.shots[step % len(settings.shots)], np.random.default_rng([10, seed, step])
-    sizes = {"n_way": settings.n_way, "n_query": settings.n_query, "n_episodes": settings.episodes_per_step}
-    episodes = source.layout.sample("train", n_shot=n_shot, rng=rng, **sizes)
-    optimiser.zero_grad()
-    terms = source.backward(method, episodes, step)
-    source.scaler.unscale_(optimiser)
-    row: dict[str, float] = {"step": step, "n_shot": episodes.n_shot}
+    """One step along the gradients, clipped for each group; returns their norms."""
+    scaler.unscale_(optimiser)
+    norms = {}
     for name, group in groups.items():
-        norm = torch.nn.utils.clip_grad_norm_(group["params"], settings.clip_norm)
-        if not source.scaler.is_enabled():  # the scaler leaves out a step that is not finite
+        norm = torch.nn.utils.clip_grad_norm_(group["params"], clip_norm)
+        if not scaler.is_enabled():  # the scaler leaves out a step that is not finite
             check_finite(name.replace("gradient_norm", "norm of the gradient").replace("_", " of the "), norm)
-        row[name] = float(norm)
-    source.scaler.step(optimiser)
-    source.scaler.update()
-    return row | terms
+        norms[name] = float(norm)
+    scaler.step(optimiser)
+    scaler.update()
+    return norms
 
 
 def _validate(

@@ -7,7 +7,7 @@ import torch
 from amfir_lib.methods import Method
 from amfir_lib.study.episodes import Episodes
 from amfir_lib.study.feature_table import FeatureTable
-from amfir_lib.study.training import episode_step
+from amfir_lib.study.training import embed_episodes
 
 from .data import draw, new_method, random_table
 from .measure import Comparison, in_turn, verify
@@ -21,7 +21,8 @@ def gradient(method: Method, table: FeatureTable, episodes: Episodes, *, at_once
     method.zero_grad()
     for start in range(0, len(episodes), at_once):
         part = episodes[start : start + at_once]
-        output, target = episode_step(method, table, part)
+        support, query, target = embed_episodes(method, table, part)
+        output = method.compare(support, query)
         given = {"classes": torch.from_numpy(part.classes)} if "n_base_classes" in method.needs else {}
         loss, _ = method.loss(output, target, **given)
         (loss * len(part) / len(episodes)).backward()

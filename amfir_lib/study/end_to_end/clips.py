@@ -27,7 +27,7 @@ from amfir_lib.methods.base import Method
 from amfir_lib.study.episodes import Episodes
 from amfir_lib.study.evaluation import QueryResults, evaluate
 from amfir_lib.study.feature_table import FeatureTable
-from amfir_lib.study.training import Source, Training, episode_loss
+from amfir_lib.study.training import Source, Training
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -177,16 +177,27 @@ class Clips(Source):
         """The two learning rates."""
         return f"backbone_lr (it is {self.options.backbone_lr}) or lr (it is {settings.lr})"
 
-    def backward(self, method: Method, episodes: Episodes, step: int) -> dict[str, float]:
-        """One pass for each episode of this device; gradients and terms are those of all devices."""
-        totals: dict[str, float] = {}
+    def parts(self, method: Method, episodes: Episodes, step: int) -> Iterator[tuple[FeatureTable, Episodes, int]]:
+        """One pass for each episode of this device."""
         numbers = range(self.rank, len(episodes), self.n_ranks)
         read = prefetched(lambda number: self._views(episodes[number : number + 1].rows, step, number), numbers)
         for number, clips in zip(numbers, read, strict=True):
-            terms = self._episode(method, episodes[number : number + 1], clips, n_episodes=len(episodes))
-            for name, value in terms.items():
-                totals[name] = totals.get(name, 0.0) + value / len(episodes)
-        return totals if self.n_ranks == 1 else self._over_ranks(method, totals)
+            episode = episodes[number : number + 1]
+            rows, size = episode.rows, self.options.clips_per_pass
+            whole = len(rows) <= size
+            features = {}
+            for m, stream in self.backbones.items():
+                with nullcontext() if whole else torch.no_grad(), nullcontext() if whole else statistics_kept(stream):
+                    features[m] = self.features(m, clips[m])
+                if not whole:
+                    features[m].requires_grad_(True)
+            table = self.layout.take(rows, {m: _for_method(method, values) for m, values in features.items()})
+            yield table, episode.on_rows(rows), len(episodes)
+            if not whole:
+                for m in self.backbones:
+                    for start, gradient in zip(range(0, len(rows), size), features[m].grad.split(size), strict=True):
+                        self.features(m, clips[m][start : start + size]).backward(gradient)
+            self.n_clips += len(rows)
 
     def _views(self, rows: np.ndarray, step: int, number: int) -> dict[str, np.ndarray]:
         """A random view of each clip of one episode, as stored; runs in a thread of its own."""
@@ -194,30 +205,10 @@ class Clips(Source):
         views = [random_view(rng, flip=self.flip) for _ in rows]
         return {m: self.look(m, rows, views) for m in self.backbones}
 
-    def _episode(
-        self, method: Method, episode: Episodes, clips: dict[str, np.ndarray], *, n_episodes: int
-    ) -> dict[str, float]:
-        """Add the gradients of one episode, as its share of the step; returns the terms of its loss."""
-        rows, size = episode.rows, self.options.clips_per_pass
-        whole = len(rows) <= size
-        features = {}
-        for m, stream in self.backbones.items():
-            with nullcontext() if whole else torch.no_grad(), nullcontext() if whole else statistics_kept(stream):
-                features[m] = self.features(m, clips[m])
-            if not whole:
-                features[m].requires_grad_(True)
-        table = self.layout.take(rows, {m: _for_method(method, values) for m, values in features.items()})
-        loss, terms = episode_loss(method, table, episode.on_rows(rows), self.layout)
-        self.scaler.scale(loss / n_episodes).backward()
-        if not whole:
-            for m in self.backbones:
-                for start, gradient in zip(range(0, len(rows), size), features[m].grad.split(size), strict=True):
-                    self.features(m, clips[m][start : start + size]).backward(gradient)
-        self.n_clips += len(rows)
-        return terms
-
-    def _over_ranks(self, method: Method, totals: dict[str, float]) -> dict[str, float]:
-        """Sums over all devices: gradients in place, and the terms of the loss; averages of running statistics."""
+    def over_devices(self, method: Method, terms: dict[str, float]) -> dict[str, float]:
+        """Sums of gradients and terms, and averages of running statistics."""
+        if self.n_ranks == 1:
+            return terms
         for group in self.parameter_groups(method).values():
             parameters = group["params"]
             gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
@@ -227,8 +218,8 @@ class Clips(Source):
         if not self.options.freeze_batch_norm:
             for buffer in (b for s in self.backbones.values() for b in s.buffers() if b.is_floating_point()):
                 buffer.copy_(self.ranks.all_reduce(buffer, reduce_op="mean"))
-        names = sorted(totals)
-        summed = self.ranks.all_reduce(torch.tensor([totals[n] for n in names], device=self.device), reduce_op="sum")
+        names = sorted(terms)
+        summed = self.ranks.all_reduce(torch.tensor([terms[n] for n in names], device=self.device), reduce_op="sum")
         return dict(zip(names, summed.tolist(), strict=True))
 
     def look(self, modality: str, rows: Iterable[int], views: Iterable[View]) -> np.ndarray:

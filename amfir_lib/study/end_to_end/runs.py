@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from amfir_lib.data.streams import MARGIN
 from amfir_lib.errors import BackboneUnavailable, BadParameter, UnknownParameter, unknown_name
 from amfir_lib.methods import Method, title_of
 from amfir_lib.storage import digest_of
-from amfir_lib.study.cache import CHECKPOINT, RECORD, code_digests, compute, save_arrays, why_computed
+from amfir_lib.study.cache import CHECKPOINT, RECORD, code_digests, compute, save_arrays
 from amfir_lib.study.config import Config
 from amfir_lib.study.end_to_end import clips as clips_module
 from amfir_lib.study.end_to_end.clips import Clips, EndToEnd, seen_by, stored_streams
@@ -28,12 +28,11 @@ from amfir_lib.study.runs import (
     STATE,
     Material,
     Run,
+    RunJob,
     RunResult,
     Series,
     TestCell,
     episodes_of,
-    is_done,
-    load_result,
     name_of,
     save_run,
 )
@@ -44,40 +43,40 @@ from amfir_lib.workers import resolve_device
 SUFFIX = ", end to end"
 
 
-@dataclass(frozen=True)
-class RunEndToEnd:
+@dataclass(frozen=True, kw_only=True)
+class RunEndToEnd(RunJob):
     """A run whose backbones learn too; beside the frozen ones in the cache, with a record of the same form.
 
     Attributes:
-        frozen: method, options, settings and seed, on the material with frozen features of the same backbones.
+        run: method, options, settings and seed, on the material with frozen features of the same backbones.
         backbones: modality -> backbone; where training begins.
     """
 
-    frozen: Run
     backbones: Mapping[str, Any]
     options: EndToEnd
     frames: FrameCache | None
+    n_devices: int = 1
 
     @property
     def item_name(self) -> str:
-        """How the run is called in messages."""
-        return f"{self.frozen.item_name}{SUFFIX}"
+        return f"{self.run.item_name}{SUFFIX}"
 
     @cached_property
     def identity(self) -> dict[str, Any]:
         """Everything that can change the result."""
         code = code_digests(streams, frozen_module, clips_module)
-        return self.frozen.identity | {
+        return self.run.identity | {
             "end_to_end": asdict(self.options),
             "backbones": {m: backbone.digest for m, backbone in self.backbones.items()},
             "frames": self.frames.digest,
-            "code": self.frozen.identity["code"] | code,
+            "code": self.run.identity["code"] | code,
         }
 
-    def folder(self, cache_dir: Path) -> Path:
+    @property
+    def folder(self) -> Path:
         """Where the cache keeps it."""
-        name = f"{self.frozen.method}-end-to-end-{self.frozen.seed}-{digest_of(self.identity)}"
-        return cache_dir / "runs" / self.frozen.material.dataset.name / name
+        name = f"{self.run.method}-end-to-end-{self.run.seed}-{digest_of(self.identity)}"
+        return self.cache_dir / "runs" / self.run.material.dataset.name / name
 
     def modules(self) -> tuple[Method, Clips]:
         """The method and its clips, with fresh weights.
@@ -85,7 +84,7 @@ class RunEndToEnd:
         Raises:
             BadParameter: the method is assembled from others or learns nothing; train its parts end to end instead.
         """
-        run, dataset = self.frozen, self.frozen.material.dataset
+        run, dataset = self.run, self.run.material.dataset
         if parts := [part.method for part in run.parts]:
             raise BadParameter(f'"{run.method}" is assembled from {", ".join(parts)}. Train those end to end.')
         method = run.untrained({m: self.backbones[m].dim for m in run.material.stores})
@@ -95,6 +94,37 @@ class RunEndToEnd:
         learning = {m: backbone.network().requires_grad_(True) for m, backbone in used.items()}
         flip = dataset.flip if self.options.flip is None else self.options.flip
         return method, Clips(run.material.layout(), learning, seen_by(used), self.frames, self.options, flip=flip)
+
+    def work(self) -> None:
+        """Train through the backbones and test, whatever of it is missing."""
+        run, folder, (method, clips) = self.run, self.folder, self.modules()
+        files = {HEAD: STATE} | {m: f"{m}-backbone.safetensors" for m in clips.backbones}
+        if not (folder / RECORD).exists():
+            trained = train_on_devices(
+                method, clips, run.training, device=self.device, n_devices=self.n_devices, seed=run.seed,
+                checkpoint=folder / CHECKPOINT,
+            )  # fmt: skip
+            modules = [method, *clips.backbones.values()]
+            record = {
+                "identity": self.identity,
+                "key": digest_of(self.identity),
+                "title": f"{title_of(run.method, run.n_patches)} (end to end)",
+                "parameters": sum(p.numel() for module in modules for p in module.parameters()),
+                "device": self.device,
+                "n_devices": self.n_devices,
+                "step_seconds": trained.seconds / max(1, run.training.steps),
+            }
+            names = ("seconds", "clips_per_second", "best_step", "val_accuracy")
+            record |= {name: getattr(trained, name) for name in names}
+            states = {files[name]: state for name, state in trained.states.items()}
+            save_run(folder, states, trained.history, trained.validation, record)
+        for name, module in {HEAD: method, **clips.backbones}.items():
+            module.load_state_dict(load_file(folder / files[name]))
+        clips.place(self.device)
+        for cell in self.cells:
+            if not cell.path(folder).exists():
+                results = clips.evaluate(method, {cell.n_shot: episodes_of(run.material, cell)})[cell.n_shot]
+                save_arrays(cell.path(folder), results.to_arrays())
 
 
 def open_frames(
@@ -146,48 +176,21 @@ def train_through_backbones(
     backbones = open_backbones(config, material.dataset, backbone=backbone)
     cache_dir, device = config.cache_dir, resolve_device(config.device)
     frames = open_frames(runs[0], backbones, options, cache_dir=cache_dir, n_jobs=config.jobs)
-    items = [RunEndToEnd(run, backbones, options, frames) for run in runs]
-    compute(
-        items,
-        partial(_execute, cells=cells, cache_dir=cache_dir, device=device, n_devices=config.devices),
-        whole=lambda item: is_done(item.folder(cache_dir), cells),
-        why=lambda item: why_computed(item.folder(cache_dir), item.identity),
-        n_jobs=0,
-        description="training end to end",
-    )
-    return [load_result(item.frozen, cells, item.folder(cache_dir)) for item in items]
-
-
-def _execute(item: RunEndToEnd, *, cells: Sequence[TestCell], cache_dir: Path, device: str, n_devices: int) -> None:
-    """Compute what is missing of one run."""
-    folder, (method, clips) = item.folder(cache_dir), item.modules()
-    files = {HEAD: STATE} | {m: f"{m}-backbone.safetensors" for m in clips.backbones}
-    if not (folder / RECORD).exists():
-        run, modules = item.frozen, [method, *clips.backbones.values()]
-        trained = train_on_devices(
-            method, clips, run.training, device=device, n_devices=n_devices, seed=run.seed,
-            checkpoint=folder / CHECKPOINT,
-        )  # fmt: skip
-        record = {
-            "identity": item.identity,
-            "key": digest_of(item.identity),
-            "title": f"{title_of(run.method, run.n_patches)} (end to end)",
-            "parameters": sum(p.numel() for module in modules for p in module.parameters()),
-            "device": device,
-            "n_devices": n_devices,
-            "step_seconds": trained.seconds / max(1, run.training.steps),
-        }
-        names = ("seconds", "clips_per_second", "best_step", "val_accuracy")
-        record |= {name: getattr(trained, name) for name in names}
-        states = {files[name]: state for name, state in trained.states.items()}
-        save_run(folder, states, trained.history, trained.validation, record)
-    for name, module in {HEAD: method, **clips.backbones}.items():
-        module.load_state_dict(load_file(folder / files[name]))
-    clips.place(device)
-    for cell in cells:
-        if not cell.path(folder).exists():
-            results = clips.evaluate(method, {cell.n_shot: episodes_of(item.frozen.material, cell)})[cell.n_shot]
-            save_arrays(cell.path(folder), results.to_arrays())
+    jobs = [
+        RunEndToEnd(
+            run,
+            tuple(cells),
+            cache_dir,
+            device,
+            backbones=backbones,
+            options=options,
+            frames=frames,
+            n_devices=config.devices,
+        )
+        for run in runs
+    ]
+    compute(jobs, n_jobs=0, description="training end to end")
+    return [job.result() for job in jobs]
 
 
 def check_end_to_end(config: Config, datasets: Iterable[Dataset], *, backbone: str) -> None:
