@@ -11,11 +11,11 @@ import re
 from dataclasses import replace
 from types import SimpleNamespace
 
-import cv2
 import numpy as np
 import pytest
 import torch
 from matplotlib.text import Text
+from scipy.spatial.distance import pdist
 from toy_clips import ToyBackbone, eight_classes, moving_frames
 
 from amfir_lib import distillation, explore, figures, inference
@@ -27,6 +27,7 @@ from amfir_lib.errors import BadParameter, UnknownName
 from amfir_lib.explore import clips
 from amfir_lib.explore.scene import in_plane_of_prototypes
 from amfir_lib.explore.widgets import EpisodeExplorer, WhatIfPanel
+from amfir_lib.figures.clips import colour_wheel
 from amfir_lib.study.evaluation import evaluate
 from amfir_lib.study.runs import Material, Run, TestCell, run_all
 from amfir_lib.study.training import Training
@@ -97,6 +98,7 @@ def test_weights_are_those_of_the_fusion_and_equal_without_one(session, results)
     assert (late.answers.weight["rgb"] == 0.5).all() and (late.answers.dominant != "").all()
     single = explore.open_session(results["protonet"], CELL, n_episodes=1)
     assert single.answers.weight == {} and (single.answers.dominant == "").all()
+    assert "one stream" in explore.query_page(single, episode=0, query=0)
 
 
 def test_the_tour_takes_the_first_query_on_which_exactly_one_modality_is_right(session, results):
@@ -106,7 +108,7 @@ def test_the_tour_takes_the_first_query_on_which_exactly_one_modality_is_right(s
     found = replace(found, correct=found.correct | right)
     assert explore.choose_query(found, session.episodes) == (2, 3)
     assert explore.choose_query(found, session.episodes, episode=0, query=1) == (0, 1)
-    with pytest.raises(BadParameter, match="query is 6, but must be -1 or from 0 to 5"):
+    with pytest.raises(BadParameter, match="query is 6, but must be from 0 to 5"):
         explore.choose_query(found, session.episodes, query=6)
 
 
@@ -138,13 +140,8 @@ def test_filters_keep_what_they_say(session):
         own = session.answers.of(row.episode, row.query)
         assert (own.free_energy["rgb"] < own.free_energy["flow"]) != (own.certainty["rgb"] > own.certainty["flow"])
     assert sum(len(explore.select_queries(table, show=show)) for show in ("wrong ones", "right ones")) == len(table)
-
-
-def test_an_unknown_filter_and_a_query_beyond_the_end_are_refused(session):
     with pytest.raises(UnknownName, match="wrong ones"):
-        explore.select_queries(explore.query_table(session), show="wrong one")
-    with pytest.raises(BadParameter, match="query is 6, but must be from 0 to 5"):
-        explore.query_page(session, episode=0, query=6)
+        explore.select_queries(table, show="wrong one")
 
 
 def test_a_page_shows_numbers_clips_and_decision_of_its_query(session):
@@ -161,11 +158,6 @@ def test_a_page_shows_numbers_clips_and_decision_of_its_query(session):
     assert "http" not in page and "<script" not in page
 
 
-def test_a_page_of_a_method_with_one_stream_says_so(results):
-    single = explore.open_session(results["protonet"], CELL, n_episodes=1)
-    assert "one stream" in explore.query_page(single, episode=0, query=0)
-
-
 def test_a_playing_clip_keeps_its_frames_and_its_rate():
     frames = moving_frames(np.random.default_rng(0), n_frames=7)
     address = clips.playing(frames, fps=12.5, size=48)
@@ -176,7 +168,7 @@ def test_a_playing_clip_keeps_its_frames_and_its_rate():
 
 
 def test_an_unchanged_clip_gives_the_answer_of_the_feature_store(session, what_if):
-    _, inputs = what_if.inputs(explore.Knobs())
+    inputs = what_if.inputs(explore.Knobs())
     path = session.dataset.clip_path(session.query_row(1, 3))
     expected = streams(path, {"rgb": 16, "flow": 16}, flow_size=48)
     np.testing.assert_array_equal(inputs["rgb"], expected["rgb"])
@@ -194,16 +186,9 @@ def test_each_knob_changes_the_clip_more_the_further_it_is_turned(what_if, knob)
     assert away[0] == 0 < away[1] < away[2]
 
 
-def test_dropped_frames_repeat_the_one_before_and_the_first_is_kept():
-    frames = np.arange(6, dtype=np.uint8)[:, None, None, None] * np.ones((1, 16, 16, 3), np.uint8)
-    assert (explore.Knobs(drop=1.0).spoil(frames) == 0).all()
-    kept = explore.Knobs(drop=0.5).spoil(frames)[:, 0, 0, 0]
-    assert all(b in (a, i + 1) for i, (a, b) in enumerate(zip(kept, kept[1:], strict=False)))
-
-
 def test_the_table_of_knobs_begins_with_the_clip_as_it_is(session, what_if):
-    table = explore.knob_table(what_if, levels=(1.0,))
-    assert list(table.data["change"]) == ["as it is", "darkness", "blur", "shake", "drop"]
+    table = explore.knob_table(what_if)
+    assert list(table.data["change"].unique()) == ["as it is", "darkness", "blur", "shake", "drop"]
     target = session.episodes.target[1, 3]
     assert table.data["p_true_fused"][0] == pytest.approx(session.answers.of(1, 3).posterior["fused"][target], abs=1e-4)
     assert {"F RGB", "c flow", "α RGB", "p(true) fused"} <= set(table.shown.columns)
@@ -238,64 +223,42 @@ def test_an_episode_can_be_chosen_and_the_buttons_step_through_its_queries(sessi
     assert explorer.query == 4
     explorer.only.value = -1
     assert len(explorer.choose.options) == 24 and (explorer.episode, explorer.query) == (2, 4)
+    explorer.table = explorer.table.assign(degraded="")
+    explorer.show.value = "degraded clips"
+    assert "No query is left" in explorer.page.value
 
 
 def test_the_colour_wheel_has_the_colours_of_the_flow_it_explains():
-    content = base64.b64decode(clips.wheel(3.0, size=33).partition(",")[2])
-    wheel = cv2.cvtColor(cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    wheel = colour_wheel(3.0, size=33)
     right = flow_to_colour(np.full((1, 1, 2), (3.0, 0.0)), max_displacement=3.0)[0, 0]
     np.testing.assert_array_equal(wheel[16, 32], right)
     assert (wheel[0, 0] == 255).all() and (wheel[16, 16] == 255).all()  # outside it, and where nothing moves
 
 
-def test_a_filter_that_leaves_nothing_says_so(session):
-    explorer = EpisodeExplorer(session, shelf_of({"amfir": session}))
-    explorer.table = explorer.table.assign(degraded="")
-    explorer.show.value = "degraded clips"
-    assert "No query is left" in explorer.page.value
-    explorer.show.value = "all queries"
-    assert "Query 0 of episode 0" in explorer.page.value
-
-
-def test_the_scene_of_figure_1_has_the_numbers_of_its_episode(session, backbones):
+def test_figure_1_carries_names_of_the_code_and_numbers_of_its_episode(session, backbones):
     scene = explore.architecture_scene(session, backbones)
     assert scene.supports["rgb"].shape == (3, 2, 112, 112, 3) and scene.queries["flow"].shape == (3, 112, 112, 3)
-    assert scene.backbone == {"rgb": "ToyBackbone", "flow": "ToyBackbone"} and scene.head == "ModalityHead"
-    n_query = session.episodes.n_query
-    found = [
-        (e, list(queries))
-        for e in range(len(session.episodes))
-        for queries in np.ndindex(*[n_query] * 3)
-        if all(
-            np.array_equal(session.answers.posterior[s][e, np.arange(3) * n_query + queries], scene.posteriors[s])
-            for s in scene.posteriors
-        )
-    ]
-    assert found, "the queries are one of each class of one episode"
-    right = session.answers.posterior["fused"].argmax(-1) == session.episodes.target
+    n_query, fused = session.episodes.n_query, session.answers.posterior["fused"]
+    of_classes = fused.reshape(len(fused), 3, n_query, 3)  # (E, class, query, N)
+    for label, posterior in enumerate(scene.posteriors["fused"]):
+        assert (of_classes[:, label] == posterior).all(-1).any()
+    right = fused.argmax(-1) == session.episodes.target
     assert scene.accuracy == pytest.approx(right.mean()) and scene.n_episodes == len(session.episodes)
     np.testing.assert_allclose(scene.weight["rgb"] + scene.weight["flow"], 1, rtol=1e-6)
+    written = " ".join(text.get_text() for text in figures.architecture(scene).findobj(Text))
+    for part in (inference.free_energy, inference.reliability_groups, distillation.distillation_loss):
+        assert part.__name__ in written
+    assert "fusion.fuse_posteriors (Eq. 7)" in written and "ToyBackbone" in written and "ModalityHead" in written
+    for values in (*scene.free_energy.values(), *scene.weight.values()):
+        assert all(f"{value:.2f}".replace("-", "−") in written for value in values)
 
 
 def test_the_plane_of_figure_1_keeps_the_distances_between_prototypes():
     vectors = np.random.default_rng(5).normal(size=(8, 40))  # 3 classes of 2 supports, and 2 queries
     shown = in_plane_of_prototypes(vectors, (3, 2))
-    assert shown.shape == (8, 2)
     prototypes, points = vectors[:6].reshape(3, 2, 40).mean(1), shown[:6].reshape(3, 2, 2).mean(1)
-    for a, b in ((0, 1), (0, 2), (1, 2)):
-        assert np.linalg.norm(points[a] - points[b]) == pytest.approx(np.linalg.norm(prototypes[a] - prototypes[b]))
-        assert np.linalg.norm(shown[6] - shown[7]) < np.linalg.norm(vectors[6] - vectors[7])
-
-
-def test_figure_1_carries_names_of_the_code_and_numbers_of_the_scene(session, backbones):
-    scene = explore.architecture_scene(session, backbones)
-    figure = figures.architecture(scene)
-    written = " ".join(text.get_text() for text in figure.findobj(Text))
-    for part in (inference.free_energy, inference.reliability_groups, distillation.distillation_loss):
-        assert part.__name__ in written
-    assert "fusion.fuse_posteriors (Eq. 7)" in written and "ToyBackbone" in written
-    for values in (*scene.free_energy.values(), *scene.weight.values()):
-        assert all(f"{value:.2f}".replace("-", "−") in written for value in values)
+    np.testing.assert_allclose(pdist(points), pdist(prototypes))
+    assert np.linalg.norm(shown[6] - shown[7]) < np.linalg.norm(vectors[6] - vectors[7])
 
 
 @pytest.mark.parametrize("n_wrong", [0, 1, 2, 6])
@@ -326,12 +289,6 @@ def test_the_maps_of_figure_1_cut_no_point(session, backbones):
         (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
         for x, y in np.concatenate([one.get_offsets() for one in axes.collections]):
             assert left < x < right and low < y < high
-
-
-def test_figure_1_refuses_an_episode_of_another_way(results, backbones):
-    two_way = explore.open_session(results["amfir"], TestCell(n_way=2, n_shot=1, n_query=1, n_episodes=1))
-    with pytest.raises(BadParameter, match="3-way episodes"):
-        explore.architecture_scene(two_way, backbones)
 
 
 def test_a_slider_changes_the_page_and_the_button_takes_it_back(what_if):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -16,7 +15,7 @@ from amfir_lib.data.manifest import Dataset
 from amfir_lib.data.spoiling import SPOILINGS, spoil_clip, spoiling_rng
 from amfir_lib.data.streams import centre_square, resize_square, streams
 from amfir_lib.data.video import read_frames
-from amfir_lib.figures.clips import colour_wheel, saturation_of, strip
+from amfir_lib.figures.clips import saturation_of, some_of, strip
 
 SIZE = 112  # px, for looking at; the backbones see squares of their own size
 QUALITY, LOSSLESS = 70, 101  # of WebP; the second is OpenCV's sign for no loss
@@ -24,11 +23,10 @@ DEFAULT_FPS = 12.0  # of a container that does not say
 MAX_PLAYED = 64  # frames of a playing picture; longer clips are thinned, and play as long
 
 
-def look_at(dataset: Dataset, row: int, *, n_segments: int = 8) -> dict[str, np.ndarray]:
-    """One clip at ``SIZE``: "rgb", T frames, and "flow" around them in px per frame of that size."""
+def look_at(dataset: Dataset, row: int) -> dict[str, np.ndarray]:
+    """One clip at ``SIZE``: "rgb", 8 frames, and "flow" around them in px per frame of that size."""
     n_frames = int(dataset.manifest["n_frames"].iloc[row])
-    sizes = {"rgb": SIZE, "flow": SIZE}
-    return streams(dataset.clip_path(row), sizes, n_segments=n_segments, flow_size=SIZE, n_frames=n_frames)
+    return streams(dataset.clip_path(row), {"rgb": SIZE, "flow": SIZE}, flow_size=SIZE, n_frames=n_frames)
 
 
 def degradation_label(dataset: Dataset, row: int) -> str:
@@ -45,17 +43,16 @@ def grid_of_clips(
     The first undegraded takes of a class, and last one that is degraded, where there is one.
 
     Returns:
-        class -> takes, each uint8 (T, S, S, 3); and for each class what is written above its takes: how they are
-        degraded.
+        class -> takes, each uint8 (T, S, S, 3); and for each class how its takes are degraded.
     """
-    classes, clips, marks = dataset.classes(split), {}, []
-    for place in np.linspace(0, len(classes) - 1, min(n_classes, len(classes))).round().astype(int):
-        rows = np.flatnonzero(dataset.manifest["label"] == classes[place]).tolist()
+    clips, marks = {}, []
+    for label in some_of(np.array(dataset.classes(split)), n_classes).tolist():
+        rows = np.flatnonzero(dataset.manifest["label"] == label).tolist()
         degraded = [row for row in rows if degradation_label(dataset, row)]
         undegraded = [row for row in rows if row not in degraded]
         last = degraded[: max(1, n_takes - len(undegraded))]
         rows = (undegraded[: n_takes - len(last)] + last)[:n_takes]
-        clips[classes[place]] = [look_at(dataset, row)["rgb"] for row in rows]
+        clips[label] = [look_at(dataset, row)["rgb"] for row in rows]
         marks.append([degradation_label(dataset, row) for row in rows])
     return clips, marks
 
@@ -65,12 +62,12 @@ def examples_of_kinds(dataset: Dataset, split: str) -> dict[str, int]:
 
     For data sets that do not know: class -> row of its first clip, for four classes.
     """
-    part = dataset.manifest.iloc[dataset.rows(split)]
-    if "kind" not in part:
-        return {str(label): int(clips.index[0]) for label, clips in list(part.groupby("label"))[:4]}
-    kinds = sorted(set(part["kind"]), key=lambda kind: (kind != "none", kind))
-    names = {kind: "undegraded" if kind == "none" else kind.replace("_", " ") for kind in kinds}
-    return {names[kind]: int(part.index[part["kind"] == kind][0]) for kind in kinds}
+    clips = dataset.manifest.iloc[dataset.rows(split)]
+    first = {str(name): int(rows.index[0]) for name, rows in clips.groupby("kind" if "kind" in clips else "label")}
+    if "kind" not in clips:
+        return dict(list(first.items())[:4])
+    undegraded = {"undegraded": first.pop("none")} if "none" in first else {}
+    return undegraded | {kind.replace("_", " "): row for kind, row in first.items()}
 
 
 def spoilt_views(dataset: Dataset, row: int, levels: Sequence[float]) -> dict[str, list[np.ndarray | None]]:
@@ -101,14 +98,9 @@ def spoilt_views(dataset: Dataset, row: int, levels: Sequence[float]) -> dict[st
     return views
 
 
-@dataclass(frozen=True)
-class Footage:
-    """All frames of a clip and the flow between them, as squares of ``SIZE``.
-
-    Attributes:
-        frames: uint8 (F, S, S, 3).
-        flow: float32 (F, S, S, 2), px per frame at native rate; of the last frame that of the one before.
-        fps: frames per second.
+class Footage(NamedTuple):
+    """Frames of a clip, uint8 (F, S, S, 3), and the flow between them, float32 (F, S, S, 2) in px per frame at native
+    rate, of the last frame that of the one before; squares of ``SIZE``.
     """
 
     frames: np.ndarray
@@ -118,23 +110,18 @@ class Footage:
 
 def footage_of(dataset: Dataset, row: int) -> Footage:
     """Decode a clip of a data set; the last ones asked for are kept in memory."""
-    return _read(dataset.clip_path(row), float(dataset.manifest["fps"].iloc[row]) or DEFAULT_FPS)
+    return _footage(dataset.clip_path(row), float(dataset.manifest["fps"].iloc[row]) or DEFAULT_FPS)
 
 
 @lru_cache(maxsize=64)
-def _read(path: Path, fps: float) -> Footage:
-    frames = centre_square(read_frames(path))
-    chosen = np.arange(len(frames))
-    if len(frames) > MAX_PLAYED:
-        chosen = np.linspace(0, len(frames) - 2, MAX_PLAYED).round().astype(int)
-        fps *= MAX_PLAYED / len(frames)
-    starts = np.minimum(chosen, len(frames) - 2)
-    small = {i: resize_square(frames[i], SIZE) for i in {*chosen.tolist(), *starts.tolist(), *(starts + 1).tolist()}}
-    flow = np.stack([dense_flow(small[i], small[i + 1]) for i in starts.tolist()])
-    return Footage(np.stack([small[i] for i in chosen.tolist()]), flow, fps)
+def _footage(path: object, fps: float) -> Footage:
+    frames = np.stack([resize_square(frame, SIZE) for frame in centre_square(read_frames(path))])
+    step = -(-len(frames) // MAX_PLAYED)
+    starts = np.minimum(np.arange(0, len(frames), step), len(frames) - 2)
+    return Footage(frames[::step], np.stack([dense_flow(frames[i], frames[i + 1]) for i in starts]), fps / step)
 
 
-def colours(flow: np.ndarray, *, limit: float | None = None, size: int = SIZE) -> np.ndarray:
+def colours(flow: np.ndarray, *, limit: float = 0.0, size: int = SIZE) -> np.ndarray:
     """Flow (F, S, S, 2) on the colour wheel, uint8 (F, size, size, 3); ``limit`` px are fully saturated."""
     shown = np.stack([resize_square(field, size) for field in flow])
     return flow_to_colour(shown, max_displacement=limit or saturation_of(flow))
@@ -149,20 +136,15 @@ def playing(frames: np.ndarray, *, fps: float, size: int = SIZE) -> str:
     return _address(cv2.imencodeanimation(".webp", animation, [cv2.IMWRITE_WEBP_QUALITY, QUALITY])[1])
 
 
-def wheel(limit: float, *, size: int = 64) -> str:
-    """The colour wheel as a ``data:`` address; ``limit`` px per frame at the rim."""
-    return _still(colour_wheel(limit, size=size), LOSSLESS)
-
-
-def film(frames: np.ndarray, *, n_frames: int = 8, size: int = 56) -> str:
-    """Frames side by side, evenly spread over the clip, as a ``data:`` address."""
-    chosen = np.linspace(0, len(frames) - 1, min(n_frames, len(frames))).round().astype(int)
-    return _still(strip(np.stack([resize_square(frames[i], size) for i in chosen])), QUALITY)
-
-
-def _still(image: np.ndarray, quality: int) -> str:
+def still(image: np.ndarray, *, quality: int = QUALITY) -> str:
+    """A picture as a ``data:`` address."""
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     return _address(cv2.imencode(".webp", bgr, [cv2.IMWRITE_WEBP_QUALITY, quality])[1])
+
+
+def film(frames: np.ndarray, *, size: int = 56) -> str:
+    """At most 8 frames side by side, evenly spread over the clip, as a ``data:`` address."""
+    return still(strip(np.stack([resize_square(frame, size) for frame in some_of(frames, 8)])))
 
 
 def _address(encoded: np.ndarray) -> str:

@@ -11,14 +11,18 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from amfir_lib.explore import clips
 from amfir_lib.explore.session import Session, SessionAnswers
 from amfir_lib.explore.what_if import Knobs, WhatIf
-from amfir_lib.figures.clips import arrows, saturation_of
+from amfir_lib.figures.clips import arrows, colour_wheel, saturation_of
 from amfir_lib.figures.style import in_words, looks
 from amfir_lib.study.evaluation import FUSED
 
-SHOT_SIZE, STRIP_SIZE = 72, 32  # px, of supports and of their film strips
+SHOT_SIZE, STRIP_SIZE, WHEEL_SIZE = 72, 32, 64  # px: of supports, of their film strips, of the key to flow
 MAX_SHOTS = 5  # supports shown of a class
 SEEN_SIZE = 64  # px, of what a method sees of a changed clip
-BLACK, INK = "#000000", "currentColor"  # black would vanish on a dark page
+MEASURES = {
+    "free energy F (lower is more reliable)": "free_energy",
+    "certainty c": "certainty",
+    "fusion weight α": "weight",
+}
 
 _ENVIRONMENT = Environment(
     loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -40,19 +44,21 @@ def query_page(session: Session, *, episode: int, query: int) -> str:
         "flow as colours: hue is direction, saturation is length": colours,
         "flow as arrows": arrows(footage.frames, footage.flow, limit=limit),
     }
-    figures = [(clips.playing(frames, fps=footage.fps), caption, "clip") for caption, frames in played.items()]
-    key = f"no motion is white, the rim {limit:g} px per frame; longer is darker"
-    reels = {"frames of the query in order of time": footage.frames, "flow of the query in order of time": colours}
+    wheel = clips.still(colour_wheel(limit, size=WHEEL_SIZE), quality=clips.LOSSLESS)
+    key = (wheel, f"no motion is white, the rim {limit:g} px per frame; longer is darker", "wheel")
     n_shot = session.episodes.n_shot
     parts = {
         "heading": f"Query {query} of episode {episode}",
         "damage": f" (degraded: {kind})" if kind else " (not degraded)" if "kind" in dataset.manifest else "",
-        "figures": [*figures, (clips.wheel(limit), key, "wheel")],
-        "reels": [(clips.film(frames), alt) for alt, frames in reels.items()],
+        "figures": [*((clips.playing(x, fps=footage.fps), caption, "clip") for caption, x in played.items()), key],
+        "reels": [
+            (clips.film(footage.frames), "frames of the query in order of time"),
+            (clips.film(colours), "flow of the query in order of time"),
+        ],
         "supports": [_supports(session, rows, limit) for rows in session.episodes.support[episode]],
         "shots": f"{n_shot} support{'s' if n_shot > 1 else ''} of each class",
     }
-    return _page(session, session.answers.of(episode, query), episode, query, **parts)
+    return _page(session, episode, query, session.answers.of(episode, query), None, parts)
 
 
 def what_if_page(what_if: WhatIf, knobs: Knobs) -> str:
@@ -61,34 +67,26 @@ def what_if_page(what_if: WhatIf, knobs: Knobs) -> str:
     Light enough to be made anew at each move of a slider.
     """
     session, episode, query = what_if.session, what_if.episode, what_if.query
-    _, inputs = what_if.inputs(knobs)
-    seen = {
-        "frames that the method sees": inputs["rgb"],
-        "flow that the method sees": clips.colours(inputs["flow"], size=SEEN_SIZE),
-    }
-    reels = [(clips.film(frames, n_frames=len(frames), size=SEEN_SIZE), alt) for alt, frames in seen.items()]
-    parts = {"heading": str(knobs), "reels": reels, "before": session.answers.of(episode, query)}
-    return _page(session, what_if.answer(inputs), episode, query, **parts)
+    inputs = what_if.inputs(knobs)
+    reels = [
+        (clips.film(inputs["rgb"], size=SEEN_SIZE), "frames that the method sees"),
+        (clips.film(clips.colours(inputs["flow"], size=SEEN_SIZE), size=SEEN_SIZE), "flow that the method sees"),
+    ]
+    parts = {"heading": str(knobs), "reels": reels, "figures": (), "supports": (), "damage": "", "shots": ""}
+    return _page(session, episode, query, what_if.answer(inputs), session.answers.of(episode, query), parts)
 
 
 def _page(
     session: Session,
-    now: SessionAnswers,
     episode: int,
     query: int,
-    *,
-    before: SessionAnswers | None = None,
-    **parts: Any,
+    now: SessionAnswers,
+    before: SessionAnswers | None,
+    parts: dict[str, Any],
 ) -> str:
-    """Fill the template with what a method says about a query."""
     look = looks(now.posterior)
-    measures = {
-        "free energy F (lower is more reliable)": "free_energy",
-        "certainty c": "certainty",
-        "fusion weight α": "weight",
-    }
     return _ENVIRONMENT.get_template("page.html").render(
-        {"figures": (), "supports": (), "damage": "", "shots": ""} | parts,
+        parts,
         now=now,
         before=before,
         names=session.class_names(episode),
@@ -96,8 +94,9 @@ def _page(
         choice=int(now.posterior[FUSED].argmax()),
         choice_before=int(before.posterior[FUSED].argmax()) if before else None,
         label={stream: style.label for stream, style in look.items()},
-        colour={stream: INK if style.colour == BLACK else style.colour for stream, style in look.items()},
-        measures=[(title, getattr(now, kind), getattr(before, kind, None)) for title, kind in measures.items()],
+        # black would vanish on a dark page
+        colour={stream: style.colour.replace("#000000", "currentColor") for stream, style in look.items()},
+        measures=[(title, getattr(now, kind), getattr(before, kind, None)) for title, kind in MEASURES.items()],
         certain=max(now.certainty, key=now.certainty.__getitem__, default=None),
     )
 

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from amfir_lib.data.flow import flow_to_colour
-from amfir_lib.errors import BadParameter
 from amfir_lib.explore.clips import look_at
 from amfir_lib.explore.session import NEITHER, Session
 from amfir_lib.figures.architecture import Scene
@@ -22,20 +21,12 @@ BOTH_DOMINATE = "each modality dominates at least one"
 
 
 def architecture_scene(session: Session, backbones: Mapping[str, Any]) -> Scene:
-    """An episode and one query of each of its classes, chosen by a rule that the scene names.
+    """An episode and one query of each of its three classes, chosen by a rule that the scene names.
 
     The rule asks for a query in each group and for one that is decided wrongly, as the method does err.
-
-    Raises:
-        BadParameter: another number of ways than 3, or a method without two heads.
     """
     answers, method = session.answers, session.method
     modalities = list(answers.free_energy)
-    if session.episodes.n_way != N_CLASSES or len(modalities) != 2 or not hasattr(method, "heads"):
-        raise BadParameter(
-            f"Figure 1 needs {N_CLASSES}-way episodes and a method with two heads, but these are "
-            f"{session.episodes.n_way}-way episodes of {session.result.run.method}. Open a session for it."
-        )
     right = answers.posterior[FUSED].argmax(-1) == session.episodes.target
     episode, queries, rule = _choose(session, right)
     at = (episode, queries)

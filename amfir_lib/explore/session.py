@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,17 +27,16 @@ from amfir_lib.study.study import Study, test_cells
 NEITHER = ""  # the dominant modality of a query where none is
 N_EPISODES = 40  # looked at by default
 AT_ONCE = 1e6  # MB: all episodes of a session together
-ALL = "all queries"
-FILTERS: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
-    ALL: lambda table: table["episode"] >= 0,
-    "wrong ones": lambda table: ~table["right"],
-    "right ones": lambda table: table["right"],
-    "the modalities disagree": lambda table: table["modalities_disagree"],
-    "exactly one modality is right": lambda table: table["one_right"],
-    "free energy and certainty choose differently": lambda table: table["scores_disagree"],
-    "degraded clips": lambda table: table["degraded"] != "",
+FILTERS = {  # name -> condition on the columns of ``query_table``
+    "all queries": "episode >= 0",
+    "wrong ones": "not right",
+    "right ones": "right",
+    "the modalities disagree": "modalities_disagree",
+    "exactly one modality is right": "one_right",
+    "free energy and certainty choose differently": "scores_disagree",
+    "degraded clips": "degraded != ''",
 }
-SORTS = {
+SORTS = {  # name -> column, ascending
     "by episode": ("episode", True),
     "least probable true class first": ("p_true", True),
     "most probable true class first": ("p_true", False),
@@ -68,18 +67,16 @@ class SessionAnswers:
     @classmethod
     @torch.inference_mode()
     def from_output(cls, method: Method, output: EpisodeOutput) -> SessionAnswers:
-        """Keep everything of an output that can be looked at."""
         energies, modalities = method.free_energies(output), output.modality_log_posteriors
         weight, dominant = {}, np.full(output.log_posterior.shape[:2], NEITHER, dtype=object)
-        if len(modalities) > 1:
-            how = {"weight": "equal"}
+        if len(modalities) == 2:
+            rule, (first, second) = {"weight": "equal"}, energies.values()
+            wins = (first < second, second < first)
             if isinstance(method, Amfir):
-                how = {"weight": method.options.ami_weight, "power": method.options.ami_power}
-            weight = fusion_weights(modalities, energies=energies, **how)
-        if len(energies) == 2:
-            first, second = energies.values()
-            groups = method.groups(output) if isinstance(method, Amfir) else None
-            wins = (groups.first, groups.second) if groups else (first < second, second < first)
+                rule = {"weight": method.options.ami_weight, "power": method.options.ami_power}
+                groups = method.groups(output)
+                wins = (groups.first, groups.second)
+            weight = fusion_weights(modalities, energies=energies, **rule)
             for name, members in zip(energies, wins, strict=True):
                 dominant[members.cpu().numpy()] = name
         return cls(
@@ -94,9 +91,7 @@ class SessionAnswers:
         """The same for one query: (N,) posteriors and scalars."""
         at = (episode, query)
         parts = (self.posterior, self.free_energy, self.certainty, self.weight)
-        return SessionAnswers(
-            *({name: values[at] for name, values in part.items()} for part in parts), self.dominant[at]
-        )
+        return SessionAnswers(*({m: values[at] for m, values in part.items()} for part in parts), self.dominant[at])
 
 
 def _arrays(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
@@ -115,7 +110,6 @@ class Session:
 
     @property
     def dataset(self) -> Dataset:
-        """Whose clips these are."""
         return self.result.run.material.dataset
 
     def class_names(self, episode: int) -> list[str]:
@@ -124,15 +118,14 @@ class Session:
 
     def query_row(self, episode: int, query: int) -> int:
         """Manifest row of a query clip; a query that is not there is refused."""
-        _check(self.episodes, episode, query, least=0)
+        _check(self.episodes, episode, query)
         return int(self.episodes.query[episode].ravel()[query])
 
 
-def _check(episodes: Episodes, episode: int, query: int, *, least: int) -> None:
+def _check(episodes: Episodes, episode: int, query: int) -> None:
     for name, value, count in zip(("episode", "query"), (episode, query), episodes.target.shape, strict=True):
-        if not least <= value < count:
-            either = "-1 or " if least < 0 else ""
-            raise BadParameter(f"{name} is {value}, but must be {either}from 0 to {count - 1}. Correct it.")
+        if not 0 <= value < count:
+            raise BadParameter(f"{name} is {value}, but must be from 0 to {count - 1}. Correct it.")
 
 
 def open_session(result: RunResult, cell: TestCell, *, n_episodes: int = N_EPISODES) -> Session:
@@ -152,7 +145,7 @@ def choose_query(results: QueryResults, episodes: Episodes, *, episode: int = -1
     Raises:
         BadParameter: there is no such episode or query.
     """
-    _check(episodes, episode, query, least=-1)
+    _check(episodes, 0 if episode == -1 else episode, 0 if query == -1 else query)
     first, second = list(results.free_energy)
     split = results.correct[first] != results.correct[second]  # (E, M)
     if episode < 0:
@@ -164,56 +157,41 @@ def query_table(session: Session) -> pd.DataFrame:
     """One row per query.
 
     Returns:
-        ``episode, query, true_class, answer, right, p_true`` (of the fused decision), ``degraded`` (kind, empty for an
-        undegraded clip), ``modalities_disagree`` (their answers differ), ``one_right`` (exactly one modality is),
-        ``scores_disagree`` (lower free energy and higher certainty name different modalities), ``gap`` (absolute
-        difference of free energies, NaN without two), ``dominant``.
+        ``episode, query, right, p_true`` (of the fused decision), ``degraded`` (kind, empty for an undegraded clip),
+        ``modalities_disagree`` (their answers differ), ``one_right`` (exactly one modality is), ``scores_disagree``
+        (lower free energy and higher certainty name different modalities), ``gap`` (absolute difference of free
+        energies, NaN without two).
     """
-    answers, episodes = session.answers, session.episodes
-    target = episodes.target
+    answers, episodes, target = session.answers, session.episodes, session.episodes.target
     choice = {stream: p.argmax(-1) for stream, p in answers.posterior.items()}
-    right = {stream: chosen == target for stream, chosen in choice.items()}
-    parts = [stream for stream in choice if stream != FUSED]
-    disagree, one_right, scores_disagree = np.zeros((3, *target.shape), bool)
-    gap = np.full(target.shape, np.nan)
-    if len(parts) > 1:
-        disagree = np.any([choice[m] != choice[parts[0]] for m in parts], axis=0)
-        one_right = np.sum([right[m] for m in parts], axis=0) == 1
-    if len(answers.free_energy) == 2:
-        (a, energy), (b, other) = answers.free_energy.items()
-        scores_disagree = (energy < other) != (answers.certainty[a] > answers.certainty[b])
-        gap = np.abs(energy - other)
-    names = np.array([session.class_names(e) for e in range(len(target))])  # (E, N)
     episode, query = np.indices(target.shape)
     columns = {
-        "episode": episode,
-        "query": query,
-        "true_class": names[episode, target],
-        "answer": names[episode, choice[FUSED]],
-        "right": right[FUSED],
+        "episode": episode, "query": query, "right": choice[FUSED] == target,
         "p_true": np.take_along_axis(answers.posterior[FUSED], target[..., None], -1),
         "degraded": np.array([degradation_label(session.dataset, row) for row in episodes.query.ravel()]),
-        "modalities_disagree": disagree,
-        "one_right": one_right,
-        "scores_disagree": scores_disagree,
-        "gap": gap,
-        "dominant": answers.dominant,
-    }
+    }  # fmt: skip
+    disagree, one_right, scores_disagree = np.zeros((3, *target.shape), bool)
+    gap = np.full(target.shape, np.nan)
+    if len(answers.free_energy) == 2:
+        (a, energy), (b, other) = answers.free_energy.items()
+        disagree, one_right = choice[a] != choice[b], (choice[a] == target) != (choice[b] == target)
+        scores_disagree = (energy < other) != (answers.certainty[a] > answers.certainty[b])
+        gap = np.abs(energy - other)
+    columns |= {"modalities_disagree": disagree, "one_right": one_right}
+    columns |= {"scores_disagree": scores_disagree, "gap": gap}
     return pd.DataFrame({name: values.ravel() for name, values in columns.items()})
 
 
-def select_queries(table: pd.DataFrame, *, show: str = ALL, sort: str = "by episode") -> pd.DataFrame:
+def select_queries(table: pd.DataFrame, *, show: str = "all queries", sort: str = "by episode") -> pd.DataFrame:
     """Rows of ``query_table`` by a name of ``FILTERS``, in the order of one of ``SORTS``; equal rows keep their order.
 
     Raises:
-        UnknownName: no such filter or order; the nearest one is suggested.
+        UnknownName: no such filter; the nearest one is suggested.
     """
-    for kind, name, known in (("filter", show, FILTERS), ("order", sort, SORTS)):
-        if name not in known:
-            raise unknown_name(kind, name, known)
+    if show not in FILTERS:
+        raise unknown_name("filter", show, FILTERS)
     column, ascending = SORTS[sort]
-    chosen = table[FILTERS[show](table)]
-    return chosen.sort_values(column, ascending=ascending, kind="stable", na_position="last").reset_index(drop=True)
+    return table.query(FILTERS[show]).sort_values(column, ascending=ascending, kind="stable", ignore_index=True)
 
 
 class Shelf:
@@ -223,20 +201,18 @@ class Shelf:
     """
 
     def __init__(self, study: Study) -> None:
-        self._studies = {material.dataset.name: study for material in study.materials[:1]}
-        rendered = study.materials[0].dataset.synthetic
-        self.datasets = tuple(dict.fromkeys((*self._studies, *(SYNTHETIC_BENCHMARKS if rendered else ()))))
+        dataset = study.materials[0].dataset
+        self._config, self._studies = study.config, {dataset.name: study}
+        others = SYNTHETIC_BENCHMARKS if dataset.synthetic else ()
+        self.datasets = tuple(dict.fromkeys((dataset.name, *others)))
         self.methods = {spec.title: name for name, spec in METHODS.items()}
         self.seeds = study.config.seeds
 
-    def open(
-        self, *, dataset: str, method: str, seed: int, n_way: int, n_shot: int, n_episodes: int = N_EPISODES
-    ) -> Session:
+    def open(self, *, dataset: str, method: str, seed: int, n_way: int, n_shot: int) -> Session:
         """A session with the first test episodes; what the cache lacks is computed: clips, features, training."""
         if dataset not in self._studies:
-            (first, *_) = self._studies.values()
-            self._studies[dataset] = Study(first.config, [dataset], folds=False)
+            self._studies[dataset] = Study(self._config, [dataset], folds=False)
         study = self._studies[dataset]
         (result,) = study.results([Series(method, method)], [], seeds=[seed])
         cell = replace(test_cells(study.config, study.materials[0])[0], n_way=n_way, n_shot=n_shot)
-        return open_session(result, cell, n_episodes=n_episodes)
+        return open_session(result, cell)

@@ -25,23 +25,17 @@ from amfir_lib.study.evaluation import FUSED
 
 CHANCE_SEED = 7  # of shake and of which frames are dropped, so that a slider changes the strength and nothing else
 SYMBOLS = {"p_true": "p(true)", "free_energy": "F", "certainty": "c", "weight": "α"}
+LEVELS = (0.5, 1.0)  # of each knob in the table
 
 
 @dataclass(frozen=True)
 class Knobs:
-    """How a clip is spoilt; each from 0 (not at all) to 1.
+    """How a clip is spoilt; each from 0 (not at all) to 1."""
 
-    Attributes:
-        darkness: light that is lost.
-        blur: out of focus.
-        shake: a camera that jumps between frames.
-        drop: share of frames that are lost, and filled by repeating the one before.
-    """
-
-    darkness: float = 0.0
-    blur: float = 0.0
-    shake: float = 0.0
-    drop: float = 0.0
+    darkness: float = 0.0  # light that is lost
+    blur: float = 0.0  # out of focus
+    shake: float = 0.0  # a camera that jumps between frames
+    drop: float = 0.0  # share of frames that are lost, and filled by repeating the one before
 
     def __str__(self) -> str:
         changed = [f"{name} {value:.2f}" for name, value in asdict(self).items() if value]
@@ -61,13 +55,10 @@ class WhatIf:
     """
 
     def __init__(self, session: Session, backbones: Mapping[str, Any], *, episode: int, query: int) -> None:
-        row = session.query_row(episode, query)
+        row, run = session.query_row(episode, query), session.result.run
         self.session, self.episode, self.query = session, episode, query
         self.backbones = {m: backbones[m] for m in session.method.modalities}
         self.frames = centre_square(read_frames(session.dataset.clip_path(row)))
-        run = session.result.run
-        self._patches = uses_patches(run.method)
-        self._whitening = run.read.whitening() if run.read.whiten else None
         stores = [store.metadata for store in run.read.stores.values()]
         flow = next(store["flow"] for store in stores if store["flow"])
         sizes = {"rgb": self.frames.shape[1], "flow": flow["size"]}
@@ -82,28 +73,24 @@ class WhatIf:
             embedded = session.method.embed(clips)
         self._support = {name: x.unflatten(0, rows.shape).unsqueeze(0) for name, x in embedded.items()}
 
-    def inputs(self, knobs: Knobs) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """All changed frames, and what the backbones see of them; each square at the size of its backbone."""
-        frames = knobs.spoil(self.frames)
-        return frames, streams(frames, **self._read)
+    def inputs(self, knobs: Knobs) -> dict[str, np.ndarray]:
+        """What the backbones see of the changed clip; each square at the size of its backbone."""
+        return streams(knobs.spoil(self.frames), **self._read)
 
     @torch.inference_mode()
     def answer(self, inputs: Mapping[str, np.ndarray]) -> SessionAnswers:
         """What the method says about the changed clip; (N,) posteriors and scalars."""
-        features = {
-            m: torch.from_numpy(backbone.features(inputs[backbone.modality][None]))
-            for m, backbone in self.backbones.items()
-        }
-        if not self._patches:
+        method, run = self.session.method, self.session.result.run
+        features = {m: torch.from_numpy(b.features(inputs[b.modality][None])) for m, b in self.backbones.items()}
+        if not uses_patches(run.method):
             features = {m: x.float().mean(2, keepdim=True) for m, x in features.items()}
-        if self._whitening is not None:
-            features = self._whitening(features)
-        method = self.session.method
+        if run.read.whiten:
+            features = run.read.whitening()(features)
         query = {name: x[None] for name, x in method.embed(features).items()}
         return SessionAnswers.from_output(method, method.compare(dict(self._support), query)).of(0, 0)
 
 
-def knob_table(what_if: WhatIf, *, levels: tuple[float, ...] = (0.5, 1.0)) -> Table:
+def knob_table(what_if: WhatIf) -> Table:
     """What each knob does on its own, one row per knob and level, after a row for the clip as it is.
 
     Returns:
@@ -113,10 +100,10 @@ def knob_table(what_if: WhatIf, *, levels: tuple[float, ...] = (0.5, 1.0)) -> Ta
     session, names = what_if.session, what_if.session.class_names(what_if.episode)
     target = int(session.episodes.target[what_if.episode, what_if.query])
     changes = [("as it is", 0.0, Knobs())]
-    changes += [(knob.name, level, Knobs(**{knob.name: level})) for knob in fields(Knobs) for level in levels]
-    rows, heads = [], {"answer": "answer", "right": "right"}
+    changes += [(knob.name, level, Knobs(**{knob.name: level})) for knob in fields(Knobs) for level in LEVELS]
+    rows, heads = [], {}
     for change, level, knobs in changes:
-        answer = what_if.answer(what_if.inputs(knobs)[1])
+        answer = what_if.answer(what_if.inputs(knobs))
         choice = int(answer.posterior[FUSED].argmax())
         row = {"change": change, "level": level, "answer": names[choice], "right": choice == target}
         true = {stream: posterior[target] for stream, posterior in answer.posterior.items()}
@@ -125,11 +112,11 @@ def knob_table(what_if: WhatIf, *, levels: tuple[float, ...] = (0.5, 1.0)) -> Ta
                 row[f"{name}_{stream}"] = float(value)
                 heads[f"{name}_{stream}"] = f"{symbol} {in_words(stream)}"
         rows.append(row)
-    cells = {head: f"{{{column}}}" for column, head in heads.items()}
-    units = {column: "query" for column in heads if column not in ("answer", "right")}
+    cells = {head: f"{{{column}}}" for column, head in ({"answer": "answer", "right": "right"} | heads).items()}
     caption = (
         f"{session.dataset.caption}; one query, one change at a time; level: 0 is the clip as it is, 1 the worst. "
         "p(true): probability of the true class; F: free energy in nats, lower is more reliable; c: certainty, the "
         "largest probability; α: weight in the fused answer (Eq. 8)."
     )
+    units = dict.fromkeys(heads, "query")
     return Table.of(pd.DataFrame(rows), ["change", "level"], cells, caption=caption, units=units)

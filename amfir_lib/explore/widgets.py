@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import ipywidgets
+from ipywidgets import Button, Dropdown
 
 from amfir_lib.errors import AmfirError
 from amfir_lib.explore.pages import query_page, what_if_page
-from amfir_lib.explore.session import ALL, FILTERS, SORTS, Session, Shelf, query_table, select_queries
+from amfir_lib.explore.session import FILTERS, SORTS, Session, Shelf, query_table, select_queries
 from amfir_lib.explore.what_if import Knobs, WhatIf
 
-KNOB_TITLES = {"darkness": "darkness", "blur": "blur", "shake": "camera shake", "drop": "dropped frames"}
 EVERY_EPISODE = -1
-LOADING = "Loading. What the cache lacks is computed now, which can take minutes."
 NARROW, WIDE, SLIDER = (ipywidgets.Layout(width=width) for width in ("36px", "440px", "75%"))
 
 
@@ -25,28 +25,28 @@ class EpisodeExplorer(ipywidgets.VBox):
 
     def __init__(self, session: Session, shelf: Shelf, *, episode: int = 0, query: int = 0) -> None:
         self._shelf, self.episode, self.query = shelf, episode, query
-        run, menu, button = session.result.run, ipywidgets.Dropdown, ipywidgets.Button
+        run = session.result.run
         seeds = list(dict.fromkeys((run.seed, *shelf.seeds)))
-        self.dataset = menu(options=list(shelf.datasets), value=session.dataset.name, description="data set")
-        self.method = menu(options=dict(shelf.methods), value=run.method, description="method")
-        self.seed = menu(options=seeds, description="seed", tooltip="Of the training")
+        self.dataset = Dropdown(options=list(shelf.datasets), value=session.dataset.name, description="data set")
+        self.method = Dropdown(options=dict(shelf.methods), value=run.method, description="method")
+        self.seed = Dropdown(options=seeds, description="seed", tooltip="Of the training")
         self.n_way = ipywidgets.BoundedIntText(session.episodes.n_way, min=2, max=20, description="way")
         self.n_shot = ipywidgets.BoundedIntText(session.episodes.n_shot, min=1, max=10, description="shot")
-        self.load = button(description="Load", tooltip="Finds it in the cache, or computes it (minutes)")
-        self.show = menu(options=list(FILTERS), value=ALL, description="show", layout=WIDE)
-        self.sort = menu(options=list(SORTS), description="sort", layout=WIDE)
-        self.only = menu(description="episode")
+        self.load = Button(description="Load", tooltip="Finds it in the cache, or computes it (minutes)")
+        self.show = Dropdown(options=list(FILTERS), description="show", layout=WIDE)
+        self.sort = Dropdown(options=list(SORTS), description="sort", layout=WIDE)
+        self.only = Dropdown(description="episode")
         self.choose = ipywidgets.SelectionSlider(
             options=[0], description="query", continuous_update=False, layout=SLIDER
         )
-        self.back = button(icon="chevron-left", tooltip="The query before", layout=NARROW)
-        self.forward = button(icon="chevron-right", tooltip="The next query", layout=NARROW)
+        self.back = Button(icon="chevron-left", tooltip="The query before", layout=NARROW)
+        self.forward = Button(icon="chevron-right", tooltip="The next query", layout=NARROW)
         self.message, self.page, self._log = ipywidgets.HTML(), ipywidgets.HTML(), ipywidgets.Output()
         self.load.on_click(self._reload)
         self.back.on_click(lambda _: self._step(-1))
         self.forward.on_click(lambda _: self._step(+1))
-        for widget in (self.show, self.sort, self.only):
-            widget.observe(self._filter, "value")
+        for menu in (self.show, self.sort, self.only):
+            menu.observe(self._filter, "value")
         self.choose.observe(self._draw, "value")
         rows = [
             [self.dataset, self.method, self.seed],
@@ -67,7 +67,7 @@ class EpisodeExplorer(ipywidgets.VBox):
         self._filter()
 
     def _reload(self, _: Any = None) -> None:
-        self.message.value = LOADING
+        self.message.value = "Loading. What the cache lacks is computed now, which can take minutes."
         self._log.clear_output()
         wanted = {name: getattr(self, name).value for name in ("dataset", "method", "seed", "n_way", "n_shot")}
         try:
@@ -84,18 +84,15 @@ class EpisodeExplorer(ipywidgets.VBox):
         if self.only.value != EVERY_EPISODE:
             chosen = chosen[chosen["episode"] == self.only.value]
         self.message.value = f"{len(chosen)} of {len(self.table)} queries of {len(self.session.episodes)} episodes"
-        options = [
-            (
-                f"{n}: episode {row.episode}, query {row.query}, {'right' if row.right else 'wrong'}",
-                (row.episode, row.query),
-            )
+        words = [
+            f"{n}: episode {row.episode}, query {row.query}, {'right' if row.right else 'wrong'}"
             for n, row in enumerate(chosen.itertuples(), start=1)
-        ] or [("no such query", ())]
-        pairs = [pair for _, pair in options]
+        ] or ["no such query"]
+        places = [*zip(chosen["episode"], chosen["query"], strict=True)] or [()]
         shown = (self.episode, self.query)
         self.choose.unobserve(self._draw, "value")
-        self.choose.options = options
-        self.choose.value = shown if shown in pairs else pairs[0]
+        self.choose.options = list(zip(words, places, strict=True))
+        self.choose.value = shown if shown in places else places[0]
         self.choose.observe(self._draw, "value")
         self._draw()
 
@@ -114,14 +111,12 @@ class WhatIfPanel(ipywidgets.VBox):
     """A slider for each way of spoiling the query clip, and the answer to it, which follows while a slider moves."""
 
     def __init__(self, what_if: WhatIf) -> None:
-        self.what_if = what_if
-        look = {"style": {"description_width": "110px"}, "layout": WIDE}
+        self.what_if, self.page = what_if, ipywidgets.HTML()
         self.sliders = {
-            name: ipywidgets.FloatSlider(0, min=0, max=1, step=0.05, description=title, **look)
-            for name, title in KNOB_TITLES.items()
+            knob.name: ipywidgets.FloatSlider(0, min=0, max=1, step=0.05, description=knob.name, layout=WIDE)
+            for knob in fields(Knobs)
         }
-        self.reset = ipywidgets.Button(description="As it is")
-        self.page = ipywidgets.HTML()
+        self.reset = Button(description="As it is")
         for slider in self.sliders.values():
             slider.observe(self._draw, "value")
         self.reset.on_click(self._reset)

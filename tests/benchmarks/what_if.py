@@ -42,9 +42,7 @@ def compare(*, quick: bool) -> list[Comparison]:
 
         kept = panel()
         for name, knobs in list(CHANGES.items())[: 1 if quick else None]:
-            posteriors = [
-                torch.from_numpy(one.answer(one.inputs(knobs)[1]).posterior[FUSED]) for one in (kept, panel())
-            ]
+            posteriors = [torch.from_numpy(one.answer(one.inputs(knobs)).posterior[FUSED]) for one in (kept, panel())]
             found.append(
                 in_turn(
                     lambda knobs=knobs: what_if_page(kept, knobs),
