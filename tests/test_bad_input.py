@@ -163,7 +163,7 @@ def test_a_bad_folder_reaches_the_screen_as_one_line_and_the_log_as_a_traceback(
 def test_an_unknown_backbone_is_refused_before_clips_are_rendered(tmp_path):
     config = Config.from_notebook({"profile": "smoke"}, environ={"AMFIR_CACHE_DIR": str(tmp_path)})
     with pytest.raises(UnknownName, match='did you mean "compact"'):
-        prepare(config, "synth-ssv2", backbone="compat")
+        prepare(config.having(backbone="compat"), "synth-ssv2")
     assert not list(tmp_path.iterdir())
 
 

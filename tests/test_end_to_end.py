@@ -199,7 +199,7 @@ def test_a_series_trained_through_its_backbones_stands_beside_its_frozen_runs(pl
     monkeypatch.setattr(end_to_end, "open_backbones", lambda *_, **__: backbones)
     config = Config.from_notebook({"profile": "smoke", "n_seeds": 2}, environ={"AMFIR_CACHE_DIR": str(tmp_path)})
     series = Series("AMFIR", "amfir")
-    settings = {"backbone": "compact", "options": EndToEnd(backbone_lr=0.02), "n_steps": 2}
+    settings = {"options": EndToEnd(backbone_lr=0.02), "n_steps": 2}
 
     def results(*cells):
         return end_to_end.train_through_backbones(config, run.material, series, TRAINING, cells, **settings)
@@ -226,12 +226,12 @@ def test_a_series_trained_through_its_backbones_stands_beside_its_frozen_runs(pl
 def test_what_cannot_be_trained_is_refused_before_anything_is(place, monkeypatch):
     dataset = replace(place[0], synthetic=True)
     config = Config.from_notebook({"profile": "smoke"}, environ={})
-    end_to_end.check_end_to_end(config, [dataset], backbone="auto")
+    end_to_end.check_end_to_end(config, [dataset])
     with pytest.raises(BackboneUnavailable, match="compact_blurred is only used frozen. Train end to end with"):
-        end_to_end.check_end_to_end(config, [dataset], backbone="compact+compact_blurred")
+        end_to_end.check_end_to_end(config.having(backbone="compact+compact_blurred"), [dataset])
     monkeypatch.setitem(sys.modules, "lightning_fabric", None)
     with pytest.raises(BackboneUnavailable, match="pip install lightning-fabric"):
-        end_to_end.check_end_to_end(replace(config, devices=2), [dataset], backbone="auto")
+        end_to_end.check_end_to_end(replace(config, devices=2), [dataset])
     with pytest.raises(BadParameter, match="must be 1 to 4, the episodes of a step"):
         train_on_devices(*modules_of(place), TRAINING, seed=0, n_devices=5)
     run, backbones = run_of(place)

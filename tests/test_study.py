@@ -50,7 +50,8 @@ def configured(clips, tmp_path):
 
 
 def opened(config, **options):
-    return study.open_backbones(config, study.open_dataset(config, "folder"), **options)
+    config = config.having(**options)
+    return study.open_backbones(config, study.open_dataset(config, "folder"))
 
 
 @pytest.fixture
@@ -199,8 +200,9 @@ def test_the_scale_of_flow_follows_the_square_on_which_it_is_computed(configured
     small, large = configured(weights="random", input_size=112), configured(weights="random")
     dataset = study.open_dataset(small, "folder")
     for config, side in ((small, 112), (large, 224)):
-        pair, resnets = (study.open_backbones(config, dataset, backbone=name) for name in ("resnet18+i3d", "resnet18"))
-        assert study.flow_of(config, dataset, backbone="resnet18+i3d")["flow_size"] == side
+        both = [config.having(backbone=name) for name in ("resnet18+i3d", "resnet18")]
+        pair, resnets = (study.open_backbones(having, dataset) for having in both)
+        assert study.flow_of(both[0], dataset)["flow_size"] == side
         assert pair["flow"].flow_range == pytest.approx(20 * side / 224)
         assert resnets["flow"].flow_range == pytest.approx(8 * side / 224)
     assert study.flow_of(large, dataset)["flow_size"] == 112
@@ -237,9 +239,8 @@ def test_what_a_backbone_does_not_have_is_refused(configured, toy_compact, param
 
 def test_an_unknown_backbone_is_refused_before_clips_are_read(configured, monkeypatch):
     monkeypatch.setattr(study, "open_dataset", lambda *_, **__: pytest.fail("clips were read"))
-    for options in ({"config": configured(), "backbone": "resnet8"}, {"config": configured(backbone="resnet8")}):
-        with pytest.raises(UnknownName, match='did you mean "resnet18"'):
-            study.prepare(name="folder", **options)
+    with pytest.raises(UnknownName, match='did you mean "resnet18"'):
+        study.prepare(configured(backbone="resnet8"), "folder")
 
 
 # features

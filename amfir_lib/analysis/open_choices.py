@@ -133,13 +133,12 @@ def changed_data(
         before = flow_of(config, dataset)[name] if of_flow else ""
         before = before or stream_names(config, dataset)[1]
         after = next(value for value in ((wanted,) if isinstance(wanted, str) else wanted) if value != before)
-        other = replace(config, options={**config.options, name: after}) if of_flow else config
-        read = "" if of_flow else f"compact+{after}"
+        other = config.having(**{name: after} if of_flow else {"backbone": f"compact+{after}"})
         resolved[name] = before, after
         for place, material in enumerate(changed):  # motion is read anew; appearance stays as it is
             motion = dataset.modalities[1]
-            opened = {motion: open_backbones(other, material.dataset, backbone=read)[motion]}
-            flow = flow_of(other, material.dataset, backbone=read) | {"n_jobs": config.jobs}
+            opened = {motion: open_backbones(other, material.dataset)[motion]}
+            flow = flow_of(other, material.dataset) | {"n_jobs": config.jobs}
             stores = extract_stores(material.dataset, opened, cache_dir=config.cache_dir, **flow)
             changed[place] = replace(material, stores={**material.stores, **stores})
     return changed, resolved

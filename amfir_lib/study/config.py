@@ -27,88 +27,40 @@ COMMON_PARAMETERS = ("profile", "dataset", "data_root", "group_pattern", "n_seed
 
 @dataclass(frozen=True)
 class Profile:
-    """How much is computed.
-
-    Attributes:
-        n_way, n_query: classes of an episode, and queries of each.
-        train_shots, test_shots: supports per class; training steps take them in turn.
-        validate_every: steps between two validations; ``curve_every`` where a curve over training is drawn (Figure 2).
-        n_val_episodes, n_test_episodes: per cell of a table.
-        backbone: ``compact``, or the paper's ``resnet50+i3d``.
-        class_counts: synthetic data set -> number of (train, val, test) classes; a data set that is not named has its
-            own counts, at least those of the real one.
-    """
+    """How much is computed; the defaults are the study's."""
 
     name: str
-    clips_per_class: int
-    corpus_classes: int
-    corpus_clips_per_class: int
-    pretrain_epochs: int
-    n_way: int
-    train_shots: tuple[int, ...]
-    test_shots: tuple[int, ...]
-    n_query: int
-    train_steps: int
-    episodes_per_step: int
-    validate_every: int
-    curve_every: int
-    n_val_episodes: int
-    n_test_episodes: int
-    n_seeds: int
-    backbone: str
+    clips_per_class: int = 20
+    corpus_classes: int = 128
+    corpus_clips_per_class: int = 12
+    pretrain_epochs: int = 8
+    n_way: int = 5
+    train_shots: tuple[int, ...] = (1, 5)  # training steps take them in turn
+    test_shots: tuple[int, ...] = (1, 5)
+    n_query: int = 5  # of each class
+    train_steps: int = 200
+    episodes_per_step: int = 8
+    validate_every: int = 50  # steps
+    curve_every: int = 5  # the same where a curve over training is drawn (Figure 2)
+    n_val_episodes: int = 200
+    n_test_episodes: int = 1000  # per cell of a table
+    n_seeds: int = 3
+    backbone: str = "compact"
+    # Synthetic data set -> (train, val, test) classes; one that is not named has at least those of the real one.
     class_counts: dict[str, tuple[int, int, int]] = field(default_factory=dict)
 
 
+STUDY = Profile("study")
 SMOKE = Profile(
-    name="smoke",
-    clips_per_class=8,
+    "smoke", clips_per_class=8, corpus_classes=6, corpus_clips_per_class=8, pretrain_epochs=1, train_shots=(1, 2),
+    test_shots=(1, 2), n_query=2, train_steps=4, episodes_per_step=2, validate_every=2, curve_every=2,
+    n_val_episodes=20, n_test_episodes=40, n_seeds=1,
     class_counts=dict.fromkeys(SYNTHETIC_BENCHMARKS, (6, 6, 8)),  # even: those of synth-ssv2 come in pairs
-    corpus_classes=6,
-    corpus_clips_per_class=8,
-    pretrain_epochs=1,
-    n_way=5,
-    train_shots=(1, 2),
-    test_shots=(1, 2),
-    n_query=2,
-    train_steps=4,
-    episodes_per_step=2,
-    validate_every=2,
-    curve_every=2,
-    n_val_episodes=20,
-    n_test_episodes=40,
-    n_seeds=1,
-    backbone="compact",
-)
-STUDY = Profile(
-    name="study",
-    clips_per_class=20,
-    corpus_classes=128,
-    corpus_clips_per_class=12,
-    pretrain_epochs=8,
-    n_way=5,
-    train_shots=(1, 5),
-    test_shots=(1, 5),
-    n_query=5,
-    train_steps=200,
-    episodes_per_step=8,
-    validate_every=50,
-    curve_every=5,
-    n_val_episodes=200,
-    n_test_episodes=1000,
-    n_seeds=3,
-    backbone="compact",
-)
-PAPER = replace(
-    STUDY,
-    name="paper",
-    train_steps=10_000,
-    episodes_per_step=16,
-    validate_every=500,
-    curve_every=100,
-    n_val_episodes=1000,
-    n_test_episodes=10_000,
-    backbone="resnet50+i3d",
-)
+)  # fmt: skip
+PAPER = Profile(
+    "paper", train_steps=10_000, episodes_per_step=16, validate_every=500, curve_every=100, n_val_episodes=1000,
+    n_test_episodes=10_000, backbone="resnet50+i3d",
+)  # fmt: skip
 PROFILES = {profile.name: profile for profile in (SMOKE, STUDY, PAPER)}
 
 
@@ -172,6 +124,10 @@ class Config:
     def size(self, name: str) -> Any:
         """A size of training or test: the notebook's parameter unless it is 0 or empty, else the profile's."""
         return self.options.get(name) or getattr(self.profile, name)
+
+    def having(self, **options: Any) -> Config:
+        """The same with other values of these parameters of the notebook."""
+        return replace(self, options={**self.options, **options})
 
     @classmethod
     def from_notebook(

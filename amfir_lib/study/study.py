@@ -99,40 +99,31 @@ def pretraining_of(config: Config) -> Pretraining:
 
 
 def open_dataset(config: Config, name: str, **options: Any) -> Dataset:
-    """Load (or make) one of the configuration's data sets.
-
-    ``options`` of ``load_dataset``, such as ``degradation="none"``, go before the notebook's own parameters
-    ``appearance``, ``class_counts``, ``class_folds`` and ``class_fold``, which are passed on too where they are given.
-    """
+    """Load (or make) a data set, as ``dataset_options`` and, before them, ``options`` of ``load_dataset`` say."""
     return load_dataset(name, cache_dir=config.cache_dir, n_jobs=config.jobs, **dataset_options(config, name) | options)
 
 
 def dataset_options(config: Config, name: str) -> dict[str, Any]:
-    """What the configuration and the notebook's parameters say about one data set."""
+    """What the configuration and the notebook's parameters say about a data set."""
     given = {key: value for key in DATASET_PARAMETERS if (value := config.options.get(key)) and value != UNSET}
     if name == FOLDER:
         return {"data_root": config.data_root, "group_pattern": config.group_pattern} | given
     if name in REAL_BENCHMARKS:
-        real = {"data_root": config.data_root, "video_list": config.video_list, "min_found": config.min_found}
-        return real | given
+        return {"data_root": config.data_root, "video_list": config.video_list, "min_found": config.min_found} | given
     profile = config.profile
     return {"clips_per_class": profile.clips_per_class, "class_counts": profile.class_counts.get(name)} | given
 
 
-def open_backbones(config: Config, dataset: Dataset, *, backbone: str = "") -> dict[str, Any]:
-    """Modality of the data set -> backbone.
+def open_backbones(config: Config, dataset: Dataset) -> dict[str, Any]:
+    """Modality of the data set -> backbone, as ``stream_names`` calls them.
 
-    Args:
-        config: of the notebook.  Its parameters ``weights`` ("random" for untrained networks), ``input_size`` (px) and
-            ``n_patches`` (1 or 16) are read where they are given, published weights from ``config.weights_dir``.
-        backbone: one name of ``opening.BACKBONES`` for both streams, or ``appearance+motion``; or ``auto``: what the
-            profile names (``resnet50+i3d`` for ``paper``), where that is ``compact``,
-            ``efficientnet_adapted+compact_blurred`` for real clips.  Empty for the notebook's parameter, or ``auto``.
+    Of the notebook's parameters ``weights`` ("random" for untrained networks), ``input_size`` (px) and ``n_patches``
+    (1 or 16) are read where they are given; published weights come from ``config.weights_dir``.
+
     Raises:
         UnknownName, BadParameter: no such backbone. BackboneUnavailable: its weights are not there; says what to do.
     """
-    names, options = stream_names(config, dataset, backbone=backbone), config.options
-    flow = flow_of(config, dataset, backbone=backbone)
+    names, options, flow = stream_names(config, dataset), config.options, flow_of(config, dataset)
     compact = partial(pretrained_backbones, pretraining_of(config), cache_dir=config.cache_dir, n_jobs=config.jobs)
 
     def adapted(stream: str) -> Any:
@@ -155,29 +146,29 @@ def open_backbones(config: Config, dataset: Dataset, *, backbone: str = "") -> d
             scale = {"input_size": side, "flow_size": flow["flow_size"]}
             opened[modality] = open_backbone(name, stream, compact=compact, adapted=adapted, **scale, **common)
         except BackboneUnavailable as error:
-            if _asked(config, backbone) != AUTO or "+".join(names) != OF_REAL_CLIPS:
+            if (config.options.get("backbone") or AUTO) != AUTO or "+".join(names) != OF_REAL_CLIPS:
                 raise
             print(f"{error} Using {OF_REAL_CLIPS_ALONE} instead.")
-            return open_backbones(config, dataset, backbone=OF_REAL_CLIPS_ALONE)
+            return open_backbones(config.having(backbone=OF_REAL_CLIPS_ALONE), dataset)
         for note in getattr(opened[modality], "notes", ()):
             print(note)
     return opened
 
 
-def _asked(config: Config, backbone: str) -> str:
-    return backbone or config.options.get("backbone") or AUTO
+def stream_names(config: Config, dataset: Dataset) -> tuple[str, str]:
+    """Names of the appearance and the motion backbone on this data set, see ``backbones.opening``.
 
-
-def stream_names(config: Config, dataset: Dataset, *, backbone: str = "") -> tuple[str, str]:
-    """Names of the appearance and the motion backbone on this data set; ``backbone`` as ``open_backbones``."""
-    name = _asked(config, backbone)
+    The notebook's parameter ``backbone`` is one name for both, or ``appearance+motion``; "auto" is what the profile
+    names (``resnet50+i3d`` for ``paper``), and where that is the net of rendered clips, another one for real clips.
+    """
+    name = config.options.get("backbone") or AUTO
     if name == AUTO:
         real = not dataset.synthetic and config.profile.backbone == OF_RENDERED_CLIPS
         name = OF_REAL_CLIPS if real else config.profile.backbone
     return names_of_streams(name)
 
 
-def flow_of(config: Config, dataset: Dataset, *, backbone: str = "") -> dict[str, Any]:
+def flow_of(config: Config, dataset: Dataset) -> dict[str, Any]:
     """How flow is computed: its algorithm, pairs of frames to average, and the side in px of the square it is seen on.
 
     The square is that of the motion backbone's input, at least 112.  Flow of rendered clips is computed by DIS.  That
@@ -185,53 +176,47 @@ def flow_of(config: Config, dataset: Dataset, *, backbone: str = "") -> dict[str
     sensor; both were chosen on base and validation classes of real depth clips (``backbones/real_clips_choice.csv``).
     A notebook's parameters ``flow_algorithm``, ``flow_average`` and ``flow_size`` go before these.
     """
-    options, name = config.options, stream_names(config, dataset, backbone=backbone)[1]
+    options, name = config.options, stream_names(config, dataset)[1]
     size = input_size_of(name, synthetic=dataset.synthetic, input_size=options.get("input_size") or 0)
     flow = FLOW_OF_RENDERED_CLIPS if dataset.synthetic else FLOW_OF_REAL_CLIPS
     return {key: options.get(key) or value for key, value in (flow | {"flow_size": max(112, size)}).items()}
 
 
-def prepare(config: Config, name: str, *, backbone: str = "", **options: Any) -> Material:
-    """One data set with its features, computed where the cache lacks them; flow as ``flow_of`` says.
-
-    Args:
-        config, name, options: as ``open_dataset``.
-        backbone: as ``open_backbones``.
-    """
-    if _asked(config, backbone) != AUTO:
-        names_of_streams(_asked(config, backbone))  # refuses an unknown one before clips are rendered or decoded
+def prepare(config: Config, name: str, **options: Any) -> Material:
+    """A data set with its features, computed where the cache lacks them; ``options`` as ``open_dataset``."""
+    if (backbone := config.options.get("backbone") or AUTO) != AUTO:
+        names_of_streams(backbone)  # refuses an unknown one before clips are rendered or decoded
     dataset = open_dataset(config, name, **options)
-    backbones = open_backbones(config, dataset, backbone=backbone)
-    flow = flow_of(config, dataset, backbone=backbone)
+    backbones = open_backbones(config, dataset)
     warned: set[str] = set()
 
     def probe(modality: str, features: np.ndarray) -> None:
-        name = f"The {modality} features of {dataset.name} from {backbones[modality].name}"
-        if modality not in warned and (warning := variation_warning(features, name)):
+        about = f"The {modality} features of {dataset.name} from {backbones[modality].name}"
+        if modality not in warned and (warning := variation_warning(features, about)):
             print(f"Warning: {warning}")
             warned.add(modality)
 
-    place = {"cache_dir": config.cache_dir, "n_jobs": config.jobs}
-    stores = extract_stores(dataset, backbones, probe=probe, **place, **flow)  # hours later would be late for a warning
+    place = {"cache_dir": config.cache_dir, "n_jobs": config.jobs} | flow_of(config, dataset)
+    stores = extract_stores(dataset, backbones, probe=probe, **place)  # a warning hours later would be late
     for modality, store in stores.items():
         probe(modality, store.features)
     return Material(dataset, stores, whiten=config.options.get("whiten", True))
 
 
-def prepare_all(config: Config, name: str, *, backbone: str = "", **options: Any) -> list[Material]:
-    """The data set as often as it is to be split: once, or once per class fold where a folder is read in folds.
+def prepare_all(config: Config, name: str, **options: Any) -> list[Material]:
+    """The data set as often as it is to be split: once, or a folder once for each class fold.
 
-    A notebook with the parameters ``class_folds`` and ``class_fold`` reads a folder in ``N_CLASS_FOLDS`` folds, each
-    class being a test class once, unless they or ``class_counts`` say otherwise.  The folds share the name of the data
-    set, so tables join their episodes.
+    The folds share the name of the data set, so tables join their episodes.
     """
-    if name != FOLDER:
-        return [prepare(config, name, backbone=backbone, **options)]
-    return [prepare(config, name, backbone=backbone, **split, **options) for split in class_folds_of(config)]
+    return [prepare(config, name, **fold, **options) for fold in (class_folds_of(config) if name == FOLDER else [{}])]
 
 
 def class_folds_of(config: Config) -> list[dict[str, int]]:
-    """The class folds that a notebook reads a folder in, as options of ``open_dataset``; one without folds."""
+    """The class folds that a notebook reads a folder in, as options of ``open_dataset``; one without folds.
+
+    With the parameters ``class_folds`` and ``class_fold`` these are ``N_CLASS_FOLDS`` folds, each class being a test
+    class once, unless they or ``class_counts`` say otherwise.
+    """
     n_folds, fold = config.options.get("class_folds", 0), config.options.get("class_fold", UNSET)
     if n_folds == UNSET:
         n_folds = 0 if config.options.get("class_counts") else N_CLASS_FOLDS
@@ -247,34 +232,24 @@ def training_of(config: Config, material: Material) -> Training:
     Raises:
         BadParameter: fewer than two validation classes.
     """
-    n_way, n_val_classes = config.size("n_way"), material.dataset.manifest.query("split == 'val'")["label"].nunique()
-    check_validation_classes(material.dataset.name, n_val_classes)
-    if n_val_classes < n_way:
+    name, n_way, n_classes = material.dataset.name, config.size("n_way"), len(material.dataset.classes("val"))
+    check_validation_classes(name, n_classes)
+    if n_classes < n_way:
         print(
-            f"{material.dataset.name} has {n_val_classes} validation classes: models are selected on "
-            f"{n_val_classes}-way episodes, while training and test are {n_way}-way."
+            f"{name} has {n_classes} validation classes: models are selected on {n_classes}-way episodes, while "
+            f"training and test are {n_way}-way."
         )
+    same = ("n_way", "n_query", "episodes_per_step", "validate_every", "n_val_episodes")
     return Training(
-        n_way=n_way,
         shots=tuple(config.size("train_shots")),
-        n_query=config.size("n_query"),
         steps=config.size("train_steps"),
-        episodes_per_step=config.size("episodes_per_step"),
-        validate_every=config.size("validate_every"),
-        n_val_episodes=config.size("n_val_episodes"),
-        val_n_way=n_val_classes if n_val_classes < n_way else 0,
+        val_n_way=n_classes if n_classes < n_way else 0,
+        **{size: config.size(size) for size in same},
     )
 
 
 def test_cells(config: Config, material: Material) -> list[TestCell]:
-    """The test episodes of this data set, one cell per number of shots; parameters as in ``training_of``.
-
-    Raises:
-        BadParameter: more ways than test classes.
-    """
-    n_way, n_classes = config.size("n_way"), material.dataset.manifest.query("split == 'test'")["label"].nunique()
-    check_ways(material.dataset.name, n_classes, n_way=n_way)
-    return [
-        TestCell(n_way=n_way, n_shot=n_shot, n_query=config.size("n_query"), n_episodes=config.size("n_test_episodes"))
-        for n_shot in config.size("test_shots")
-    ]
+    """The test episodes of this data set, one cell per number of shots; refuses (BadParameter) too few classes."""
+    check_ways(material.dataset.name, len(material.dataset.classes("test")), n_way=config.size("n_way"))
+    sizes = {"n_query": config.size("n_query"), "n_episodes": config.size("n_test_episodes")}
+    return [TestCell(n_way=config.size("n_way"), n_shot=n_shot, **sizes) for n_shot in config.size("test_shots")]

@@ -156,8 +156,7 @@ def train_through_backbones(
     cells: Sequence[TestCell],
     *,
     options: EndToEnd,
-    backbone: str = "",
-    n_steps: int = 0,
+    n_steps: int,
 ) -> list[RunResult]:
     """Train a series through its backbones with every seed of the configuration, and test it, where the cache lacks it.
 
@@ -168,12 +167,11 @@ def train_through_backbones(
     Args:
         material: the data set with frozen features of the same backbones.
         settings: as of the frozen runs, but for ``n_steps`` where it is not 0.
-        backbone: as ``open_backbones``; where training begins.
     Raises:
         BadParameter, BackboneUnavailable, TrainingDiverged, DiskFull: in one sentence each.
     """
     runs = series.runs(material, replace(settings, steps=n_steps or settings.steps), config.seeds)
-    backbones = open_backbones(config, material.dataset, backbone=backbone)
+    backbones = open_backbones(config, material.dataset)
     cache_dir, device = config.cache_dir, resolve_device(config.device)
     frames = open_frames(runs[0], backbones, options, cache_dir=cache_dir, n_jobs=config.jobs)
     jobs = [
@@ -193,7 +191,7 @@ def train_through_backbones(
     return [job.result() for job in jobs]
 
 
-def check_end_to_end(config: Config, datasets: Iterable[Dataset], *, backbone: str) -> None:
+def check_end_to_end(config: Config, datasets: Iterable[Dataset]) -> None:
     """Refuse backbones that are only used frozen, and devices that cannot train together, before anything is trained.
 
     Raises:
@@ -202,7 +200,7 @@ def check_end_to_end(config: Config, datasets: Iterable[Dataset], *, backbone: s
     """
     device = resolve_device(config.device)
     check_devices(config.devices, device=device, episodes_per_step=config.profile.episodes_per_step)
-    for name in (name for dataset in datasets for name in stream_names(config, dataset, backbone=backbone)):
+    for name in (name for dataset in datasets for name in stream_names(config, dataset)):
         if not BACKBONES[name].learns:
             raise BackboneUnavailable(
                 f"{name} is only used frozen. Train end to end with compact, resnet18, resnet50, i3d, or two of them "
