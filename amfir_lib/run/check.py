@@ -15,9 +15,9 @@ import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import pandas as pd
 
@@ -25,14 +25,26 @@ from amfir_lib import paths
 from amfir_lib.errors import BadParameter, DataNotFound
 from amfir_lib.run import ledger, runner
 from amfir_lib.run.clean import folder_lock, tag_cache
-from amfir_lib.run.compare import EQUAL, MOVED, STATUSES, WARNING, WITHIN, Difference, compare_folders
+from amfir_lib.run.compare import (
+    EQUAL,
+    FAILURES,
+    MISSING,
+    MOVED,
+    NEW,
+    SKIPPED,
+    WARNING,
+    WITHIN,
+    compare_folders,
+    other_settings,
+    records_of,
+)
 from amfir_lib.run.notebooks import find_notebooks
 from amfir_lib.run.plan import Request, plan
-from amfir_lib.storage import write_json, write_text
-from amfir_lib.units import POINT, UNITS
+from amfir_lib.storage import write_text
+from amfir_lib.units import UNITS
 
 FOLDER, COLD_CACHE = "check", "cold-cache"
-SHOWN_CELLS = 5  # of a table, on the screen and in check.md; all of them are in cells.csv
+SHOWN_CELLS = 5  # of a table
 
 
 def check(
@@ -78,15 +90,19 @@ def check(
             if cold:
                 print(f"What is finished goes on with: check --cache-dir {cache}", file=stream)
             return status
-        found = compare_folders(committed, made, notebooks=notebooks if request.only else (), exact=exact)
+        chosen = notebooks if request.only else ()
+        cells = compare_folders(committed, made, notebooks=chosen, exact=exact)
+        settings = other_settings(committed, made, chosen)
     how = f"Compared with {source}. {computed}"
     how += " Every number must be equal to the last digit (--exact)." if exact else ""
     how += " Some notebooks failed, so what they make is missing." if status else ""
-    print("", *lines(found, how=how), sep="\n", file=stream)
-    write(found, made, how=how)
+    told = [how, *(["Not made alike:", *(f"    {setting}" for setting in settings)] if settings else []), *lines(cells)]
+    print("", *told, sep="\n", file=stream)
+    write_text(made / "cells.csv", cells.to_csv(index=False))
+    write_text(made / "check.md", "\n".join(["# Check\n\n```", *told, "```\n"]))
     print(f"Every cell: {made / 'cells.csv'}; this text: check.md beside it.", file=stream, flush=True)
     shutil.rmtree(target / COLD_CACHE, ignore_errors=True)
-    return 0 if found.passed and status == 0 else 1
+    return 0 if status == 0 and not cells["status"].isin(FAILURES).any() else 1
 
 
 @contextmanager
@@ -130,7 +146,7 @@ def _archive(folder: Path) -> tuple[str, bytes] | None:
 
 def _notebooks(request: Request, committed: Path, source: str, stream: TextIO) -> list[str]:
     """Names of the notebooks to run: those asked for, of those that the committed study has a record of."""
-    recorded = {path.stem for path in (committed / "records").glob("*.json")}
+    recorded = records_of(committed).keys()
     found = find_notebooks(request.notebooks)
     wanted = list(find_notebooks(request.notebooks, request.only))
     for name in wanted:
@@ -143,75 +159,40 @@ def _notebooks(request: Request, committed: Path, source: str, stream: TextIO) -
     return [name for name in wanted if name in recorded]
 
 
-def lines(found: Difference, *, how: str) -> Iterator[str]:
-    """The check in plain text, line by line; ``how`` says what was compared with what."""
-    yield how
-    if found.settings:
-        yield "Not made alike:"
-        yield from (f"    {setting}" for setting in found.settings)
+def lines(cells: pd.DataFrame) -> Iterator[str]:
+    """The comparison in plain text, line by line: each table, the rules that were needed, and passed or not."""
     yield ""
-    width = max(map(len, found.lacking), default=0)
-    for table in found.lacking:
-        counts = {status: n for status in STATUSES if (n := found.count(status, table))}
-        moved = MOVED in counts or found.lacking[table]
+    width = cells["table"].str.len().max()
+    for table, of_table in cells.groupby("table"):
+        counts = of_table["status"].value_counts(sort=False).to_dict()
+        moved = not counts.keys().isdisjoint(FAILURES)
         judged = "MOVED" if moved else "same" if counts.keys() <= {EQUAL} else "ok"
-        text = ", ".join(f"{n} {status}" for status, n in counts.items())
-        yield f"  {table:<{width}}  {judged:<5}  {sum(counts.values())} cells: {text}"
-        yield from (f"      {sentence}" for sentence in _sentences(found, table))
-    yield from (f"  {name}: MISSING, it was not made" for name in found.missing)
-    yield from (f"  {name}: new, the committed study has no such file (no failure)" for name in found.extra)
-    yield f"  figures: {found.n_figures} are there again; their pictures are not compared, the tables behind them are."
+        yield f"  {table:<{width}}  {judged:<5}  {', '.join(f'{n} {status}' for status, n in counts.items())}"
+        changed = of_table[
+            of_table["status"].isin((*FAILURES, WARNING)) & (of_table["row"].notna() | of_table["column"].notna())
+        ]
+        yield from (f"      {_sentence(cell)}" for cell in changed.head(SHOWN_CELLS).itertuples())
+        if len(changed) > SHOWN_CELLS:
+            yield f"      and {len(changed) - SHOWN_CELLS} more, see cells.csv"
     yield ""
-    used = {*found.cells["rule"][found.cells["status"] != EQUAL]}
+    used = {*cells.loc[cells["status"].isin((WITHIN, WARNING, SKIPPED, MOVED)), "rule"]}
     if used:
-        errors = 100 * max(POINT, found.spread.errors({}))
         yield "How far numbers may move, and why (equal ones need no rule):"
         yield from (f"    {name}: {unit.reason}" for name, unit in UNITS.items() if name in used)
-        yield (
-            f"    sd of training seeds in this study: {100 * found.spread.sd:.2f} points, n = {found.spread.n_seeds}; "
-            f"so means may move by {errors:.1f} points"
-        )
-    yield conclusion(found)
+    counts = cells["status"].value_counts().to_dict()
+    text = ", ".join(f"{n} {status}" for status, n in counts.items())
+    passed = counts.keys().isdisjoint(FAILURES)
+    yield f"The check {'passed' if passed else 'did NOT pass'}. {cells['table'].nunique()} tables and files: {text}."
 
 
-def conclusion(found: Difference) -> str:
-    """One sentence: passed or not, and on what."""
-    text = f"{len(found.lacking)} tables, {len(found.cells)} cells: {found.count(EQUAL)} equal, {found.count(WITHIN)} "
-    text += "within tolerance"
-    text += f", {found.count(WARNING)} verdicts changed within tolerance" if found.count(WARNING) else ""
-    failures = {
-        "cells moved beyond tolerance": found.count(MOVED),
-        "rows or columns are missing or new": sum(map(len, found.lacking.values())),
-        "files are missing": len(found.missing),
-    }
-    failed = ", ".join(f"{number} {failure}" for failure, number in failures.items() if number)
-    return f"The check did NOT pass: {failed}. {text}." if failed else f"The check passed. {text}."
-
-
-def write(found: Difference, folder: Path, *, how: str) -> None:
-    """Write ``check.md``, ``check.json`` and ``cells.csv`` (one row per cell) into a folder."""
-    write_text(folder / "cells.csv", found.cells.to_csv(index=False))
-    write_text(folder / "check.md", "\n".join(["# Check\n\n```", *lines(found, how=how), "```\n"]))
-    facts = {name: value for name, value in vars(found).items() if name != "cells"} | {"spread": asdict(found.spread)}
-    counts = {table: {status: found.count(status, table) for status in STATUSES} for table in found.lacking}
-    rules = {name: unit.reason for name, unit in UNITS.items()}
-    summary = {"passed": found.passed, "conclusion": conclusion(found), "how": how, "counts": counts, "rules": rules}
-    write_json(folder / "check.json", summary | facts)
-
-
-def _sentences(found: Difference, table: str) -> Iterator[str]:
-    lacking, cells = found.lacking[table], found.cells[found.cells["table"] == table]
-    changed = pd.concat([cells[cells["status"] == status] for status in (MOVED, WARNING)])
-    yield from lacking[:SHOWN_CELLS]
-    if len(lacking) > SHOWN_CELLS:
-        yield f"and {len(lacking) - SHOWN_CELLS} more rows or columns, see check.json"
-    for cell in changed[:SHOWN_CELLS].itertuples():
-        before, after = (f"{x:.4g}" if isinstance(x, float) else str(x) for x in (cell.committed, cell.regenerated))
-        text = f"{cell.row}: {cell.column} {before} -> {after}"
-        if cell.status == WARNING:
-            text += " (a warning: the numbers of this row are within their tolerance)"
-        elif pd.notna(cell.difference):
-            text += f", moved {abs(cell.difference):.4g}, tolerance {cell.tolerance:.4g} ({cell.rule})"
-        yield text
-    if len(changed) > SHOWN_CELLS:
-        yield f"and {len(changed) - SHOWN_CELLS} more cells, see cells.csv"
+def _sentence(cell: Any) -> str:
+    if cell.status in (MISSING, NEW):
+        kind, name = ("row", cell.row) if pd.notna(cell.row) else ("column", cell.column)
+        return f"{kind} {name} is {cell.status}"
+    before, after = (f"{x:.4g}" if isinstance(x, float) else str(x) for x in (cell.committed, cell.regenerated))
+    text = f"{cell.row}: {cell.column} {before} -> {after}"
+    if cell.status == WARNING:
+        return f"{text} (a warning: the numbers of this row are within their tolerance)"
+    if pd.isna(cell.difference):
+        return text
+    return f"{text}, moved {abs(cell.difference):.4g}, tolerance {cell.tolerance:.4g} ({cell.rule})"
