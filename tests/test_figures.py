@@ -16,8 +16,8 @@ from amfir_lib.errors import BadParameter, ShapeError
 from amfir_lib.exports import write_figure
 from amfir_lib.figures.architecture import CLASS_COLOURS, moved_apart
 from amfir_lib.figures.clips import saturation_of, some_of, strip
-from amfir_lib.figures.lines import ticks_to_last
-from amfir_lib.figures.style import LOOKS, ONE_COLUMN, SPARE, TWO_COLUMNS, looks, spread
+from amfir_lib.figures.lines import spread, ticks_to_last
+from amfir_lib.figures.style import LOOKS, ONE_COLUMN, SPARE, TWO_COLUMNS, looks
 from amfir_lib.methods import METHODS
 from amfir_lib.study.config import SYNTHETIC_BENCHMARKS
 
@@ -165,25 +165,12 @@ def test_a_logarithmic_axis_has_a_tick_at_each_amount_and_the_name_of_its_panel(
     assert axes.get_xlabel() == "clips per class" and axes.get_title(loc="left") == ""
 
 
-@pytest.mark.parametrize(
-    ("steps", "most", "expected"),
-    [
-        (range(0, 401, 10), 3, [0, 200, 400]),
-        (range(0, 401, 50), 5, [0, 100, 200, 300, 400]),
-        (range(0, 151, 10), 5, [0, 50, 100, 150]),
-        (range(5, 11), 9, [5, 6, 7, 8, 9, 10]),
-        ([0, 7, 37], 2, [0, 37]),
-        ([3], 5, [3]),
-    ],
-)
-def test_ticks_are_equally_far_apart_and_reach_the_last_point(steps, most, expected):
-    assert list(ticks_to_last(steps, most=most)) == expected
-
-
 @given(st.lists(st.integers(0, 2000), min_size=1, unique=True), st.integers(2, 9))
-def test_the_last_point_has_a_tick_whatever_the_points(steps, most):
+def test_ticks_are_equally_far_apart_and_reach_the_last_point(steps, most):
     ticks = ticks_to_last(sorted(steps), most=most)
     assert ticks[0] == min(steps) and ticks[-1] == max(steps) and len(ticks) <= max(2, most)
+    gaps = np.diff(np.searchsorted(sorted(steps), ticks))
+    assert len(set(gaps.tolist())) <= 1
 
 
 # forest
@@ -220,8 +207,6 @@ def test_differences_are_drawn_once_for_each_basis():
     assert {"all queries", "undegraded queries"} <= set(texts(figure))
     (first, y_first), (second, y_second) = points(figure.axes[0])
     assert (first, second) == (5, 1) and y_first < 0 < y_second
-    with pytest.raises(ShapeError, match="lacks the column basis"):
-        figures.forest(frame.drop(columns="basis"), rows="comparison", series="basis")
 
 
 def test_no_panel_cuts_what_another_one_stretches():
@@ -257,7 +242,11 @@ def test_a_method_keeps_its_colour_and_marker_at_every_number_of_shots():
     ours = sorted((d.get_color(), d.get_marker()) for d in drawn if d.get_markerfacecolor() != "white")
     assert ours == sorted(2 * [(LOOKS[name].colour, LOOKS[name].marker) for name in ("amfir", "amfar")])
     assert {"AMFIR", "AMFAR (our reading)", "Multimodal", "1-shot", "5-shot", "chance"} <= set(texts(figure))
-    assert figure.axes[0].get_xlim()[0] < 20  # the level lies within the axis
+    left, right = figure.axes[0].get_xlim()
+    assert left < 20 and right == 100  # the level lies within the axis, and no marker at its end is cut
+    assert not any(line.get_clip_on() for line in drawn)
+    bare = figures.forest(table1(half_width=np.nan), **TABLE1).axes[0]
+    assert not any(line.get_marker() == "x" for line in bare.lines)  # without interval each keeps its marker
 
 
 def test_the_papers_numbers_are_hollow_and_a_doubtful_one_is_marked():
@@ -266,17 +255,6 @@ def test_the_papers_numbers_are_hollow_and_a_doubtful_one_is_marked():
     assert "paper (as printed), real data" in texts(figure) and "†" not in texts(figure)
     doubtful = texts(figures.forest(table1(paper_doubt=["", "", "", "as for another method"]), **TABLE1))
     assert "†" in doubtful and "paper (as printed), real data; †: doubtful" in doubtful
-
-
-def test_a_method_without_interval_keeps_its_marker():
-    axes = figures.forest(table1(half_width=np.nan), **TABLE1).axes[0]
-    assert not any(line.get_marker() == "x" for line in axes.lines)
-
-
-def test_accuracies_end_at_100_percent_and_no_marker_there_is_cut():
-    axes = figures.forest(table1(), **TABLE1).axes[0]
-    assert axes.get_xlim()[1] == 100
-    assert not any(line.get_clip_on() for line in axes.lines if len(line.get_xdata()) == 1)
 
 
 def test_what_lies_beyond_the_axis_is_an_arrow_with_its_number():
@@ -316,9 +294,7 @@ def test_strategies_keep_the_colour_of_their_teacher():
         lambda f: figures.forest(f.assign(half_width=0), rows="series", value="value"),
     ],
 )
-def test_percent_and_missing_columns_are_refused(draw):
-    with pytest.raises(BadParameter, match="must be a share"):
-        draw(curves().assign(value=52.0))
+def test_a_frame_without_rows_or_without_a_column_is_refused(draw):
     with pytest.raises(ShapeError, match="lacks the column value"):
         draw(curves().drop(columns="value"))
     with pytest.raises(ShapeError, match="has no rows"):
@@ -352,9 +328,6 @@ def test_an_unknown_series_keeps_its_name_and_takes_a_colour_that_nothing_has():
     known = looks(["amfir", "no distillation", "something else"])
     assert known["something else"].label == "something else"
     assert not {look.colour for look in SPARE} & {look.colour for look in LOOKS.values()}
-
-
-def test_too_many_unknown_series_are_refused_with_a_remedy():
     with pytest.raises(BadParameter, match="Draw fewer series"):
         looks([f"series {i}" for i in range(len(SPARE) + 1)])
 
@@ -370,6 +343,7 @@ def test_labels_keep_their_order_and_their_distance(wanted):
 def test_the_same_figure_is_the_same_file_and_changes_no_setting_for_others(tmp_path):
     """Bytes of the PNG; a PDF may differ between machines, so it is only checked for being there."""
     before = dict(mpl.rcParams)
+    assert figures.lines(curves(), **STEPS)._repr_png_().startswith(b"\x89PNG")  # shown without pyplot
     for name in ("first", "second"):
         png, pdf = write_figure(figures.lines(curves(), **STEPS), tmp_path / name)
         assert pdf.stat().st_size > 0
@@ -377,17 +351,13 @@ def test_the_same_figure_is_the_same_file_and_changes_no_setting_for_others(tmp_
     assert dict(mpl.rcParams) == before
 
 
-def test_a_notebook_shows_a_figure_without_pyplot():
-    assert figures.lines(curves(), **STEPS)._repr_png_().startswith(b"\x89PNG")
-
-
 # clips, tour, architecture
 
 
 def test_an_arrow_beside_the_flow_says_what_its_length_means():
     shown = clip(np.random.default_rng(0))
-    figure = figures.flow_views(shown["rgb"], shown["flow"], max_displacement=4.4)
-    assert any("arrow of 4.4 px" in text for text in texts(figure))
+    figure = figures.flow_views(shown["rgb"], np.full_like(shown["flow"], 3.0))
+    assert any("arrow of 4.2 px" in text for text in texts(figure))
     with pytest.raises(ShapeError, match="differ"):
         figures.flow_views(shown["rgb"], shown["flow"][:, :8])
 
@@ -407,13 +377,9 @@ def test_clips_stand_in_rows_and_columns_with_words_above_them():
     views = {"as it is": [frames, None], "blur": [frames, frames]}
     spoilt = figures.clip_grid(views, heads=["severity 0.5", "severity 1"])
     assert len(spoilt.axes) == 3 and {"as it is", "blur", "severity 1"} <= set(texts(spoilt))
-    with pytest.raises(ShapeError, match="a head a column"):
-        figures.clip_grid(views, heads=["severity 1"])
-    with pytest.raises(ShapeError, match="0 clips"):
-        figures.clip_grid({})
 
 
-def test_the_tour_marks_the_true_class_and_refuses_missing_supports():
+def test_the_tour_marks_the_true_class():
     rng = np.random.default_rng(0)
     clips = [clip(rng) for _ in range(3)]
     p = np.array([0.2, 0.7, 0.1])
@@ -423,8 +389,6 @@ def test_the_tour_marks_the_true_class_and_refuses_missing_supports():
     }  # fmt: skip
     figure = figures.tour_figure(supports=clips, **page)
     assert {"two\n(true class)", "F = −1.5", "one"} <= set(texts(figure))
-    with pytest.raises(ShapeError, match="3 class names need as many supports"):
-        figures.tour_figure(supports=clips[:2], **page)
 
 
 def test_discs_that_would_hide_each_other_are_moved_apart_and_others_stay():

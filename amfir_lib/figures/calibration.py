@@ -11,17 +11,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from amfir_lib.analysis.confusion import Confusion
-from amfir_lib.figures.style import (
-    GREY,
-    TWO_COLUMNS,
-    Look,
-    PrintFigure,
-    checked,
-    grid_of_panels,
-    legend,
-    looks,
-    styled,
-)
+from amfir_lib.figures.style import GREY, TWO_COLUMNS, Look, PrintFigure, checked, grid_of_panels, legend, looks, styled
 
 DARKEST_RATE = 99.5  # percentile of the rates that is the end of the colour scale
 LONGEST_NAME = 14  # letters
@@ -35,28 +25,23 @@ def reliability_diagram(frame: pd.DataFrame) -> Figure:
     Args:
         frame: columns ``dataset, n_shot, stream, certainty, accuracy, half_width, share``; the area of a point is its
             share of the queries.
-    Raises:
-        ShapeError: no rows, or a column is missing. BadParameter: shares beyond 1.
     """
     shares = ("certainty", "accuracy", "half_width", "share")
     frame = checked(frame, ("dataset", "n_shot", "stream", *shares), shares=shares)
     look = looks(frame["stream"])
     side = TWO_COLUMNS / max(2, frame["dataset"].nunique())
-    figure, panels = grid_of_panels(
-        frame, rows=["n_shot"], columns=["dataset", "n_shot"], wrap=0, height=side, sharex=True, sharey=True
-    )
+    figure, panels = grid_of_panels(frame, rows=["n_shot"], columns=["dataset", "n_shot"], wrap=0, height=side)
     for panel in panels:
         axes = panel.axes
         axes.plot([0, 100], [0, 100], color=GREY, linewidth=0.8, zorder=1)
-        for name, style in look.items():
-            bins = panel.frame[panel.frame["stream"] == name].sort_values("certainty")
-            axes.errorbar(
-                bins["certainty"], bins["accuracy"], bins["half_width"].fillna(0), color=style.colour,
-                linestyle=style.line, linewidth=0.8, elinewidth=0.6, zorder=2,
-            )  # fmt: skip
+        for name, bins in panel.frame.groupby("stream", sort=False):
+            bins, style = bins.sort_values("certainty"), look[name]
+            line = {"color": style.colour, "linestyle": style.line, "linewidth": 0.8, "elinewidth": 0.6, "zorder": 2}
+            axes.errorbar(bins["certainty"], bins["accuracy"], bins["half_width"].fillna(0), **line)
             point = {"color": style.colour, "marker": style.marker, "zorder": 3, "linewidth": 0}
             axes.scatter(bins["certainty"], bins["accuracy"], s=2 * bins["share"], **point)
-        axes.set_title(panel.title if side > 2 else panel.title.replace(", ", "\n"))
+        if side <= 2:
+            axes.set_title(axes.get_title(loc="left").replace(", ", "\n"))
         axes.set(aspect="equal", xlim=(0, 100), ylim=(0, 100))
         if axes.get_subplotspec().is_first_col():
             axes.set_ylabel("accuracy (%)")

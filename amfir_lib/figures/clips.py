@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -14,21 +16,19 @@ from amfir_lib.data.flow import flow_to_colour
 from amfir_lib.errors import ShapeError
 from amfir_lib.figures.style import SOFT, TWO_COLUMNS, PrintFigure, styled
 
-GAP = 2  # white pixels between two frames of a strip
 ARROW_EVERY, ARROW_COLOUR = 14, (192, 0, 0)  # px between arrows
+WHEEL_PX = 101
 
 
-def strip(frames: np.ndarray, *, gap: int = GAP) -> np.ndarray:
+def strip(frames: np.ndarray, *, gap: int = 2) -> np.ndarray:
     """Frames uint8 (T, H, W, 3) side by side with ``gap`` white pixels between them: uint8 (H, W', 3)."""
-    if frames.ndim != 4 or frames.shape[-1] != 3:
-        raise ShapeError(f"frames have shape {frames.shape}; a film strip needs (T, H, W, 3).")
     white = np.full((frames.shape[1], gap, 3), 255, np.uint8)
     return np.concatenate([part for frame in frames for part in (white, frame)][1:], axis=1)
 
 
-def some_of(frames: np.ndarray, n_frames: int) -> np.ndarray:
-    """At most n frames, evenly spread from the first to the last."""
-    return frames[np.linspace(0, len(frames) - 1, min(n_frames, len(frames))).round().astype(int)]
+def some_of(values: np.ndarray, most: int) -> np.ndarray:
+    """At most so many of the values (frames, say), evenly spread from the first to the last."""
+    return values[np.linspace(0, len(values) - 1, min(most, len(values))).round().astype(int)]
 
 
 @styled
@@ -48,36 +48,34 @@ def clip_grid(
         n_frames: shown of each clip, evenly spread.
         marks: for each row the texts above its clips, such as how a clip is degraded; () for none.
         heads: of the columns, above the second row: the first row is the clip as it is.
-        arrow_of_time: draw "time" with an arrow below.
+        arrow_of_time: write "time →" below.
         free: inches at the right that stay empty.
-    Raises:
-        ShapeError: no clip, more heads than columns, or a clip that is no sequence of frames.
     """
-    clips = [clip for row in rows.values() for clip in row if clip is not None]
-    n_columns = max(map(len, rows.values()), default=0)
-    if not clips or heads and len(heads) != n_columns:
-        raise ShapeError(
-            f"{len(clips)} clips in {n_columns} columns under {len(heads)} heads: give a clip, and a head a column."
-        )
-    first = strip(some_of(clips[0], n_frames), gap=GAP if n_columns == 1 else 1)
+    n_columns = max(map(len, rows.values()))
+    strips = {
+        label: [
+            None if clip is None else strip(some_of(clip, n_frames), gap=2 if n_columns == 1 else 1) for clip in row
+        ]
+        for label, row in rows.items()
+    }
+    first = next(image for row in strips.values() for image in row if image is not None)
     left = 0.25 + 0.055 * max(len(line) for label in rows for line in label.split("\n"))
     width = (TWO_COLUMNS - free - left) / max(n_columns, 2 if heads else 1) - 0.07  # one level alone would be too large
     height = width * first.shape[0] / first.shape[1]
     above = 0.13 if any(map(any, marks)) else 0.0
     step, foot = height + 0.05 + above, 0.14 if arrow_of_time else 0.02
-    figure = PrintFigure(figsize=(TWO_COLUMNS, step * len(rows) + (0.18 if heads else 0) + foot), layout="none")
-    bottom = figure.get_size_inches()[1]
-    for number, (label, row) in enumerate(rows.items()):
+    bottom = step * len(rows) + (0.18 if heads else 0) + foot
+    figure = PrintFigure(figsize=(TWO_COLUMNS, bottom), layout="none")
+    for number, (label, row) in enumerate(strips.items()):
         if heads and number == 1:
             bottom -= 0.18
             for column, head in enumerate(heads):
                 write(figure, left + column * (width + 0.07), bottom + 0.03, head)
         bottom -= step
         write(figure, left - 0.07, bottom + height / 2, label, ha="right", va="center")
-        for column, clip in enumerate(row):
-            if clip is not None:
+        for column, image in enumerate(row):
+            if image is not None:
                 place = left + column * (width + 0.07)
-                image = strip(some_of(clip, n_frames), gap=GAP if n_columns == 1 else 1)
                 picture(add_axes_inches(figure, place, bottom, width, height), image)
                 write(figure, place, bottom + height + 0.02, marks[number][column] if above else "", size=6, color=SOFT)
     write(figure, TWO_COLUMNS, 0.02, "time →" if arrow_of_time else "", ha="right", color=SOFT)
@@ -85,24 +83,25 @@ def clip_grid(
 
 
 @styled
-def flow_views(frames: np.ndarray, flow: np.ndarray, *, max_displacement: float | None = None) -> Figure:
+def flow_views(frames: np.ndarray, flow: np.ndarray) -> Figure:
     """Frames, the flow around them as colours, and as arrows over the frames; with the key of the colour wheel.
 
     Args:
         frames: uint8 (T, S, S, 3).
         flow: (T, S, S, 2) in px per frame of the square of side S.
-        max_displacement: length that is fully saturated; default: see ``saturation_of``.
     Raises:
         ShapeError: frames and flow differ in T or S.
     """
     if frames.shape[:3] != flow.shape[:3]:
         raise ShapeError(f"frames {frames.shape} and flow {flow.shape} differ. Read both at once, with data.streams.")
-    limit = max_displacement or saturation_of(flow)
+    limit = saturation_of(flow)
     colours = flow_to_colour(flow, max_displacement=limit)
     shown = {"frames": frames, "flow\n(colours)": colours, "flow\n(arrows)": arrows(frames, flow, limit=limit)}
     figure = clip_grid({name: [images] for name, images in shown.items()}, free=1.05)
     middle = figure.get_size_inches()[1] / 2
-    wheel_key(add_axes_inches(figure, TWO_COLUMNS - 0.95, middle - 0.25, 0.8, 0.8), limit)
+    axes = add_axes_inches(figure, TWO_COLUMNS - 0.95, middle - 0.25, 0.8, 0.8)
+    wheel_key(axes, limit)
+    axes.set_xlabel(f"rim: {limit:g} px\nper frame", fontsize=6.5, labelpad=2)
     key = f"arrow of {limit:g} px:\n1/{flow.shape[1] / (2 * ARROW_EVERY):.2g} of a frame"
     write(figure, TWO_COLUMNS - 0.55, middle - 0.85, key, size=6.5, ha="center")
     return figure
@@ -114,13 +113,13 @@ def arrows(frames: np.ndarray, flow: np.ndarray, *, limit: float) -> np.ndarray:
     pictures = []
     for frame, field in zip(frames, flow, strict=True):
         grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
-        picture = cv2.cvtColor((150 + 0.4 * grey).astype(np.uint8), cv2.COLOR_GRAY2RGB)
+        faint = cv2.cvtColor((150 + 0.4 * grey).astype(np.uint8), cv2.COLOR_GRAY2RGB)
         for y, x in itertools.product(places, places):
             u, v = field[y, x] * (2 * ARROW_EVERY / limit)
             if np.hypot(u, v) > 3:
                 end = (round(x + u), round(y + v))
-                cv2.arrowedLine(picture, (int(x), int(y)), end, ARROW_COLOUR, 1, cv2.LINE_AA, tipLength=0.35)
-        pictures.append(picture)
+                cv2.arrowedLine(faint, (int(x), int(y)), end, ARROW_COLOUR, 1, cv2.LINE_AA, tipLength=0.35)
+        pictures.append(faint)
     return np.stack(pictures)
 
 
@@ -130,10 +129,15 @@ def add_axes_inches(figure: Figure, left: float, bottom: float, width: float, he
     return figure.add_axes((left / across, bottom / up, width / across, height / up))
 
 
-def write(figure: Figure, x: float, y: float, text: str, *, size: float = 7, **style: str) -> None:
+def write(figure: Figure, x: float, y: float, text: str, *, size: float = 7, **style: Any) -> None:
     """A text at a place given in inches from the lower left corner."""
-    across, up = figure.get_size_inches()
-    figure.text(x / across, y / up, text, fontsize=size, **style)
+    figure.text(x, y, text, fontsize=size, transform=figure.dpi_scale_trans, **style)
+
+
+def add_artist(figure: Figure, artist: Artist) -> None:
+    """A patch or a marker whose places are given in inches from the lower left corner."""
+    artist.set_transform(figure.dpi_scale_trans)
+    figure.add_artist(artist)
 
 
 def saturation_of(flow: np.ndarray) -> float:
@@ -141,7 +145,7 @@ def saturation_of(flow: np.ndarray) -> float:
     return max(1.0, round(float(np.percentile(np.hypot(flow[..., 0], flow[..., 1]), 98)), 1))
 
 
-def colour_wheel(max_displacement: float, *, size: int = 101) -> np.ndarray:
+def colour_wheel(max_displacement: float, *, size: int = WHEEL_PX) -> np.ndarray:
     """The key to flow as colours, uint8 (size, size, 3): each place has the colour of the vector from the centre to it.
 
     ``max_displacement`` px are at the rim; white outside.
@@ -153,10 +157,9 @@ def colour_wheel(max_displacement: float, *, size: int = 101) -> np.ndarray:
 
 
 def wheel_key(axes: Axes, max_displacement: float) -> None:
-    """The colour wheel beside pictures of flow, with the length at its rim."""
+    """The colour wheel beside pictures of flow."""
     picture(axes, colour_wheel(max_displacement))
     axes.spines[:].set_visible(False)
-    axes.set_xlabel(f"rim: {max_displacement:g} px\nper frame", fontsize=6.5, labelpad=2)
 
 
 def picture(axes: Axes, image: np.ndarray, *, colour: str = "#CCCCCC", width: float = 0.4) -> None:

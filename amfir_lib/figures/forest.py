@@ -11,29 +11,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from amfir_lib.figures.style import (
-    GREY,
-    HOLLOW,
-    PAPER,
-    WHITE,
-    Keys,
-    Look,
-    Panel,
-    checked,
-    draw_levels,
-    grid_of_panels,
-    in_words,
-    legend,
-    looks,
-    not_shown,
-    styled,
-)
+from amfir_lib.figures import style
+from amfir_lib.figures.style import GREY, WHITE, Keys, Look, in_words
 
 ROW, SERIES = 0.155, 0.085  # inches: of a row, and of every further series in it
 SIZES = (3.0, 4.4)  # of a marker, points, from the first series to the last where a marker belongs to the row
 
 
-@styled
+@style.styled
 def forest(
     frame: pd.DataFrame,
     *,
@@ -72,73 +57,67 @@ def forest(
         limit: half the width of the axis; what lies beyond stands at its edge, as an arrow with its number.
         numbers: format in which the values stand at the right edge, such as ".1f".
     Raises:
-        ShapeError: no rows, or a column is missing. BadParameter: shares beyond 1.
+        ShapeError: no rows, or a column is missing.
     """
-    shares = (value, "half_width", "paper") if percent else ()
-    frame = checked(
-        frame, (*panel_rows, *columns, rows, value, "half_width", *filter(None, (group, series, look))), shares=shares
-    )
-    crossed = frame["half_width"].isna() & (value == "difference")
-    frame = frame.assign(crossed=crossed, hollow=~crossed & (not_shown(frame) if value == "difference" else False))
-    scale = 100 if percent else 1
-    levels = ({"": 0.0} if value == "difference" else {}) | {name: scale * x for name, x in (levels or {}).items()}
+    needed = (*panel_rows, *columns, rows, value, "half_width", *filter(None, (group, series, look)))
+    frame = style.checked(frame, needed, shares=(value, "half_width", "paper") if percent else ())
+    scale, difference = 100 if percent else 1, value == "difference"
+    crossed = frame["half_width"].isna() & difference
+    frame = frame.assign(crossed=crossed, hollow=~crossed & (style.not_shown(frame) if difference else False))
     names = list(dict.fromkeys(frame[series])) if series else [""]
-    styles = looks(frame[look] if look else names)
-    places, headings = _places(frame, rows, group, step=1 + SERIES / ROW * (len(names) - 1))
-    half_row = 0.6 + SERIES / ROW * (len(names) - 1) / 2
-    top, bottom = -0.8 if headings else -half_row, max(places.values()) + half_row
-    figure, panels = grid_of_panels(
-        frame, rows=panel_rows, columns=columns, wrap=wrap, height=0.3 + ROW * (bottom - top),
-        sharex=label is not None, sharey=True,
-    )  # fmt: skip
-    keys_of_levels = draw_levels(panels, levels, upright=True)
-    sizes = np.linspace(*SIZES, len(names)) if look and series else np.full(len(names), 3.8)
+    styles = style.looks(frame[look] if look else names)
+    extra = SERIES / ROW * (len(names) - 1)  # what further series add to the height of a row
+    places, headings = _places(frame, rows, group, step=1 + extra)
+    top, bottom = -0.8 if headings else -0.6 - extra / 2, max(places.values()) + 0.6 + extra / 2
+    figure, panels = style.grid_of_panels(
+        frame, rows=panel_rows, columns=columns, wrap=wrap, height=0.3 + ROW * (bottom - top), sharex=label is not None
+    )
+    levels = ({"": 0.0} if difference else {}) | {name: scale * x for name, x in (levels or {}).items()}
+    level_keys = style.draw_levels(panels, levels, upright=True)
+    sizes = dict(zip(names, np.linspace(*SIZES, len(names)) if look and series else [3.8] * len(names), strict=True))
     for panel in panels:
         axes = panel.axes
-        if label is None and list(panel.place.values())[-1] in log:
+        if panel.x_label in log:
             axes.set_xscale("log")
         for row in panel.frame.to_dict("records"):
-            number = names.index(row[series]) if series else 0
-            y = places[row.get(group), row[rows]] + SERIES / ROW * (number - (len(names) - 1) / 2)
-            style = styles[str(row[look] if look else names[number])]
-            _draw(axes, row | {"x": row[value]}, y, style, size=sizes[number], limit=limit, numbers=numbers)
-        _label(panel, own_axis=label is None)
+            name = row[series] if series else ""
+            y = places[row.get(group), row[rows]] + SERIES / ROW * names.index(name) - extra / 2
+            look_of_row, row["x"] = styles[str(row[look] if look else name)], row[value]
+            _draw(axes, row, y, look_of_row, size=sizes[name], limit=limit, numbers=numbers)
+        axes.set_xlabel(panel.x_label)
+        axes.tick_params(labelbottom=panel.last)
+        _upright(axes)
         for y in places.values() if look else ():
             axes.axhline(y, color="#EEEEEE", linewidth=0.5, zorder=0)
     for axes in (panel.axes for panel in panels):  # once all is drawn: limits that are set end the search for limits
         left, right = axes.get_xlim()
         axes.set_xlim((-limit, limit) if limit else (left, min(right, 100) if percent else right))
-    first = panels[0].axes
     words = [in_words(name) for _, name in places] + [in_words(name) for name in headings]
-    first.set_yticks([*places.values(), *headings.values()], words)
-    for panel in panels:
-        for text in panel.axes.get_yticklabels()[len(places) :]:
-            text.set_fontweight("bold")
-    first.set_ylim(bottom, top)
+    panels[0].axes.set_yticks([*places.values(), *headings.values()], words)
+    panels[0].axes.set_ylim(bottom, top)
+    for text in (text for panel in panels for text in panel.axes.get_yticklabels()[len(places) :]):
+        text.set_fontweight("bold")
     if label:
         figure.supxlabel(label, fontsize=8)
-    keys = {style: {} for style in styles.values() if not any(word.startswith(style.label) for word in words)}
-    if "undecided" in styles:
-        keys[styles["undecided"]] = WHITE
+    keys = {look: {} for look in styles.values() if not any(word.startswith(look.label) for word in words)}
     if look and series:
-        keys |= {
-            Look(in_words(n, series), "black", "o", ""): {"markersize": size}
-            for n, size in zip(names, sizes, strict=True)
-        }
-    legend(figure, keys | _remarks(frame, styles) | keys_of_levels, above=True)
+        keys |= {Look(in_words(n, series), "black", "o", ""): {"markersize": size} for n, size in sizes.items()}
+    style.legend(figure, keys | _remarks(frame, styles) | level_keys, above=True)
     return figure
 
 
 def _remarks(frame: pd.DataFrame, styles: Mapping[str, Look]) -> Keys:
     """Keys of the legend for what is hollow, without interval, or published."""
     keys = {}
-    if "undecided" not in styles and frame["hollow"].any():
-        keys[HOLLOW] = WHITE
+    if "undecided" in styles:
+        keys[styles["undecided"]] = WHITE
+    elif frame["hollow"].any():
+        keys[style.HOLLOW] = WHITE
     if frame["crossed"].any():
         keys[Look("no interval", GREY, "x", "")] = {}
     if "paper" in frame and frame["paper"].notna().any():
         doubt = "; †: doubtful" if "paper_doubt" in frame and frame["paper_doubt"].fillna("").any() else ""
-        keys[Look(f"{PAPER}, real data{doubt}", GREY, "o", "")] = WHITE
+        keys[Look(f"{style.PAPER}, real data{doubt}", GREY, "o", "")] = WHITE
     return keys
 
 
@@ -150,7 +129,7 @@ def _places(
     for row in frame.to_dict("records"):
         heading, name = row.get(group), row[rows]
         if group and heading not in headings:
-            headings[heading] = y = y + (step + 1) / 2 + 0.4 * bool(places) if places else 0.0
+            headings[heading] = y = y + (step + 1) / 2 + 0.4 if places else 0.0
         if (heading, name) not in places:
             y += (step + 1) / 2 if y in headings.values() else step
             places[heading, name] = y
@@ -161,37 +140,30 @@ def _draw(
     axes: Axes, row: Mapping[str, Any], y: float, look: Look, *, size: float, limit: float | None, numbers: str
 ) -> None:
     """One point with its interval, and the published value."""
-    x, half_width = row["x"], np.nan_to_num(row["half_width"])
+    x, half_width, paper = row["x"], np.nan_to_num(row["half_width"]), row.get("paper", np.nan)
+    beside = {"textcoords": "offset points", "va": "center", "annotation_clip": False}
     if limit and abs(x) > limit:
         side = int(np.sign(x))
         axes.plot(side * limit, y, "<>"[side > 0], color=look.colour, markersize=3.5, clip_on=False)
-        axes.annotate(
-            f"{x:+.0f}".replace("-", "−"), (side * limit, y), xytext=(-4 * side, 0), textcoords="offset points",
-            fontsize=5.5, ha="left" if side < 0 else "right", va="center", color=look.colour,
-        )  # fmt: skip
+        place = {"xytext": (-4 * side, 0), "ha": "left" if side < 0 else "right"}
+        number = f"{x:+.0f}".replace("-", "−")
+        axes.annotate(number, (side * limit, y), color=look.colour, fontsize=5.5, **place, **beside)
         return
     whole = {"markersize": size, "clip_on": False}  # a marker at 100 % is not cut in half
     axes.plot([x - half_width, x + half_width], [y, y], color=look.colour, linewidth=0.9, zorder=3)
     marker, face = "x" if row["crossed"] else look.marker, "white" if row["hollow"] else look.colour
     axes.plot(x, y, marker, color=look.colour, markerfacecolor=face, zorder=3, **whole)
     if numbers:
-        edge = {"xycoords": ("axes fraction", "data"), "xytext": (3, 0), "textcoords": "offset points"}
-        axes.annotate(f"{x:{numbers}}", (1, y), **edge, va="center", fontsize=6.5, annotation_clip=False)
-    paper = row.get("paper", np.nan)
+        edge = {"xycoords": ("axes fraction", "data"), "xytext": (3, 0)}
+        axes.annotate(f"{x:{numbers}}", (1, y), fontsize=6.5, **edge, **beside)
     if np.isfinite(paper):
         axes.plot(paper, y, look.marker, color=GREY, markeredgewidth=0.6, zorder=2, **WHITE, **whole)
-    if row.get("paper_doubt"):
-        axes.annotate("†", (paper, y), xytext=(size / 2 + 0.5, 0), textcoords="offset points", fontsize=7, va="center",
-                      annotation_clip=False)  # fmt: skip
+        if row.get("paper_doubt"):
+            axes.annotate("†", (paper, y), xytext=(size / 2 + 0.5, 0), fontsize=7, **beside)
 
 
-def _label(panel: Panel, *, own_axis: bool) -> None:
-    """Title, ticks, and a grid of vertical lines alone; with an axis of its own also its name."""
-    axes = panel.axes
-    axes.set_title(panel.title.rpartition(", ")[0] if own_axis else panel.title)
-    axes.tick_params(labelbottom=panel.last)
-    if own_axis:
-        axes.set_xlabel(list(panel.place.values())[-1])
+def _upright(axes: Axes) -> None:
+    """Ticks of the x axis, and a grid of vertical lines alone."""
     if axes.get_xscale() == "log":
         axes.xaxis.set_major_locator(LogLocator())
         axes.xaxis.set_major_formatter("{x:g}")

@@ -11,29 +11,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from amfir_lib.figures.style import (
-    HOLLOW,
-    PAPER,
-    SOFT,
-    WHITE,
-    Keys,
-    Look,
-    Panel,
-    checked,
-    draw_levels,
-    grid_of_panels,
-    in_words,
-    legend,
-    looks,
-    not_shown,
-    spread,
-    styled,
-)
+from amfir_lib.figures import style
+from amfir_lib.figures.style import Look, Panel
 
 N_MARKERS = 6  # on a line, so that lines can be told apart without colour
+LABEL_GAP = 8.0  # points between labels at the ends of lines, at least
 
 
-@styled
+@style.styled
 def lines(
     frame: pd.DataFrame,
     *,
@@ -64,7 +49,7 @@ def lines(
         frame: with ``half_width`` (NaN where there is no interval), or with several rows (such as seeds) at one x, of
             which the line is the mean and the band the range.
         x, y, series, rows, columns, wrap: columns of the frame, and its panels, see ``grid_of_panels``.
-        x_label: None: the value of the last of ``columns``, which then is no title.
+        x_label: None: the value of the last of ``columns``.
         percent: y is a share, drawn in percent.
         levels: name -> y of a grey line.
         paper: published values, drawn hollow at their x: columns as ``frame``.
@@ -72,40 +57,48 @@ def lines(
         notes: column of words above a panel, those of its last x.
         height: of a row of panels, inches.
     Raises:
-        ShapeError: no rows, or a column is missing. BadParameter: shares beyond 1.
+        ShapeError: no rows, or a column is missing.
     """
-    needed = (*rows, *columns, series, x, y)
-    frame = checked(frame, needed, shares=(y, "half_width") if percent else ())
-    scale = 100 if percent else 1
-    levels = {name: scale * level for name, level in (levels or {}).items()}
-    looks_of = looks(frame[series])
-    figure, panels = grid_of_panels(
-        frame, rows=rows, columns=columns, wrap=wrap, height=height, sharex=x_label is not None, sharey=share_y
+    frame = style.checked(frame, (*rows, *columns, series, x, y), shares=(y, "half_width") if percent else ())
+    scale, shared = 100 if percent else 1, x_label is not None
+    looks_of = style.looks(frame[series])
+    figure, panels = style.grid_of_panels(
+        frame, rows=rows, columns=columns, wrap=wrap, height=height, sharex=shared, sharey=share_y
     )
-    direct = panels[0].axes.get_gridspec().ncols <= 2
-    styles = {} if direct else {look: {} for look in looks_of.values()}
     ends = [_draw(panel, looks_of, x=x, y=y, series=series, kept=kept) for panel in panels]
-    keys = draw_levels(panels, levels)
-    at_ends = {key.label: key for key in keys if direct and key.label.isalpha()}
-    looks_of |= at_ends
-    styles |= {key: style for key, style in keys.items() if key.label not in at_ends}
-    for panel, ends_of_panel in zip(panels, ends, strict=True):
-        points = panel.frame[x] if x_label is None else frame[x]
-        _label(panel, rows, points=sorted(set(points)), x_label=x_label, y_label=y_label, log=log)
+    levels = {name: scale * level for name, level in (levels or {}).items()}
+    level_keys = style.draw_levels(panels, levels)
+    direct = panels[0].axes.get_gridspec().ncols <= 2
+    at_ends = {key.label: key for key in level_keys if direct and key.label.isalpha()}
+    keys = {} if direct else {look: {} for look in looks_of.values()}
+    keys |= {key: {} for key in level_keys if key.label not in at_ends}
+    for panel in panels:
+        axes = panel.axes
+        if axes.get_subplotspec().is_first_col():
+            axes.set_ylabel("\n".join([*(style.in_words(panel.place[row], row) for row in rows), y_label]).rstrip())
+        if panel.last or not shared:
+            axes.set_xlabel(x_label or panel.x_label)
+            axes.tick_params(labelbottom=True)
+        _ticks(axes, sorted(set((frame if shared else panel.frame)[x])), log=log)
         if notes:
-            text = panel.frame.sort_values(x)[notes].iloc[-1]
-            panel.axes.set_title(text, loc="right", fontsize=6.5, fontweight="normal", color=SOFT)
-        ends_of_panel |= {name: levels[name] for name in at_ends}
-        if paper is not None and len(paper):
-            styles |= _draw_paper(panel, paper, x=x, y=y, series=series, scale=scale)
-    if y == "difference" and not_shown(frame).any():
-        styles[HOLLOW] = WHITE
-    for panel, ends_of_panel in zip(panels, ends, strict=True):
+            note = panel.frame.sort_values(x)[notes].iloc[-1]
+            axes.set_title(note, loc="right", fontsize=6.5, fontweight="normal", color=style.SOFT)
+        published = frame[:0] if paper is None else _within(paper, panel)
+        published = published[published[x].isin(panel.frame[x])]
+        for name, look in style.looks(published[series]).items():
+            points = published[published[series] == name]
+            options = {"color": look.colour, "linestyle": "", "markersize": 5, "zorder": 4}
+            axes.plot(points[x], scale * points[y], look.marker, **options, **style.WHITE)
+            keys[replace(look, label=f"{style.PAPER}: {look.label}", line="")] = style.WHITE
+    if y == "difference" and style.not_shown(frame).any():
+        keys[style.HOLLOW] = style.WHITE
+    for panel, ends_of_panel in zip(panels, ends, strict=True):  # once all is drawn: the limits of the axes are final
         if limits:
             panel.axes.set_ylim(*limits)
         if direct:
-            label_ends(panel.axes, ends_of_panel, looks_of)
-    legend(figure, styles)
+            ends_of_panel |= {name: levels[name] for name in at_ends}
+            _label_ends(panel.axes, ends_of_panel, looks_of | at_ends)
+    style.legend(figure, keys)
     return figure
 
 
@@ -116,8 +109,8 @@ def from_start(frame: pd.DataFrame, columns: Sequence[str], *, start: str) -> pd
         The frame with these rows repeated for each other combination of values of ``columns``.
     """
     begins = frame[columns[-1]] == start
-    values = frame.loc[~begins, list(columns)].drop_duplicates().to_dict("records")
-    return pd.concat([*(frame[begins].assign(**value) for value in values), frame[~begins]], ignore_index=True)
+    values = frame.loc[~begins, list(columns)].drop_duplicates()
+    return pd.concat([frame[begins].drop(columns=list(columns)).merge(values, how="cross"), frame[~begins]])
 
 
 def _within(frame: pd.DataFrame, panel: Panel) -> pd.DataFrame:
@@ -141,47 +134,26 @@ def _draw(
         if "half_width" in part:
             half_width = part.groupby(x)["half_width"].mean().reindex(line.index)
             low, high = line["mean"] - half_width, line["mean"] + half_width
-        points = line
-        if kept is not None:
-            steps = _within(kept, panel).loc[lambda rows, name=name: rows[series] == name, x]
-            points = line.iloc[[np.abs(line.index - steps.median()).argmin()]] if len(steps) else line.iloc[:0]
-        hollow = not_shown(part.set_index(x)) if y == "difference" else pd.Series(False, points.index)
         axes.fill_between(line.index, low, high, color=look.colour, alpha=0.12, linewidth=0)
         axes.plot(line.index, line["mean"], color=look.colour, linestyle=look.line, zorder=2)
+        points = line
+        if kept is not None:
+            steps = _within(kept[kept[series] == name], panel)[x]
+            points = line.iloc[[np.abs(line.index - steps.median()).argmin()]] if len(steps) else line.iloc[:0]
+        hollow = style.not_shown(part.set_index(x)) if y == "difference" else pd.Series(False, points.index)
         for face, shown in (("white", points[hollow]), (look.colour, points[~hollow])):
-            every = max(1, len(points) // N_MARKERS)
-            style = {"color": look.colour, "markerfacecolor": face, "markersize": 3.5, "markevery": every}
-            axes.plot(shown.index, shown["mean"], look.marker, linestyle="", zorder=3, **style)
+            options = {"markerfacecolor": face, "markersize": 3.5, "markevery": max(1, len(points) // N_MARKERS)}
+            axes.plot(shown.index, shown["mean"], look.marker, color=look.colour, linestyle="", zorder=3, **options)
         ends[str(name)] = float(line["mean"].iloc[-1])
     return ends
 
 
-def _draw_paper(panel: Panel, paper: pd.DataFrame, *, x: str, y: str, series: str, scale: float) -> Keys:
-    """Hollow markers at the points of a panel; returns what the legend needs."""
-    rows, keys = _within(paper, panel), {}
-    rows = rows[rows[x].isin(panel.frame[x])]
-    for name, look in looks(rows[series]).items():
-        points, style = rows[rows[series] == name], {"linestyle": "", "markersize": 5, "zorder": 4}
-        panel.axes.plot(points[x], scale * points[y], look.marker, color=look.colour, **style, **WHITE)
-        keys[replace(look, label=f"{PAPER}: {look.label}", line="")] = WHITE
-    return keys
-
-
-def _label(
-    panel: Panel, rows: Sequence[str], *, points: Sequence[float], x_label: str | None, y_label: str, log: bool
-) -> None:
-    """Titles, ticks and the names of the axes."""
-    axes, own_axis = panel.axes, x_label is None
-    axes.set_title(panel.title.rpartition(", ")[0] if own_axis else panel.title)
-    if axes.get_subplotspec().is_first_col():
-        axes.set_ylabel("\n".join([*(in_words(panel.place[row], row) for row in rows), y_label]).rstrip())
-    if own_axis or panel.last:
-        axes.set_xlabel(list(panel.place.values())[-1] if own_axis else x_label)
-        axes.tick_params(labelbottom=True)
+def _ticks(axes: Axes, points: Sequence[float], *, log: bool) -> None:
+    """A tick at each of the points, or at some where they are many."""
+    n_columns = axes.get_gridspec().ncols
     if log:
         axes.set_xscale("log")
         axes.xaxis.set_minor_locator(NullLocator())
-    n_columns = axes.get_gridspec().ncols
     if not log and len(points) > 24 // n_columns:
         points = ticks_to_last(points, most=max(3, 10 // n_columns))
     elif any(point % 1 for point in points):
@@ -190,17 +162,22 @@ def _label(
     axes.margins(x=0.03)
 
 
-def label_ends(axes: Axes, ends: Mapping[str, float], looks_of: Mapping[str, Look], *, gap: float = 8.0) -> None:
-    """Name each line at its right end, moved apart where ends are closer than ``gap`` points, with a thin leader.
+def ticks_to_last(points: Sequence[float], *, most: int) -> Sequence[float]:
+    """At most so many of the ascending points, equally many apart, the first and the last among them."""
+    if len(points) <= most:
+        return points
+    gaps = len(points) - 1
+    return points[:: gaps // next(n for n in range(most - 1, 0, -1) if gaps % n == 0)]
 
-    Call it last, when the limits of the axes are final.
-    """
+
+def _label_ends(axes: Axes, ends: Mapping[str, float], looks_of: Mapping[str, Look]) -> None:
+    """Name each line at its right end, moved apart where ends are close, with a thin leader."""
     low, high = axes.get_ylim()
     height = axes.figure.get_size_inches()[1] * 72 * 0.72 / axes.get_gridspec().nrows  # points, about
     scale = height / (high - low)
     names = sorted(ends, key=lambda name: ends[name])
     wanted = [(ends[name] - low) * scale for name in names]
-    for name, place, end in zip(names, spread(wanted, gap), wanted, strict=True):
+    for name, place, end in zip(names, spread(wanted, LABEL_GAP), wanted, strict=True):
         look = looks_of[name]
         axes.annotate(
             look.label, (1, ends[name]), xycoords=("axes fraction", "data"), xytext=(11, place - end),
@@ -210,9 +187,18 @@ def label_ends(axes: Axes, ends: Mapping[str, float], looks_of: Mapping[str, Loo
         )  # fmt: skip
 
 
-def ticks_to_last(points: Sequence[float], *, most: int) -> Sequence[float]:
-    """At most so many of the ascending points, equally many apart, the first and the last among them."""
-    if len(points) <= most:
-        return points
-    gaps = len(points) - 1
-    return points[:: gaps // next(n for n in range(most - 1, 0, -1) if gaps % n == 0)]
+def spread(wanted: list[float], gap: float) -> list[float]:
+    """Places at least ``gap`` apart, in the same order, as near as possible to the wanted ones (ascending).
+
+    Neighbours that are too close form a block around the mean of what they wanted; blocks that then touch are joined.
+    """
+
+    def bottom(block: list[float]) -> float:
+        return sum(block) / len(block) - gap * (len(block) - 1) / 2
+
+    blocks: list[list[float]] = []  # wanted places of the members
+    for place in wanted:
+        blocks.append([place])
+        while len(blocks) > 1 and bottom(blocks[-2]) + gap * len(blocks[-2]) > bottom(blocks[-1]):
+            blocks[-2:] = [blocks[-2] + blocks[-1]]
+    return [bottom(block) + gap * index for block in blocks for index in range(len(block))]

@@ -61,20 +61,17 @@ def looks(names: Iterable[str]) -> dict[str, Look]:
 
     Titles may end in a remark: "AMFAR (our reading)" and "STRM-lite" have the looks of AMFAR and STRM.
     """
-    titles = {str(name): str(name).partition(" (")[0] for name in names}  # without a remark in brackets
-    by_label = {look.label: look for look in LOOKS.values()}
-    known = {
-        name: LOOKS[name] if name in LOOKS else by_label.get(title.removesuffix("-lite"))
-        for name, title in titles.items()
-    }
-    unknown = [name for name, look in known.items() if look is None]
-    if len(unknown) > len(SPARE):
-        raise BadParameter(
-            f"{len(unknown)} series have no look of their own ({', '.join(unknown)}), but {len(SPARE)} are free. "
-            "Draw fewer series in one figure, or add looks to amfir_lib/figures/style.py."
-        )
-    found = known | dict(zip(unknown, SPARE, strict=False))
-    return {name: look if name in LOOKS else replace(look, label=titles[name]) for name, look in found.items()}
+    by_label, spare, looks_of = {look.label: look for look in LOOKS.values()}, iter(SPARE), {}
+    for name in dict.fromkeys(map(str, names)):
+        title = name.partition(" (")[0]
+        look = LOOKS.get(name) or by_label.get(title.removesuffix("-lite")) or next(spare, None)
+        if look is None:
+            raise BadParameter(
+                f'"{name}" and {len(SPARE)} other series have no look of their own. Draw fewer series in one figure, '
+                "or add looks to amfir_lib/figures/looks.csv."
+            )
+        looks_of[name] = look if name in LOOKS else replace(look, label=title)
+    return looks_of
 
 
 class PrintFigure(Figure):
@@ -103,48 +100,54 @@ class Panel:
         axes: to draw on.
         frame: its rows.
         place: column -> value, of all columns that tell it from others.
-        title: the values of those that tell it from others of its row, in words; empty below a panel that has the same.
         last: whether none stands below it.
+        x_label: the last of the values that tell it from others of its row, if that names its axis, else "".
     """
 
     axes: Axes
     frame: pd.DataFrame
     place: dict[str, Any]
-    title: str
     last: bool
+    x_label: str
 
 
 def grid_of_panels(
-    frame: pd.DataFrame, *, rows: Sequence[str], columns: Sequence[str], wrap: int, height: float, **share: Any
-) -> tuple[Figure, list[Panel]]:
+    frame: pd.DataFrame, *, rows: Sequence[str], columns: Sequence[str], wrap: int, height: float, sharex: bool = True,
+    sharey: bool = True,
+) -> tuple[Figure, list[Panel]]:  # fmt: skip
     """A panel for each combination of values, in the order in which they come: 3.4 in for one column, 7 in for more.
+
+    The values of ``columns`` stand above a panel, unless they stand above the one over it, too.
 
     Args:
         rows: columns of the frame whose values make the rows of the grid; () to fill the grid row by row.
         columns: columns of the frame whose values tell the panels of a row apart.
         wrap: panels beside each other at most, without ``rows``.
         height: of a row, inches.
-        share: ``sharex`` and ``sharey`` of ``Figure.subplots``.
+        sharex: whether panels have one x axis; without, the last value of ``columns`` is its name and no title.
     """
     by_row = frame.groupby(list(rows), sort=False) if rows else [((), frame)]
     cells = [[(row, *cell) for cell in part.groupby(list(columns), sort=False)] for row, part in by_row]
     if not rows:
         cells = [cells[0][start : start + wrap] for start in range(0, len(cells[0]), wrap)]
     n_columns = max(map(len, cells))
-    width = ONE_COLUMN if n_columns == 1 else TWO_COLUMNS
-    figure = PrintFigure(figsize=(width, 0.45 + height * len(cells)), layout="constrained")
-    grid = figure.subplots(len(cells), n_columns, squeeze=False, **share)
+    size = (ONE_COLUMN if n_columns == 1 else TWO_COLUMNS, 0.45 + height * len(cells))
+    figure = PrintFigure(figsize=size, layout="constrained")
+    grid = figure.subplots(len(cells), n_columns, squeeze=False, sharex=sharex, sharey=sharey)
     panels, above = [], {}
-    for number, (line, axes_of_line) in enumerate(zip(cells, grid, strict=True)):
-        for axes in axes_of_line[len(line) :]:
-            axes.set_axis_off()
+    for number, line in enumerate(cells):
         n_below = len(cells[number + 1]) if number + 1 < len(cells) else 0
-        for column, (row, value, part) in enumerate(line):
-            place = dict(zip((*rows, *columns), (*row, *value), strict=True))
-            title = ", ".join(map(in_words, value, columns))
-            shown = "" if rows and title == above.get(column) else title
+        for column, axes in enumerate(grid[number]):
+            if column >= len(line):
+                axes.set_axis_off()
+                continue
+            row, value, part = line[column]
+            words = [in_words(*pair) for pair in zip(value, columns, strict=True)]
+            title = ", ".join(words if sharex else words[:-1])
+            axes.set_title("" if rows and title == above.get(column) else title)
             above[column] = title
-            panels.append(Panel(axes_of_line[column], part, place, shown, last=column >= n_below))
+            place = dict(zip((*rows, *columns), (*row, *value), strict=True))
+            panels.append(Panel(axes, part, place, column >= n_below, "" if sharex else str(value[-1])))
     return figure, panels
 
 
@@ -158,21 +161,12 @@ def in_words(value: Any, column: str = "") -> str:
 
 
 def checked(frame: pd.DataFrame, columns: Iterable[str], *, shares: Iterable[str] = ()) -> pd.DataFrame:
-    """The frame, its shares in percent.
-
-    Raises:
-        ShapeError: no rows, or a needed column is missing. BadParameter: a share beyond 1.
-    """
+    """The frame, its shares in percent; refused (ShapeError) where it has no rows or lacks a column."""
     missing = [column for column in dict.fromkeys(columns) if column not in frame.columns]
     if missing or frame.empty:
         problem = f"lacks the column {', '.join(missing)}" if missing else "has no rows"
         raise ShapeError(f"the frame of this figure {problem}; it needs {', '.join(dict.fromkeys(columns))}.")
-    values = {name: frame[name].astype(float) for name in shares if name in frame}
-    for name, share in values.items():
-        if (share.abs() > 1).any() and not name.endswith("half_width"):  # that of few classes may be wider
-            worst = share[share.abs() > 1].iloc[0]
-            raise BadParameter(f"{name} holds {worst:.4g}, but must be a share in [-1, 1]. Divide by 100.")
-    return frame.assign(**{name: 100 * share for name, share in values.items()})
+    return frame.assign(**{name: 100 * frame[name].astype(float) for name in shares if name in frame})
 
 
 def not_shown(frame: pd.DataFrame) -> pd.Series:
@@ -205,20 +199,3 @@ def legend(figure: Figure, styles: Keys, *, above: bool = False) -> None:
     labels, place = [s.label for s in styles], f"outside {'upper' if above else 'lower'} center"
     rows = -(-sum(len(label) + 6 for label in labels) // (105 if figure.get_size_inches()[0] > ONE_COLUMN else 50))
     figure.legend(handles, labels, loc=place, ncols=-(-len(labels) // rows))
-
-
-def spread(wanted: list[float], gap: float) -> list[float]:
-    """Places at least ``gap`` apart, in the same order, as near as possible to the wanted ones (ascending).
-
-    Neighbours that are too close form a block around the mean of what they wanted; blocks that then touch are joined.
-    """
-
-    def bottom(block: list[float]) -> float:
-        return sum(block) / len(block) - gap * (len(block) - 1) / 2
-
-    blocks: list[list[float]] = []  # wanted places of the members
-    for place in wanted:
-        blocks.append([place])
-        while len(blocks) > 1 and bottom(blocks[-2]) + gap * len(blocks[-2]) > bottom(blocks[-1]):
-            blocks[-2:] = [blocks[-2] + blocks[-1]]
-    return [bottom(block) + gap * index for block in blocks for index in range(len(block))]

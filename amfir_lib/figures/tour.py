@@ -10,12 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from amfir_lib.data.flow import flow_to_colour
-from amfir_lib.errors import ShapeError
 from amfir_lib.figures.clips import add_axes_inches, picture, saturation_of, some_of, strip, wheel_key, write
 from amfir_lib.figures.style import GREY, SOFT, TWO_COLUMNS, PrintFigure, looks, styled
 
 FRAME, STEP, STRIP_FRAMES = 0.36, 0.44, 4  # inches: of a frame, and from row to row; frames shown of each clip
 LEFT, STRIP_WIDTH, BARS_LEFT, BAR_WIDTH, BAR_GAP = 1.0, 1.48, 4.22, 0.82, 0.14
+STRIPS = (LEFT, LEFT + STRIP_WIDTH + 0.1)  # left edges: of frames, of flow
 NAME_LENGTH = 16  # characters of a class name in one line
 
 
@@ -40,50 +40,40 @@ def tour_figure(
         posteriors: stream -> (N,) probabilities, in the order in which they are drawn; usually each modality and fused.
         notes: stream -> lines below its posterior, such as free energy, certainty and weight.
         n_shot: supports per class, of which one is shown; the heading says so.
-    Raises:
-        ShapeError: names, supports and posteriors differ in the number of classes.
     """
-    n_way = len(class_names)
-    if len(supports) != n_way or any(len(p) != n_way for p in posteriors.values()):
-        raise ShapeError(f"{n_way} class names need as many supports and probabilities; got {len(supports)} supports.")
+    n_way, look = len(class_names), looks(posteriors)
     limit = saturation_of(np.stack([clip["flow"] for clip in (*supports, query)]))
-    look = looks(posteriors)
     foot = 0.1 + 0.125 * max(note.count("\n") + 1 for note in notes.values())
     height = foot + (n_way + 1) * STEP + 0.83
     figure = PrintFigure(figsize=(TWO_COLUMNS, height), layout="none")
     top = height - 0.22
-    lefts = (LEFT, LEFT + STRIP_WIDTH + 0.1)
-
-    def show(clip: Mapping[str, np.ndarray], label: str, bottom: float, *, bold: bool) -> None:
-        flow = flow_to_colour(clip["flow"], max_displacement=limit)
-        for left, frames in zip(lefts, (clip["rgb"], flow), strict=True):
+    first = top - FRAME - 0.48
+    clips = [(query, f"query\n{query_note}".strip(), top - FRAME, True)]  # label at the left, bottom edge, bold
+    for row, (name, clip) in enumerate(zip(class_names, supports, strict=True)):
+        label = "\n".join(textwrap.wrap(name, NAME_LENGTH, max_lines=2, placeholder="…"))
+        true = row == true_class
+        clips.append((clip, label + "\n(true class)" * true, first - (row + 1) * STEP + 0.08, true))
+    for clip, label, bottom, bold in clips:
+        for left, frames in zip(
+            STRIPS, (clip["rgb"], flow_to_colour(clip["flow"], max_displacement=limit)), strict=True
+        ):
             axes = add_axes_inches(figure, left, bottom, STRIP_WIDTH, FRAME)
             picture(axes, strip(some_of(frames, STRIP_FRAMES)))
         weight = "bold" if bold else "normal"
         write(figure, LEFT - 0.06, bottom + FRAME / 2, label, ha="right", va="center", fontweight=weight)
-
-    for left, style in zip(lefts, look.values(), strict=False):
+    for left, style in zip(STRIPS, look.values(), strict=False):
         write(figure, left, top + 0.05, style.label, size=8, color=style.colour, fontweight="bold")
-    show(query, f"query\n{query_note}".strip(), top - FRAME, bold=True)
-    wheel = add_axes_inches(figure, BARS_LEFT, top - 0.5, 0.5, 0.5)
-    wheel_key(wheel, limit)
-    wheel.set_xlabel("")
+    wheel_key(add_axes_inches(figure, BARS_LEFT, top - 0.5, 0.5, 0.5), limit)
     key = f"flow: hue is direction, still is white,\nthe rim {limit:g} px per frame"
     write(figure, BARS_LEFT + 0.6, top - 0.25, key, va="center")
-    first = top - FRAME - 0.48
     heading = "support of each class" if n_shot == 1 else f"one of {n_shot} supports of each class"
     write(figure, LEFT, first + 0.05, heading, color=SOFT)
-    for row, (name, clip) in enumerate(zip(class_names, supports, strict=True)):
-        short = "\n".join(textwrap.wrap(name, NAME_LENGTH, max_lines=2, placeholder="…"))
-        mark = "\n(true class)" if row == true_class else ""
-        show(clip, short + mark, first - (row + 1) * STEP + 0.08, bold=row == true_class)
     for number, (stream, style) in enumerate(look.items()):
         left = BARS_LEFT + number * (BAR_WIDTH + BAR_GAP)
         axes = add_axes_inches(figure, left, first - n_way * STEP + 0.04, BAR_WIDTH, n_way * STEP)
         _bars(axes, posteriors[stream], true_class, style.colour)
         axes.set_title(style.label, color=style.colour, pad=3)
-        note = {"va": "top", "fontsize": 6.5, "linespacing": 1.3, "transform": axes.transAxes}
-        axes.text(0, -0.3 / (n_way * STEP), notes.get(stream, ""), **note)
+        write(figure, left, first - n_way * STEP - 0.26, notes.get(stream, ""), size=6.5, va="top", linespacing=1.3)
     return figure
 
 
@@ -95,10 +85,10 @@ def _bars(axes: Axes, probabilities: np.ndarray, true_class: int, colour: str) -
     bars[chosen].set_alpha(1)
     axes.axhspan(true_class - 0.47, true_class + 0.47, facecolor="none", edgecolor="black", linewidth=0.8, zorder=3)
     for row, p in zip(rows, probabilities, strict=True):
-        place, side, ink = (
-            (p - 0.03, "right", "white" if row == chosen else "black") if p > 0.7 else (p + 0.03, "left", "black")
-        )
-        axes.text(place, row, f"{p:.2f}", ha=side, va="center", fontsize=6.5, color=ink, zorder=4)
+        inside = p > 0.7
+        ink = "white" if inside and row == chosen else "black"
+        place = {"ha": "right" if inside else "left", "va": "center", "fontsize": 6.5, "zorder": 4}
+        axes.text(p - 0.03 if inside else p + 0.03, row, f"{p:.2f}", color=ink, **place)
     axes.set(xlim=(0, 1), ylim=(len(probabilities) - 0.5, -0.5), yticks=[])
     axes.set_xticks([0, 0.5, 1], ["0", ".5", "1"])
     axes.grid(visible=False)
