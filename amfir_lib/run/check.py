@@ -168,9 +168,8 @@ def lines(cells: pd.DataFrame) -> Iterator[str]:
         moved = not counts.keys().isdisjoint(FAILURES)
         judged = "MOVED" if moved else "same" if counts.keys() <= {EQUAL} else "ok"
         yield f"  {table:<{width}}  {judged:<5}  {', '.join(f'{n} {status}' for status, n in counts.items())}"
-        changed = of_table[
-            of_table["status"].isin((*FAILURES, WARNING)) & (of_table["row"].notna() | of_table["column"].notna())
-        ]
+        rows = of_table.dropna(how="all", subset=["row", "column"])  # the others are of whole files
+        changed = rows[rows["status"].isin((*FAILURES, WARNING))]
         yield from (f"      {_sentence(cell)}" for cell in changed.head(SHOWN_CELLS).itertuples())
         if len(changed) > SHOWN_CELLS:
             yield f"      and {len(changed) - SHOWN_CELLS} more, see cells.csv"

@@ -36,10 +36,8 @@ def compare_folders(
         (regenerated - committed) and ``tolerance`` are of numbers.  A column, row or file that one version lacks is
         missing, new or, a file that is only new, further; its row has no cell.
     """
-    records = [records_of(folder, notebooks) for folder in (committed, regenerated)]
-    before, after = (
-        _exports(f, r if notebooks else None) for f, r in zip((committed, regenerated), records, strict=True)
-    )
+    records = {folder: records_of(folder, notebooks) for folder in (committed, regenerated)}
+    before, after = (_exports(folder, of_folder if notebooks else None) for folder, of_folder in records.items())
     if notebooks:  # a table may have moved from one notebook to another, or be declared on one side only
         before |= {name for name in after if (committed / name).exists()}
         after |= {name for name in before if (regenerated / name).exists()}
