@@ -104,10 +104,13 @@ def stream_on(maps, stream="flow", n_patches=1):
     return whole, seen
 
 
-def test_outputs_are_resampled_to_the_instants_in_order_of_time():
+def test_outputs_are_resampled_to_the_instants_in_order_of_time_and_patches_are_maxima_of_a_grid():
     stream, _ = stream_on(torch.arange(4.0)[None, None, :, None, None].expand(1, 1024, 4, 1, 1))
     values = stream(torch.zeros(1, 32, 32, 32, 2))[0, :, 0, 0].tolist()
     assert values == [0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3]  # centres of 8 parts on a line through 4 centres
+    maps = torch.rand(1, 1024, 8, 8, 8)
+    patches = stream_on(maps, n_patches=16)[0](torch.zeros(1, 16, 32, 32, 2))
+    assert torch.equal(patches[0, 0, 6], maps[0, :, 0, 2:4, 4:6].amax((-2, -1)))  # second row, third column
 
 
 def test_flow_is_bounded_to_the_range_of_the_training_and_rgb_too():
@@ -120,13 +123,6 @@ def test_flow_is_bounded_to_the_range_of_the_training_and_rgb_too():
         stream(clip[None])
         assert seen[0].shape[:3] == (1, clip.shape[-1], 4)
         np.testing.assert_allclose(seen[0][0, 0, :, 0, 0].tolist(), expected, atol=1e-6)
-
-
-def test_16_patches_are_the_maxima_of_a_grid():
-    maps = torch.rand(1, 1024, 8, 8, 8)
-    patches = stream_on(maps, n_patches=16)[0](torch.zeros(1, 16, 32, 32, 2))
-    assert patches.shape == (1, 8, 16, 1024)
-    assert torch.equal(patches[0, 0, 6], maps[0, :, 0, 2:4, 4:6].amax((-2, -1)))  # second row, third column
 
 
 # the network
@@ -185,9 +181,3 @@ def test_the_network_has_the_published_size_and_widths():
     convolutions = [m for m in flow.modules() if isinstance(m, nn.Conv3d)]
     assert len(convolutions) == 57 and all(m.bias is None for m in convolutions)
     assert all(m.eps == 1e-3 for m in flow.modules() if isinstance(m, nn.BatchNorm3d))
-
-
-@pytest.mark.parametrize(("shape", "expected"), [((16, 32, 32), (2, 1, 1)), ((9, 40, 33), (2, 2, 2))])
-def test_eight_frames_and_32_pixels_make_one_output(shape, expected):
-    with seeded_init(0, "i3d"), torch.inference_mode():
-        assert Inception3D(2).eval()(torch.zeros(1, 2, *shape)).shape == (1, 1024, *expected)

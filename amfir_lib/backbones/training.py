@@ -32,13 +32,12 @@ from amfir_lib.data import flow as flow_module
 from amfir_lib.data import streams as streams_module
 from amfir_lib.data import video as video_module
 from amfir_lib.data.manifest import Dataset, manifest_digest
-from amfir_lib.data.streams import sample_instants, streams
+from amfir_lib.data.streams import STREAMS, sample_instants, streams
 from amfir_lib.data.synthetic.clips import N_FRAMES, SIDE
 from amfir_lib.data.synthetic.generate import corpus_digest, joints_path, make_corpus
 from amfir_lib.parallel import map_parallel
 from amfir_lib.storage import atomic_write, digest_of, digest_of_code, read_json, write_json
 
-STREAMS = ("rgb", "flow")
 FRAMES_A_CLIP = {"rgb": 2}  # scenes and joints need no sequence: few frames of many clips make a better batch
 JOINT_WEIGHT = 20.0  # an error of 5 % of the side weighs as much as one nat
 ADAPTED = "compact_adapted"
@@ -97,15 +96,15 @@ def pretrained_backbones(
         corpus = make_corpus(cache_dir=cache_dir, seed=settings.seed, n_jobs=n_jobs, **sizes)
         return read_corpus(corpus, settings, missing, n_jobs=n_jobs)
 
-    paths = {stream: _pretrained_path(settings, stream, cache_dir) for stream in STREAMS}
+    paths = _pretrained_paths(settings, cache_dir)
     weights = _trained(paths, read, partial(pretrain, settings=settings), settings, "pretraining", n_jobs=n_jobs)
     return {stream: CompactBackbone(stream, weights[stream]) for stream in STREAMS}
 
 
 def pretraining_history(settings: Pretraining, *, cache_dir: Path | str) -> pd.DataFrame:
     """Learning curves of the pretraining, one row per modality and epoch."""
-    records = {stream: _pretrained_path(settings, stream, cache_dir).with_suffix(".json") for stream in STREAMS}
-    curves = [pd.DataFrame(read_json(path)["history"]).assign(modality=stream) for stream, path in records.items()]
+    records = {s: read_json(path.with_suffix(".json")) for s, path in _pretrained_paths(settings, cache_dir).items()}
+    curves = [pd.DataFrame(record["history"]).assign(modality=stream) for stream, record in records.items()]
     return pd.concat(curves, ignore_index=True)
 
 
@@ -159,26 +158,25 @@ def _trained(
     return {stream: load_file(path) for stream, path in paths.items()}
 
 
-def _code() -> str:
-    return digest_of_code(compact, sys.modules[__name__], streams_module, flow_module, video_module)
+def _path(cache_dir: Path | str, name: str, stream: str, made_of: list[Any]) -> Path:
+    """Where weights are; the name covers what they are made of, and the code that reads and trains."""
+    code = digest_of_code(compact, sys.modules[__name__], streams_module, flow_module, video_module)
+    return Path(cache_dir) / "backbones" / f"{name}-{stream}-{digest_of([*made_of, stream, code])}.safetensors"
 
 
-def _pretrained_path(settings: Pretraining, stream: str, cache_dir: Path | str) -> Path:
-    """Where the weights are; the name covers settings, clips of the corpus, and the code that reads and trains."""
+def _pretrained_paths(settings: Pretraining, cache_dir: Path | str) -> dict[str, Path]:
     corpus = corpus_digest(n_classes=settings.n_classes, clips_per_class=settings.clips_per_class, seed=settings.seed)
-    name = f"compact-{stream}-{digest_of([asdict(settings), stream, corpus, _code()])}.safetensors"
-    return Path(cache_dir) / "backbones" / name
+    return {stream: _path(cache_dir, "compact", stream, [asdict(settings), corpus]) for stream in STREAMS}
 
 
 def _adapted_path(
     backbone: CompactBackbone, dataset: Dataset, settings: Adaptation, flow: Mapping[str, Any], cache_dir: Path | str
 ) -> Path:
-    """Where the weights are; the name covers clips and classes, first weights, settings, decoder and code."""
     clips = dataset.manifest.query("split == 'train'").assign(group="-")
     of_flow = dict(flow) if backbone.modality == "flow" else None
     decoder = video_module.decoder_version()
-    made_of = [asdict(settings), backbone.digest, manifest_digest(clips), of_flow, decoder, _code()]
-    return Path(cache_dir) / "backbones" / f"{ADAPTED}-{backbone.modality}-{digest_of(made_of)}.safetensors"
+    made_of = [asdict(settings), backbone.digest, manifest_digest(clips), of_flow, decoder]
+    return _path(cache_dir, ADAPTED, backbone.modality, made_of)
 
 
 def read_corpus(

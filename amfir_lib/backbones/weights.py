@@ -6,9 +6,9 @@ import hashlib
 import pickle
 import shutil
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -43,12 +43,7 @@ def download_folder() -> Path:
 
 
 def find_weights(
-    backbone: str,
-    files: Sequence[PublishedFile],
-    *,
-    weights: str = "pretrained",
-    weights_dir: Path | str | None = None,
-    open_url: Callable[..., Any] = urllib.request.urlopen,
+    backbone: str, files: Sequence[PublishedFile], *, weights: str = "pretrained", weights_dir: Path | str | None = None
 ) -> Path | None:
     """The first of some files that is in ``weights_dir`` or among PyTorch's downloads; else the first is fetched.
 
@@ -70,18 +65,23 @@ def find_weights(
         for folder in folders:
             if (folder / file.name).is_file():
                 return _checked(folder / file.name, file)
-    reason = "it is published without a digest, so it is not fetched by itself"
-    if files[0].sha256:
+    file, reason = files[0], "it is published without a digest, so it is not fetched by itself"
+    if file.sha256:
+        path = folders[0] / file.name
+        print(f"Fetching {file.url} to {path.parent}.")
         try:
-            return _fetch(folders[0] / files[0].name, files[0], open_url)
+            with atomic_write(path) as temporary:
+                with urllib.request.urlopen(file.url, timeout=TIMEOUT_S) as answer, open(temporary, "wb") as handle:
+                    shutil.copyfileobj(answer, handle)
+                _checked(temporary, file)
+            return path
         except BackboneUnavailable:
             raise
         except Exception as error:  # no name server, a proxy, a time-out, a full disk: each library has its own
             reason = f"it cannot be fetched here ({type(error).__name__}: {error})"
-    where = " or ".join(map(str, folders))
     raise BackboneUnavailable(
-        f"the weights of {backbone} are not in {where}, and {reason}: put {files[0]} there or into the folder "
-        "that --weights-dir names, or ask for untrained ones with -p weights=random."
+        f"the weights of {backbone} are not in {' or '.join(map(str, folders))}, and {reason}: put {file} there or "
+        "into the folder that --weights-dir names, or ask for untrained ones with -p weights=random."
     )
 
 
@@ -93,15 +93,6 @@ def _checked(path: Path, file: PublishedFile) -> Path:
             f"{path} is not the published file: its SHA-256 begins with {digest[:8]}, not {file.sha256}. Remove it, "
             f"and fetch it again from {file.url}."
         )
-    return path
-
-
-def _fetch(path: Path, file: PublishedFile, open_url: Callable[..., Any]) -> Path:
-    print(f"Fetching {file.url} to {path.parent}.")
-    with atomic_write(path) as temporary:
-        with open_url(file.url, timeout=TIMEOUT_S) as answer, open(temporary, "wb") as handle:
-            shutil.copyfileobj(answer, handle)
-        _checked(temporary, file)
     return path
 
 
