@@ -14,7 +14,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -33,9 +33,6 @@ MEMORY_REMEDY = (
     "(--set input_size=112); what is finished is kept."
 )
 
-# joblib warns that closing its generator cancels what is waiting
-warnings.filterwarnings("ignore", message=".*tasks have been successfully executed", category=UserWarning)
-warnings.filterwarnings("ignore", message=".*tasks which were still being processed", category=UserWarning)
 # loky replaces a worker whose memory has grown much, which importing PyTorch in it is enough for: nothing is lost
 warnings.filterwarnings("ignore", message="A worker stopped while some jobs", category=UserWarning)
 
@@ -85,12 +82,15 @@ def iterate_parallel(
         try:
             with workers(n_jobs) as apply:
                 results = apply(partial(_in_worker, function), items)  # a worker may die already here
-                with closing(results):  # cancels what is still waiting
+                try:
                     for size, result in zip(sizes, results, strict=True):
                         if isinstance(result, _Failure):
                             raise result.to_exception(description, n_jobs)
                         bar.update(size)
                         yield result
+                finally:
+                    with warnings.catch_warnings(action="ignore", category=UserWarning):  # of joblib, that it does so
+                        results.close()  # cancels what is still waiting
         except Exception as error:
             if not worker_was_lost(error):
                 raise

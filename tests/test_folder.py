@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 
@@ -11,7 +12,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from toy_clips import moving_frames, write_class_folders, write_images
+from toy_clips import encode_video, moving_frames, smooth_frames, write_class_folders, write_images
 
 from amfir_lib.data import preparation
 from amfir_lib.data.catalogue import DATASET_NAMES, load_dataset
@@ -195,6 +196,31 @@ def test_bad_and_missing_clips_are_skipped_counted_printed_and_listed(clips, cap
     report = read_json(file)
     assert str(file) in printed
     assert len(report["unreadable"]) == 3 and report["too_short"] == ["c2/p0_a.avi (5)"] and report["n_clips"] == 11
+
+
+def test_a_clip_that_lacks_frames_is_named_and_one_that_lacks_many_is_not_used(clips, capsys):
+    first = {"movflags": "faststart"}  # the table of frames stands before them
+    for name, kept in (("p0_b.mp4", 0.96), ("p1_b.mp4", 0.6)):
+        path = encode_video(
+            clips / "c0" / name, smooth_frames(60), "mjpeg", pix_fmt="yuvj420p", container_options=first
+        )
+        content = path.read_bytes()
+        path.write_bytes(content[: int(kept * len(content))])
+    assert len(load(clips)) == 16
+    printed = capsys.readouterr().out
+    assert re.search(r"1 clips lack some frames .*: c0/p0_b\.mp4 \(\d\)", printed)
+    assert re.search(r"c0/p1_b\.mp4 is damaged: \d+ of its 60 frames are missing", printed)
+
+
+def test_what_could_not_be_read_is_tried_again(clips):
+    whole = (clips / "c0" / "p0_a.avi").read_bytes()
+    stamp = (clips / "c0" / "p0_a.avi").stat()
+    (clips / "c0" / "p0_a.avi").write_bytes(b"\0" * len(whole))
+    os.utime(clips / "c0" / "p0_a.avi", ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert len(load(clips)) == 14
+    (clips / "c0" / "p0_a.avi").write_bytes(whole)
+    os.utime(clips / "c0" / "p0_a.avi", ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert len(load(clips)) == 15
 
 
 def test_a_class_left_with_one_clip_is_named_with_a_remedy(clips):

@@ -3,10 +3,15 @@ its colours have half the resolution and are not compared."""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
+import av
 import cv2
 import numpy as np
 import pytest
-from toy_clips import moving_frames, write_images
+from av.stream import Disposition
+from toy_clips import encode_video, moving_frames, smooth_frames, write_images
 
 from amfir_lib.data import video
 from amfir_lib.data.video import VideoInfo, frame_files, is_frame_folder, probe_video, read_frames, write_video
@@ -127,6 +132,111 @@ def test_a_write_that_loses_frames_leaves_no_file(tmp_path, frames, monkeypatch)
     with pytest.raises(UnreadableVideo, match=r"Only 5 of 12 frames .*a\.avi reached the disk"):
         write_video(tmp_path / "a.avi", frames)
     assert list(tmp_path.iterdir()) == []
+
+
+# what cameras, phones and sensors write
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "options"),
+    [
+        ("a.mp4", "libx264", {"crf": "10"}),
+        ("interlaced.mp4", "libx264", {"crf": "10", "x264-params": "tff=1"}),
+        ("interlaced.mpg", "mpeg2video", {"b": "4000000"}),
+        ("a.webm", "libsvtav1", {"crf": "20"}),
+        ("a.wmv", "wmv2", {"b": "4000000"}),
+    ],
+)
+def test_progressive_and_interlaced_video_of_any_codec_is_read_as_it_was_recorded(tmp_path, name, codec, options):
+    recorded = smooth_frames()
+    path = encode_video(tmp_path / name, recorded, codec, options=options, interlaced="interlaced" in name)
+    decoded = read_frames(path)
+    assert decoded.shape == recorded.shape
+    assert np.abs(decoded.astype(int) - recorded).mean() < 8  # another frame differs by 20 and more
+
+
+def turned(path, *matrix):
+    """Put a display matrix (a, b, c, d) into the track header of an MP4 file."""
+    content = bytearray(path.read_bytes())
+    start = content.index(b"tkhd") + 4 + 40
+    numbers = [matrix[0] << 16, matrix[1] << 16, 0, matrix[2] << 16, matrix[3] << 16, 0, 0, 0, 1 << 30]
+    content[start : start + 36] = np.array(numbers, ">i4").tobytes()
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "seen"),
+    [
+        ((0, 1, -1, 0), lambda x: np.rot90(x, -1, (1, 2))),  # a phone held upright: a quarter turn clockwise
+        ((-1, 0, 0, -1), lambda x: np.rot90(x, 2, (1, 2))),
+        ((0, -1, 1, 0), lambda x: np.rot90(x, 1, (1, 2))),
+        ((-1, 0, 0, 1), lambda x: x[:, :, ::-1]),  # a front camera
+        ((1, 0, 0, -1), lambda x: x[:, ::-1]),
+        ((0, 1, 1, 0), lambda x: x.swapaxes(1, 2)),
+    ],
+)
+def test_video_is_turned_and_mirrored_as_its_container_says(tmp_path, matrix, seen):
+    path = encode_video(tmp_path / "a.mp4", smooth_frames(4), "libx264")
+    expected = seen(read_frames(path))
+    turned(path, *matrix)
+    np.testing.assert_array_equal(read_frames(path), expected)
+    assert (probe_video(path).height, probe_video(path).width) == expected.shape[1:3]
+
+
+@pytest.mark.parametrize("kind", ["video", "images"])
+def test_readings_of_16_bits_become_grey_levels_over_the_range_of_their_clip(tmp_path, kind):
+    readings = np.tile(np.linspace(500, 4500, 64, dtype=np.uint16), (6, 48, 1))  # mm
+    readings[:, :5] = 0  # where the sensor saw nothing
+    if kind == "video":
+        path = encode_video(tmp_path / "depth.mkv", readings, "ffv1", pix_fmt="gray16le")
+    else:
+        path = tmp_path / "depth"
+        path.mkdir()
+        for number, image in enumerate(readings):
+            cv2.imwrite(str(path / f"{number:05d}.png"), image)
+    frames = read_frames(path)
+    assert frames.shape == (6, 48, 64, 3) and (frames[:, :5] == 0).all()
+    assert frames[0, 10, 0, 0] == 1 and frames[0, 10, -1, 0] == 255
+    low, high = np.percentile(readings[readings > 0], (1, 99))
+    expected = 1 + 254 * np.clip((readings[0, 10] - low) / (high - low), 0, 1)
+    np.testing.assert_allclose(frames[0, 10, :, 0], expected, atol=0.51)
+    assert probe_video(path).readings == f"{low:.0f}-{high:.0f}"
+    np.testing.assert_array_equal(read_frames(path, [3]), frames[3:4])
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.mp4", "libx264"), ("a.avi", "mjpeg"), ("a.mkv", "libx264")])
+def test_frames_that_the_container_promises_and_that_cannot_be_decoded_are_counted(tmp_path, name, codec):
+    pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+    header_first = {"movflags": "faststart"} if name.endswith("mp4") else {}
+    path = encode_video(tmp_path / name, smooth_frames(60), codec, pix_fmt=pix_fmt, container_options=header_first)
+    assert (probe_video(path).n_frames, probe_video(path).n_lost) == (60, 0)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(0.7 * len(content))])
+    info = probe_video(path)
+    assert 0 < info.n_frames < 55 and info.n_frames + info.n_lost == pytest.approx(60, abs=2)
+
+
+def test_a_cover_is_no_video(tmp_path):
+    frames = smooth_frames()
+    path = tmp_path / "a.mp4"
+    with av.open(str(path), "w") as container:
+        cover = container.add_stream("mjpeg", rate=1)
+        cover.height, cover.width, cover.pix_fmt, cover.disposition = 32, 32, "yuvj420p", Disposition.attached_pic
+        stream = container.add_stream("libx264", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 64, 96, "yuv420p"
+        container.mux(cover.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24")))
+        container.mux(cover.encode())
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    assert read_frames(path).shape == frames.shape
+
+
+def test_a_name_that_is_no_utf_8_is_read(tmp_path, frames):
+    write_video(tmp_path / "a.avi", frames, codec="FFV1")
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.avi"))
+    (tmp_path / "a.avi").rename(path)
+    np.testing.assert_array_equal(read_frames(path), frames)
 
 
 # folders of frames

@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pandas as pd
+from av.codec.context import Flags
+from scipy.ndimage import gaussian_filter
 
 from amfir_lib.data.manifest import COLUMNS, Dataset
 from amfir_lib.data.video import write_video
@@ -156,3 +159,24 @@ def run_out_of_memory(kind: str) -> None:
         "numpy": MemoryError("Unable to allocate 7.45 GiB for an array"),
         "opencv": cv2.error("OpenCV: error: (-4:Insufficient memory) Failed to allocate 99 bytes in function OutOfMem"),
     }[kind]
+
+
+def encode_video(path, frames, codec, *, pix_fmt="yuv420p", interlaced=False, options=None, container_options=None):
+    """Write a video as cameras and phones do: frames, uint8 [F, H, W, 3] RGB or uint16 [F, H, W], in any codec."""
+    with av.open(str(path), "w", options=container_options or {}) as container:
+        stream = container.add_stream(codec, rate=25, options=options or {})
+        stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], pix_fmt
+        if interlaced:
+            stream.codec_context.flags |= Flags.interlaced_dct | Flags.interlaced_me
+        for frame in frames:
+            image = av.VideoFrame.from_ndarray(frame, format="rgb24" if frame.ndim == 3 else "gray16le")
+            container.mux(stream.encode(image))
+        container.mux(stream.encode())
+    return path
+
+
+def smooth_frames(n_frames=10, height=64, width=96):
+    """A smooth picture that wanders to the right, uint8 [F, H, W, 3]: lossy codecs keep it."""
+    noise = gaussian_filter(np.random.default_rng(0).normal(size=(height, width, 3)), (5, 5, 0), mode="wrap")
+    picture = 255 * (noise - noise.min()) / np.ptp(noise)
+    return np.stack([np.roll(picture, 3 * number, 1) for number in range(n_frames)]).astype(np.uint8)

@@ -207,6 +207,7 @@ def load_folder(
     other = usable["path"][(stated != "") & (stated != n_frames.astype(str))]
     skipped = {  # kind -> sentence and clips
         "unreadable": "clips were skipped because they cannot be read",
+        "damaged": "clips lack some frames (how many), and are used all the same",
         "too_short": f"clips were skipped because they have fewer than {min_frames} frames",
         "other_frame_count": "clips have another number of frames than clips.csv says (what was decoded counts)",
         "not_listed": "video files are not listed in clips.csv and were left out",

@@ -19,7 +19,7 @@ TEXT_COLUMNS = ("clip_id", "path", "label", "split", "group")
 NUMBER_COLUMNS = ("n_frames", "fps", "height", "width")
 COLUMNS = TEXT_COLUMNS + NUMBER_COLUMNS
 # synthetic clips: what was degraded and how much; own clips: the digest of the file, so that an exchanged file shows
-OPTIONAL_TEXT_COLUMNS = ("degraded", "kind", "file_digest")
+OPTIONAL_TEXT_COLUMNS = ("degraded", "kind", "file_digest", "readings")
 INTEGER_COLUMNS = ("n_frames", "height", "width")
 DECIMALS = 6
 

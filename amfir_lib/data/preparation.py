@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from amfir_lib.data.manifest import write_manifest
-from amfir_lib.data.video import frame_files, probe_video
+from amfir_lib.data.video import decoder_version, frame_files, probe_video
 from amfir_lib.errors import AmfirError
 from amfir_lib.parallel import iterate_parallel
 from amfir_lib.storage import digest_of, digest_of_file, full_disk_explained, read_json, write_json
@@ -21,6 +21,7 @@ from amfir_lib.storage import digest_of, digest_of_file, full_disk_explained, re
 SAVE_EVERY = 250  # clips between two savings of what is known; more for a large data set, which is a large file
 SAVINGS = 50  # at most about so many of them
 BYTES_PER_CLIP = 250  # of the file that remembers it
+MAX_LOST = 0.1  # share of the frames that a container promises; clips that lack more are not used
 MIN_CLIPS = 2  # of a class: a support and a query
 REPORT_FILE = "preparation_report.json"
 
@@ -66,12 +67,13 @@ def _stamp(file: Path) -> list[int]:
 @dataclass(frozen=True)
 class Prepared:
     """Clips that were looked into: where report and manifest go, path -> what decoding found, path -> why a clip is
-    unreadable, and the paths of clips with fewer frames than needed."""
+    unreadable, and the paths of clips with fewer frames than needed, and of damaged ones that are used all the same."""
 
     folder: Path
     probes: dict[str, dict[str, Any]]
     unreadable: dict[str, str]
     too_short: list[str]
+    damaged: list[str]
 
     def skipped(self) -> dict[str, Any]:
         """The lists of a report."""
@@ -79,6 +81,7 @@ class Prepared:
         return {
             "unreadable": list(self.unreadable.values()),
             "too_short": too_short,
+            "damaged": [f"{path} ({self.probes[path]['n_lost']})" for path in self.damaged],
             "file": str(self.folder / REPORT_FILE),
         }
 
@@ -111,20 +114,22 @@ def prepare_clips(
     the benchmark, or empty.
     """
     folder, paths = preparation_folder(cache_dir, root, name=name), list(paths)
-    file, known = folder / "probes.json", {}
+    file, decoder, known = folder / "probes.json", decoder_version(), {}
     try:
         known = read_json(file) if file.is_file() else {}
     except ValueError:  # not JSON: written by something else; look at every clip again
         pass
-    known = known if isinstance(known, dict) else {}
+    clips = known["clips"] if isinstance(known, dict) and known.get("decoder") == decoder else {}
     stamps = {path: _stamp(root / path) for path in paths}
-    probes = {path: known[path]["found"] for path in paths if known.get(path, {}).get("stamp") == stamps[path]}
+    probes = {path: clips[path]["found"] for path in paths if clips.get(path, {}).get("stamp") == stamps[path]}
     missing = [path for path in paths if path not in probes]
 
     def save() -> None:
-        entries = {path: {"stamp": stamps[path], "found": probes[path]} for path in paths if path in probes}
+        entries = {  # without errors: their cause may have been mended
+            path: {"stamp": stamps[path], "found": probe} for path, probe in probes.items() if "error" not in probe
+        }
         with full_disk_explained(file, BYTES_PER_CLIP * len(paths)):
-            write_json(file, entries)
+            write_json(file, {"decoder": decoder, "clips": entries})
 
     if missing:
         every = max(SAVE_EVERY, len(missing) // SAVINGS)
@@ -139,8 +144,15 @@ def prepare_clips(
             save()
     errors = {path: probes[path]["error"] for path in paths if "error" in probes[path]}
     unreadable = {path: error.replace(f"{root}{os.sep}", "") for path, error in errors.items()}
-    short = [path for path in paths if path not in errors and probes[path]["n_frames"] < min_frames]
-    return Prepared(folder, probes, unreadable, short)
+    damaged = []
+    for path, probe in probes.items():
+        n_frames, n_lost = probe.get("n_frames", 0), probe.get("n_lost", 0)
+        if n_lost > MAX_LOST * (n_frames + n_lost):
+            unreadable[path] = f"{path} is damaged: {n_lost} of its {n_frames + n_lost} frames are missing or broken"
+        elif n_lost:
+            damaged.append(path)
+    short = [path for path in paths if path not in unreadable and probes[path]["n_frames"] < min_frames]
+    return Prepared(folder, probes, unreadable, short, damaged)
 
 
 def absolute(root: Path | str) -> Path:

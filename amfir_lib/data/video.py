@@ -1,7 +1,8 @@
-"""Video files and folders of numbered images: what is in them is found by decoding, never read from the header.
+"""Video files and folders of numbered images: what is in them is found by decoding, never believed of the header.
 
-Decoding goes through OpenCV's FFmpeg, frame after frame from the start.  Seeking is not used: it lands on the wrong
-frame in files with unusual time stamps.
+Videos are decoded by PyAV (FFmpeg), one frame after the other from the start.  Seeking is not used: it lands on the
+wrong frame in files with unusual time stamps.  OpenCV's reader is not used either: from version 4.13 it gives
+interlaced video as memory that was never written, and says that it succeeded.
 """
 
 from __future__ import annotations
@@ -14,29 +15,31 @@ from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 
-# FFmpeg reports each damaged packet on stderr; the study reports the file once, in a sentence.  Read at its first use.
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-
+import av
 import cv2
 import numpy as np
+from av.stream import Disposition
+from av.video.reformatter import VideoReformatter
 
 from amfir_lib.errors import BadParameter, DataNotFound, ShapeError, UnreadableVideo
 from amfir_lib.storage import atomic_write
 
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # and OpenCV's own warnings about such files
+av.logging.set_level(av.logging.PANIC)  # the study reports a damaged file once, in a sentence
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # the same of images
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".webm", ".mov", ".mkv", ".mpg", ".m4v")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 FLOW_IMAGE = re.compile(r"^flow[_-]?[xy]?[_-]?\d", re.IGNORECASE)  # beside the frames in some extracted data sets
 REMEDY = "Copy or download the file again, or remove it"
 MJPG_QUALITY = 90
+DEPTH_PERCENTILES = (1, 99)  # of the readings of a clip: the range that its grey levels stand for
 
 
 @cache
 def decoder_version() -> dict[str, str]:
     """Name and versions of the decoder, as recorded with features."""
-    codec = re.search(r"avcodec:\s+YES \(([\d.]+)\)", cv2.getBuildInformation())
-    return {"name": "opencv-ffmpeg", "opencv": cv2.__version__, "avcodec": codec.group(1) if codec else "unknown"}
+    codec = ".".join(map(str, av.library_versions["libavcodec"]))
+    return {"name": "pyav", "av": av.__version__, "avcodec": codec, "opencv": cv2.__version__}
 
 
 def _is_frame(name: str) -> bool:
@@ -68,45 +71,136 @@ def frame_files(folder: Path) -> list[Path]:
     return [folder / name for name in sorted(names, key=_by_number)]
 
 
-def _read_image(file: Path, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:
-    image = cv2.imdecode(np.fromfile(file, np.uint8), flags) if file.stat().st_size else None
+def _read_image(file: Path, flags: int = cv2.IMREAD_COLOR_RGB) -> np.ndarray:
+    """An image as RGB, upright as its file says; one of 16-bit readings as it is stored."""
+    content = np.fromfile(file, np.uint8)
+    image = cv2.imdecode(content, cv2.IMREAD_UNCHANGED if _holds_readings(content) else flags) if len(content) else None
     if image is None:
         raise UnreadableVideo(f"{file} is not an image that OpenCV can decode. Extract the frames of its clip again.")
     return image
 
 
-def _open(path: Path) -> cv2.VideoCapture:
-    """Open a video for sequential decoding in one thread."""
-    if not path.exists():
-        raise DataNotFound(f"There is no video {path}. Check the path, or remove its line from the manifest.")
-    if path.stat().st_size == 0:
-        raise UnreadableVideo(f"{path} is empty (0 bytes). {REMEDY}.")
-    capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
-    if not capture.isOpened():
-        raise UnreadableVideo(
-            f"{path} ({path.stat().st_size} bytes) is not a video that OpenCV can decode: truncated, damaged, "
-            f"of an unknown codec, or no video at all. {REMEDY}, or convert it to H.264 or MJPG."
-        )
-    return capture
+def _holds_readings(content: np.ndarray) -> bool:
+    """Whether an image file is a grey PNG of 16 bits, such as those of depth sensors."""
+    head = content[:26].tobytes()
+    return head.startswith(b"\x89PNG") and head[24:26] == b"\x10\x00"  # bit depth 16, colour type grey
 
 
-def _grabbed(path: Path) -> Iterator[Callable[[], np.ndarray | None]]:
-    """For each frame in turn what converts it to an image; None from there on where the file is damaged."""
+class _Video:
+    """An open video file: its frames in the order of presentation, and what is lost of them."""
+
+    def __init__(self, path: Path) -> None:
+        if not path.exists():
+            raise DataNotFound(f"There is no video {path}. Check the path, or remove its line from the manifest.")
+        if path.stat().st_size == 0:
+            raise UnreadableVideo(f"{path} is empty (0 bytes). {REMEDY}.")
+        self.n_packets, self.n_broken, self.end = 0, 0, 0.0  # packets, damaged frames, seconds so far
+        self.reformatter = VideoReformatter()  # one for all frames, which keeps its tables
+        try:
+            self.container = av.open(str(path), metadata_errors="ignore")
+        except PermissionError as error:
+            raise UnreadableVideo(f"{path} may not be read ({error.strerror}). Change its permissions.") from None
+        except (av.FFmpegError, OSError, ValueError) as error:
+            raise UnreadableVideo(
+                f"{path} ({path.stat().st_size} bytes) is not a video that can be decoded: {_reason(error)}. It may be "
+                f"truncated, damaged, or no video at all. {REMEDY}."
+            ) from None
+        streams = [s for s in self.container.streams.video if not s.disposition & Disposition.attached_pic]
+        if not streams:
+            self.container.close()
+            raise UnreadableVideo(f"{path} holds no video stream. {REMEDY}.")
+        self.stream = streams[0]
+        if self.stream.codec_context is None:
+            self.container.close()
+            raise UnreadableVideo(
+                f"{path} has a codec for which there is no decoder here. Convert it: "
+                f'ffmpeg -i "{path.name}" -c:v libx264 -crf 18 "{path.stem}.mp4"'
+            )
+        self.stream.thread_type = "NONE"  # equal results for any number of cores
+        self.stream.codec_context.thread_count = 1
+
+    def __enter__(self) -> _Video:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.container.close()
+
+    @property
+    def fps(self) -> float:
+        """Frames per second, by the container; 0 if it does not say."""
+        return float(self.stream.average_rate or 0)
+
+    def n_lost(self, n_frames: int) -> int:
+        """Frames, once these were decoded, that are damaged or that the container promises beyond them.
+
+        It promises by a number, by packets, or by its duration where the last frame ends half a second before it.
+        """
+        seconds = (self.container.duration or 0) / av.time_base
+        by_time = round(seconds * self.fps) if not self.stream.frames and self.end < seconds - 0.5 else 0
+        return max(0, max(self.stream.frames, self.n_packets, by_time) - n_frames) + self.n_broken
+
+    def frames(self) -> Iterator[av.VideoFrame]:
+        """All frames that can be decoded."""
+        packets, n_failures = self.container.demux(self.stream), 0
+        while True:
+            try:
+                packet = next(packets)
+                self.n_packets += packet.size > 0  # the last one is empty and flushes the decoder
+                frames = packet.decode()
+            except StopIteration:
+                return
+            except (
+                av.FFmpegError,
+                EOFError,
+            ):  # of a damaged packet; again and again where nothing can be read any more
+                n_failures += 1
+                if n_failures > self.n_packets:
+                    return
+                continue
+            for frame in frames:
+                self.n_broken += frame.is_corrupt
+                self.end = max(self.end, frame.time or 0.0)
+                yield frame
+
+    def image(self, frame: av.VideoFrame) -> np.ndarray:
+        """A frame as it is to be seen: uint8 RGB, or uint16 readings."""
+        kind = "gray16le" if frame.format.name.startswith(("gray9", "gray1")) else "rgb24"
+        image = self.reformatter.reformat(frame, format=kind).to_ndarray()
+        return _upright(image, frame)
+
+
+def _reason(error: BaseException) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _upright(image: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
+    """An image turned and mirrored as the container's display matrix says (phones, front cameras)."""
+    data = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return image
+    a, b, _, c, d, *_ = np.frombuffer(bytes(data), np.int32) / 2**16  # (x, y) is shown at (a x + c y, b x + d y)
+    if abs(b) > abs(a):  # width and height change places
+        image = image.swapaxes(0, 1)
+        a, d = c, b
+    image = image[:, ::-1] if a < 0 else image
+    return np.ascontiguousarray(image[::-1] if d < 0 else image)
+
+
+def _images(path: Path) -> Iterator[Callable[[], np.ndarray]]:
+    """For each frame in turn what converts it to an image."""
     if path.is_dir():
         yield from (partial(_read_image, file) for file in frame_files(path))
         return
-    capture = _open(path)
-    try:
-        while capture.grab():
-            yield lambda: capture.retrieve()[1]
-    finally:
-        capture.release()
+    with _Video(path) as video:
+        for frame in video.frames():
+            yield partial(video.image, frame)
 
 
 def decode(path: Path | str, wanted: set[int] | None = None) -> Iterator[tuple[int, np.ndarray]]:
     """Yield number and frame, uint8 RGB [H, W, 3], one at a time in their order.
 
     A grey video has three equal channels; frames of a file whose size changes on the way are resized to the first one.
+    Readings of 16 bits (depth, infrared) become grey levels, see ``grey_of_readings``.
 
     Args:
         path: the video file, or a folder of numbered images.
@@ -117,16 +211,16 @@ def decode(path: Path | str, wanted: set[int] | None = None) -> Iterator[tuple[i
     """
     path = Path(path)
     last = None if wanted is None else max(wanted, default=-1)
-    n_decoded, size = 0, None
-    for index, retrieve in enumerate(islice(_grabbed(path), None if last is None else last + 1)):
+    n_decoded, size, levels = 0, None, None
+    for index, convert in enumerate(islice(_images(path), None if last is None else last + 1)):
+        n_decoded = index + 1
         if wanted is None or index in wanted:
-            frame = retrieve()
-            if frame is None:
-                break
-            frame = cv2.cvtColor(frame, cv2.COLOR_GRAY2RGB if frame.ndim == 2 else cv2.COLOR_BGR2RGB)
+            frame = convert()
+            if frame.dtype == np.uint16:
+                levels = levels or range_of_readings(path)
+                frame = grey_of_readings(frame, *levels)
             size = size or frame.shape[1::-1]
             yield index, frame if frame.shape[1::-1] == size else cv2.resize(frame, size)
-        n_decoded = index + 1
     if n_decoded == 0 and wanted != set():
         raise UnreadableVideo(f"{path} has no frame that can be decoded. {REMEDY}.")
     if last is not None and last >= n_decoded:
@@ -134,6 +228,20 @@ def decode(path: Path | str, wanted: set[int] | None = None) -> Iterator[tuple[i
             f"{path} has {n_decoded} frames that can be decoded, but frame {last} (from 0) was asked for. "
             f"The file is shorter than its manifest says: {REMEDY.lower()}, or prepare the data set again."
         )
+
+
+@cache
+def range_of_readings(path: Path) -> tuple[float, float]:
+    """The 1st and 99th percentile of all readings of a clip of 16 bits; 0 is no reading."""
+    values = np.concatenate([image[image > 0] for convert in _images(path) if (image := convert()).dtype == np.uint16])
+    low, high = np.percentile(values, DEPTH_PERCENTILES) if len(values) else (0.0, 1.0)
+    return float(low), float(max(high, low + 1))
+
+
+def grey_of_readings(readings: np.ndarray, low: float, high: float) -> np.ndarray:
+    """uint16 [H, W] -> uint8 [H, W, 3]: levels 1 to 255 from ``low`` to ``high``, 0 where there is no reading."""
+    levels = 1 + 254 * np.clip((readings.astype(np.float32) - low) / (high - low), 0, 1)
+    return np.repeat(np.where(readings > 0, np.round(levels), 0).astype(np.uint8)[..., None], 3, axis=2)
 
 
 def read_frames(path: Path | str, indices: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
@@ -152,43 +260,51 @@ def read_frames(path: Path | str, indices: Sequence[int] | np.ndarray | None = N
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What decoding found: number of frames, frames per second (from the container; 0 if it has none), size in px."""
+    """What decoding found.
+
+    Attributes:
+        n_frames: that can be decoded.
+        fps: of the container; 0 if it has none.
+        height, width: px.
+        n_lost: frames that are damaged or that the container promises beyond these; 0 for a folder of images.
+        readings: "412-4031", the range that the grey levels of a clip of 16 bits stand for; else empty.
+    """
 
     n_frames: int
     fps: float
     height: int
     width: int
+    n_lost: int = 0
+    readings: str = ""
 
 
 def probe_video(path: Path | str) -> VideoInfo:
     """Count the frames of a clip by decoding all of them, and measure the first one.
 
-    A truncated file counts the frames that can still be decoded.  The frame rate is the container's word; a folder of
-    images has none, and its images are decoded at an eighth of their size where that is quicker.
+    The frame rate is the container's word; a folder of images has none, and its images are decoded at an eighth of
+    their size where that is quicker.
 
     Raises:
         DataNotFound, UnreadableVideo: as :func:`decode`.
     """
-    path = Path(path)
+    path, n_lost, fps = Path(path), 0, 0.0
     if path.is_dir():
         files = frame_files(path)
-        height, width = _read_image(files[0]).shape[:2]
+        first = _read_image(files[0])
         for file in files[1:]:
             _read_image(file, cv2.IMREAD_REDUCED_GRAYSCALE_8)
-        return VideoInfo(len(files), 0.0, height, width)
-    capture = _open(path)
-    try:
-        decoded, frame = capture.read()
-        if not decoded:
-            raise UnreadableVideo(f"{path} has no frame that can be decoded. {REMEDY}.")
-        height, width = frame.shape[:2]
-        n_frames = 1
-        while capture.grab():
-            n_frames += 1
-        fps = capture.get(cv2.CAP_PROP_FPS)
-    finally:
-        capture.release()
-    return VideoInfo(n_frames, round(fps, 3) if np.isfinite(fps) and fps > 0 else 0.0, height, width)
+        n_frames = len(files)
+    else:
+        with _Video(path) as video:
+            frames = video.frames()
+            frame = next(frames, None)
+            if frame is None:
+                raise UnreadableVideo(f"{path} has no frame that can be decoded. {REMEDY}.")
+            first = video.image(frame)
+            n_frames = 1 + sum(1 for _ in frames)
+            n_lost, fps = video.n_lost(n_frames), round(video.fps, 3)
+    readings = "{:.0f}-{:.0f}".format(*range_of_readings(path)) if first.dtype == np.uint16 else ""
+    return VideoInfo(n_frames, fps, *first.shape[:2], n_lost, readings)
 
 
 def write_video(path: Path | str, frames: np.ndarray, *, fps: float = 12.0, codec: str = "MJPG") -> None:
