@@ -7,7 +7,6 @@ session and of the evaluation agree to 1e-5: float32, embedded in batches of dif
 from __future__ import annotations
 
 import base64
-import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -229,9 +228,8 @@ def test_an_episode_can_be_chosen_and_the_buttons_step_through_its_queries(sessi
 
 
 def test_the_colour_wheel_has_the_colours_of_the_flow_it_explains():
-    wheel = colour_wheel(3.0, size=33)
-    right = flow_to_colour(np.full((1, 1, 2), (3.0, 0.0)), max_displacement=3.0)[0, 0]
-    np.testing.assert_array_equal(wheel[16, 32], right)
+    wheel, right = colour_wheel(3.0, size=33), flow_to_colour(np.full((1, 1, 2), (3.0, 0.0)), max_displacement=3.0)
+    assert wheel[16, 32].tolist() == right[0, 0].tolist()
     assert (wheel[0, 0] == 255).all() and (wheel[16, 16] == 255).all()  # outside it, and where nothing moves
 
 
@@ -282,21 +280,16 @@ def test_the_maps_of_figure_1_cut_no_point(session, backbones):
     scene = explore.architecture_scene(session, backbones)
     far = {m: points.copy() for m, points in scene.support_points.items()}
     far["rgb"][0, 0] = (50, -50)
-    figure = figures.architecture(replace(scene, support_points=far))
-    maps = [axes for axes in figure.axes if axes.collections]
-    assert len(maps) == 2
-    for axes in maps:
-        (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
-        for x, y in np.concatenate([one.get_offsets() for one in axes.collections]):
-            assert left < x < right and low < y < high
+    for axes in figures.architecture(replace(scene, support_points=far)).axes:
+        for points in (drawn.get_offsets() for drawn in axes.collections):
+            assert (points > [axes.get_xlim()[0], axes.get_ylim()[0]]).all()
+            assert (points < [axes.get_xlim()[1], axes.get_ylim()[1]]).all()
 
 
 def test_a_slider_changes_the_page_and_the_button_takes_it_back(what_if):
     panel = WhatIfPanel(what_if)
     before = panel.page.value
     panel.sliders["shake"].value = 0.8
-    assert "shake 0.80" in panel.page.value and panel.page.value != before
+    assert "shake 0.80" in panel.page.value and '<b style="left:' in panel.page.value
     panel.reset.click()
-    assert panel.page.value == before
-    assert re.search(r"<b style=\"left:\d+%\"></b>", before)
-    assert torch.is_grad_enabled()
+    assert panel.page.value == before and torch.is_grad_enabled()

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
+from scipy.spatial.distance import pdist
 
 from amfir_lib import figures
-from amfir_lib.analysis.components import CONTROL, distillation_strategies
+from amfir_lib.analysis.components import CONTROL
 from amfir_lib.errors import BadParameter, ShapeError
 from amfir_lib.exports import write_figure
 from amfir_lib.figures.architecture import CLASS_COLOURS, moved_apart
@@ -86,8 +87,9 @@ def test_lines_draw_the_mean_over_seeds_in_percent_and_their_range():
 
 
 def test_a_point_stands_exactly_where_it_was_measured_with_its_interval_as_a_band():
-    frame = sweep()
-    for panel, axes in zip(("synth-ssv2", "synth-kinetics"), figures.lines(frame, **WAYS).axes, strict=True):
+    frame, figure = sweep(), figures.lines(sweep(), **WAYS)
+    assert figure.get_size_inches()[0] == TWO_COLUMNS
+    for panel, axes in zip(("synth-ssv2", "synth-kinetics"), figure.axes, strict=True):
         part = frame[frame["dataset"] == panel]
         expected = sorted(zip(part["n_way"].astype(float), 100 * part["accuracy"], strict=True))
         np.testing.assert_allclose(sorted(points(axes)), expected)
@@ -96,24 +98,14 @@ def test_a_point_stands_exactly_where_it_was_measured_with_its_interval_as_a_ban
             assert heights.max() == pytest.approx(100 * (of_method["accuracy"].max() + 0.02))
 
 
-def test_one_panel_is_one_column_wide_and_more_are_two():
-    assert figures.lines(curves(("a",)), **STEPS).get_size_inches()[0] == ONE_COLUMN
-    assert figures.lines(curves(), **STEPS).get_size_inches()[0] == TWO_COLUMNS
-
-
-def test_rows_and_columns_make_the_grid_and_its_words():
+def test_rows_and_columns_make_the_grid_and_its_words_and_lines_are_named_at_their_ends_or_below():
     frame = pd.concat([curves().assign(stream=stream) for stream in ("total", "rgb", "flow")])
     figure = figures.lines(frame, rows=["dataset"], columns=["stream"], **STEPS, y_label="F (nats)")
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["mean of both", "RGB", "flow", "", "", ""]
     assert [axes.get_ylabel() for axes in figure.axes[::3]] == ["a\nF (nats)", "b\nF (nats)"]
-
-
-def test_lines_are_named_at_their_ends_or_in_the_legend_where_panels_are_many():
-    wide = pd.concat([curves().assign(stream=stream) for stream in ("total", "rgb", "flow")])
-    beside = figures.lines(curves(), **STEPS)
-    below = figures.lines(wide, rows=["dataset"], columns=["stream"], **STEPS)
-    assert not beside.legends and {"RGB", "flow"} <= set(texts(beside))
-    assert [text.get_text() for text in below.legends[0].get_texts()] == ["RGB", "flow"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["RGB", "flow"]
+    beside = figures.lines(curves(("a",)), **STEPS)
+    assert not beside.legends and {"RGB", "flow"} <= set(texts(beside)) and beside.get_size_inches()[0] == ONE_COLUMN
 
 
 def test_levels_lie_within_the_axis_and_are_named():
@@ -193,12 +185,11 @@ def test_a_difference_is_filled_by_its_verdict_or_where_it_has_none_by_its_inter
 
 
 def test_a_difference_without_interval_is_a_cross_that_is_explained():
-    figure = figures.forest(
-        differences(n_shot=[1, 5], half_width=[np.nan, 0.02]), rows="comparison", columns=["n_shot"]
-    )
-    without, with_interval = figure.axes
-    assert any(line.get_marker() == "x" for line in without.lines) and "no interval" in texts(figure)
-    assert not any(line.get_marker() == "x" for line in with_interval.lines)
+    frame = differences(n_shot=[1, 5], half_width=[np.nan, 0.02], difference=[0.05, 0.4])
+    figure = figures.forest(frame, rows="comparison", columns=["n_shot"], label="points")
+    crosses = [any(line.get_marker() == "x" for line in axes.lines) for axes in figure.axes]
+    assert crosses == [True, False] and "no interval" in texts(figure)
+    assert all(axes.get_xlim()[0] < 0 and axes.get_xlim()[1] > 42 for axes in figure.axes)  # no panel cuts another
 
 
 def test_differences_are_drawn_once_for_each_basis():
@@ -207,12 +198,6 @@ def test_differences_are_drawn_once_for_each_basis():
     assert {"all queries", "undegraded queries"} <= set(texts(figure))
     (first, y_first), (second, y_second) = points(figure.axes[0])
     assert (first, second) == (5, 1) and y_first < 0 < y_second
-
-
-def test_no_panel_cuts_what_another_one_stretches():
-    frame = differences(n_shot=[1, 5], difference=[0.05, 0.4])
-    figure = figures.forest(frame, rows="comparison", columns=["n_shot"], label="points")
-    assert all(axes.get_xlim()[0] < 0 and axes.get_xlim()[1] > 42 for axes in figure.axes)
 
 
 def test_headings_stand_above_their_rows():
@@ -250,11 +235,9 @@ def test_a_method_keeps_its_colour_and_marker_at_every_number_of_shots():
 
 
 def test_the_papers_numbers_are_hollow_and_a_doubtful_one_is_marked():
-    figure = figures.forest(table1(), **TABLE1)
+    figure = figures.forest(table1(paper_doubt=["", "", "", "as for another method"]), **TABLE1)
     assert [x for x, _ in points(figure.axes[0], face="white")] == pytest.approx([82.8, 92.3])
-    assert "paper (as printed), real data" in texts(figure) and "†" not in texts(figure)
-    doubtful = texts(figures.forest(table1(paper_doubt=["", "", "", "as for another method"]), **TABLE1))
-    assert "†" in doubtful and "paper (as printed), real data; †: doubtful" in doubtful
+    assert texts(figure).count("†") == 1 and "paper (as printed), real data; †: doubtful" in texts(figure)
 
 
 def test_what_lies_beyond_the_axis_is_an_arrow_with_its_number():
@@ -274,14 +257,6 @@ def test_panels_of_several_quantities_have_axes_of_their_own():
     )
     assert [axes.get_xlabel() for axes in figure.axes] == ["accuracy (%)", "ms"]
     assert [axes.get_xscale() for axes in figure.axes] == ["linear", "log"] and {"50", "100"} <= set(texts(figure))
-
-
-def test_strategies_keep_the_colour_of_their_teacher():
-    names = [one.name for one in distillation_strategies(("rgb", "flow"))]
-    frame = pd.DataFrame({"dataset": "a", "method": names, "accuracy": 0.5, "half_width": 0.02})
-    figure = figures.forest(frame, rows="method", value="accuracy", look="method", numbers=".1f")
-    colours = {line.get_color() for line in figure.axes[0].lines}
-    assert {LOOKS[name].colour for name in ("rgb", "flow", "amfir")} <= colours and "50.0" in texts(figure)
 
 
 # both
@@ -311,17 +286,11 @@ def test_colours_of_classes_are_far_from_those_of_modalities():
             assert min(apart, 360 - apart) > 30
 
 
-def test_every_method_has_a_look_of_its_own_and_its_title():
-    assert len({(LOOKS[name].colour, LOOKS[name].marker) for name in METHODS}) == len(METHODS)
+def test_methods_series_and_data_sets_have_looks_that_nothing_else_has():
+    names = [*METHODS, *SYNTHETIC_BENCHMARKS, CONTROL, "1/τ = 5, fixed", "1/τ = 20, fixed"]
+    assert len({(look.colour, look.marker) for look in looks(names).values()}) == len(names)
     assert all(LOOKS[name].label == spec.title for name, spec in METHODS.items())
     assert looks(["STRM-lite"])["STRM-lite"].colour == LOOKS["strm"].colour
-
-
-def test_series_and_data_sets_of_the_study_have_looks_that_nothing_else_has():
-    names = [*SYNTHETIC_BENCHMARKS, CONTROL, "1/τ = 5, fixed", "1/τ = 20, fixed"]
-    theirs = {(look.colour, look.marker) for look in looks(names).values()}
-    others = [(look.colour, look.marker) for look in LOOKS.values() if look.label not in names]
-    assert len(theirs) == len(names) and not theirs & set(others)
 
 
 def test_an_unknown_series_keeps_its_name_and_takes_a_colour_that_nothing_has():
@@ -335,7 +304,6 @@ def test_an_unknown_series_keeps_its_name_and_takes_a_colour_that_nothing_has():
 @pytest.mark.parametrize("wanted", [[0.0, 1.0, 2.0], [5.0, 5.0, 5.0, 30.0], [0.0, 100.0]])
 def test_labels_keep_their_order_and_their_distance(wanted):
     places = spread(wanted, 8.0)
-    assert places == sorted(places)
     assert (np.diff(places) >= 8 - 1e-9).all()
     assert np.mean(places) == pytest.approx(np.mean(wanted))
 
@@ -358,15 +326,11 @@ def test_an_arrow_beside_the_flow_says_what_its_length_means():
     shown = clip(np.random.default_rng(0))
     figure = figures.flow_views(shown["rgb"], np.full_like(shown["flow"], 3.0))
     assert any("arrow of 4.2 px" in text for text in texts(figure))
-    with pytest.raises(ShapeError, match="differ"):
-        figures.flow_views(shown["rgb"], shown["flow"][:, :8])
 
 
 def test_a_strip_holds_the_chosen_frames_side_by_side():
     frames = np.arange(4, dtype=np.uint8)[:, None, None, None] * np.ones((4, 2, 3, 3), np.uint8)
-    image = strip(some_of(frames, 2), gap=1)
-    assert image.shape == (2, 7, 3)
-    assert image[0, [0, 3, 4], 0].tolist() == [0, 255, 3]
+    assert strip(some_of(frames, 2), gap=1)[0, :, 0].tolist() == [0, 0, 0, 255, 3, 3, 3]
     assert saturation_of(np.zeros((2, 8, 8, 2))) == 1.0  # never below one pixel
 
 
@@ -394,6 +358,4 @@ def test_the_tour_marks_the_true_class():
 def test_discs_that_would_hide_each_other_are_moved_apart_and_others_stay():
     moved = moved_apart(np.array([[0.0, 0.0], [0.1, 0.0], [5.0, 5.0]]), least=1.0)
     np.testing.assert_allclose(moved, [[-0.45, 0], [0.55, 0], [5, 5]], atol=1e-9)
-    same = moved_apart(np.zeros((3, 2)), least=1.0)
-    gaps = [np.hypot(*(same[i] - same[j])) for i, j in ((0, 1), (0, 2), (1, 2))]
-    assert min(gaps) > 0.99
+    assert pdist(moved_apart(np.zeros((3, 2)), least=1.0)).min() > 0.99

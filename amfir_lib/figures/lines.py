@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
+from scipy.optimize import isotonic_regression
 
 from amfir_lib.figures import style
 from amfir_lib.figures.style import Look, Panel
@@ -187,18 +188,7 @@ def _label_ends(axes: Axes, ends: Mapping[str, float], looks_of: Mapping[str, Lo
         )  # fmt: skip
 
 
-def spread(wanted: list[float], gap: float) -> list[float]:
-    """Places at least ``gap`` apart, in the same order, as near as possible to the wanted ones (ascending).
-
-    Neighbours that are too close form a block around the mean of what they wanted; blocks that then touch are joined.
-    """
-
-    def bottom(block: list[float]) -> float:
-        return sum(block) / len(block) - gap * (len(block) - 1) / 2
-
-    blocks: list[list[float]] = []  # wanted places of the members
-    for place in wanted:
-        blocks.append([place])
-        while len(blocks) > 1 and bottom(blocks[-2]) + gap * len(blocks[-2]) > bottom(blocks[-1]):
-            blocks[-2:] = [blocks[-2] + blocks[-1]]
-    return [bottom(block) + gap * index for block in blocks for index in range(len(block))]
+def spread(wanted: Sequence[float], gap: float) -> np.ndarray:
+    """Places at least ``gap`` apart, in the same order, as near as possible to the wanted ones (ascending)."""
+    steps = gap * np.arange(len(wanted))
+    return isotonic_regression(np.asarray(wanted) - steps).x + steps
