@@ -85,9 +85,9 @@ def test_a_second_load_decodes_only_what_has_changed_which_changes_the_digest(cl
 
 def test_folders_of_frames_are_clips_and_a_changed_frame_is_noticed(tmp_path):
     frames = moving_frames(np.random.default_rng(0), n_frames=12, size=32)
-    for label in "abc":
+    for number, label in enumerate("abc"):
         for clip in range(2):
-            write_images(tmp_path / "clips" / label / f"clip{clip}", np.roll(frames, clip, axis=1))
+            write_images(tmp_path / "clips" / label / f"clip{clip}", np.roll(frames, 2 * number + clip, axis=1))
     first = load(tmp_path / "clips")
     assert len(first) == 6 and set(first.manifest["n_frames"]) == {12}
     cv2.imwrite(str(tmp_path / "clips" / "a" / "clip0" / "00003.png"), np.zeros((32, 32, 3), np.uint8))
@@ -251,7 +251,7 @@ def test_a_folder_that_is_missing_or_holds_no_clips_says_what_is_expected(tmp_pa
 
 
 def test_clips_that_differ_in_their_suffix_only_have_different_ids(clips):
-    shutil.copy(clips / "c0" / "p0_a.avi", clips / "c0" / "p0_a.mkv")
+    encode_video(clips / "c0" / "p0_a.mkv", smooth_frames(), "libx264")
     assert {"c0/p0_a.avi", "c0/p0_a.mkv"} < set(load(clips).manifest["clip_id"])
 
 
@@ -344,3 +344,73 @@ def test_appearance_is_named_by_argument_then_by_split_file_then_by_the_folder(t
     assert load_folder(root, cache_dir=tmp_path / "cache").modalities == ("thermal", "flow")
     assert load_folder(root, cache_dir=tmp_path / "cache", appearance="rgb").modalities == ("rgb", "flow")
     assert "called" not in capsys.readouterr().out
+
+
+# what people have: layouts, copies, spellings
+
+
+def placed(root, *names, start=0):
+    """Write another small clip at each of these places below a root."""
+    for number, name in enumerate(names, start=start):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        write_video(root / name, moving_frames(np.random.default_rng(number)))
+
+
+LETTERS = "abcdef"  # classes
+
+
+@pytest.mark.parametrize(
+    ("names", "labels", "groups", "said"),
+    [
+        ([f"{c}/p{k}/x.avi" for c in LETTERS for k in (1, 2)], LETTERS, {"p1", "p2"}, ""),
+        ([f"{s}/{c}/x{s}.avi" for c in LETTERS for s in ("train", "test")], LETTERS, None, "of a split are joined"),
+        ([f"{c}/x{k}.avi" for c in LETTERS for k in (1, 2)] + ["loose.avi"], LETTERS, None, "no class folder: loose"),
+    ],
+)  # fmt: skip
+def test_deeper_folders_are_groups_and_what_is_left_out_is_named(tmp_path, capsys, names, labels, groups, said):
+    placed(tmp_path / "set", *names)
+    manifest = load(tmp_path / "set").manifest
+    assert sorted(set(manifest["label"])) == list(labels) and (manifest["label"].value_counts() == 2).all()
+    assert groups is None or set(manifest["group"]) == groups
+    assert re.search(said, capsys.readouterr().out)
+
+
+def test_every_file_that_is_no_clip_is_counted_and_named(clips, capsys):
+    for name in ("c0/notes.docx", "c1/archive.zip", "c2/sound.wav"):
+        (clips / name).write_bytes(b"0")
+    encode_video(clips / "c0" / "p9.wmv", smooth_frames(), "wmv2")
+    assert len(load(clips)) == 16
+    assert re.search(
+        r"3 files and folders are no clips .*c0/notes.docx, c1/archive.zip, c2/sound", capsys.readouterr().out
+    )
+
+
+def test_a_copy_is_one_clip_and_under_two_labels_it_is_refused(clips, capsys):
+    shutil.copy(clips / "c0" / "p0_a.avi", clips / "c0" / "copy.avi")
+    write_images(clips / "c1" / "p0_a", smooth_frames())
+    assert len(load(clips)) == 15
+    printed = capsys.readouterr().out
+    assert "1 clips are copies of others" in printed and "videos lie beside them: c1/p0_a" in printed
+    shutil.copy(clips / "c0" / "p0_a.avi", clips / "c1" / "other.avi")
+    with pytest.raises(ManifestError, match="are one video under two labels"):
+        load(clips)
+
+
+@pytest.mark.parametrize("spelling", ["C0", "c\u200b0", "\uff430"])
+def test_two_spellings_of_a_class_are_refused(clips, spelling):
+    placed(clips, f"{spelling}/x.avi", f"{spelling}/y.avi", start=90)
+    with pytest.raises(ManifestError, match="two spellings of one class"):
+        load(clips)
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+def test_clips_files_of_spreadsheets_and_with_absolute_paths_are_read(clips, mark):
+    lines = [f"{clips}/c{c}/p{k}_a.avi{mark}c{c}{mark}p{k}" for c in range(5) for k in range(3)]
+    (clips / "clips.csv").write_text(f"\ufeffpath{mark}label{mark}group\n" + "\n".join(lines), encoding="utf-8")
+    manifest = load(clips).manifest
+    assert len(manifest) == 15 and set(manifest["group"]) == {"p0", "p1", "p2"} and manifest["path"][0] == "c0/p0_a.avi"
+
+
+def test_a_pattern_sees_the_name_of_a_clip_of_frames_and_the_folders_above_it():
+    assert groups_from_names(["run/p3_walk/img"], r"^(p\d)_") == ["p3"]
+    assert groups_from_names(["run/anna/0001.mp4"], "anna|bert") == ["anna"]

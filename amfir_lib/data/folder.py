@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -21,39 +22,55 @@ from amfir_lib.data.class_split import (
 )
 from amfir_lib.data.manifest import SPLITS, Dataset
 from amfir_lib.data.preparation import MIN_CLIPS, REPORT_FILE, absolute, prepare_clips, some_of
-from amfir_lib.data.tree import scan_tree
-from amfir_lib.data.video import VIDEO_SUFFIXES
+from amfir_lib.data.tree import FRAMES, FRAMES_PART, scan_tree
 from amfir_lib.errors import BadParameter, DataNotFound, ManifestError, TooFewVideos
 from amfir_lib.storage import write_json
 
 CLIPS_FILE, SPLIT_FILE = "clips.csv", "split.yaml"
+SPLIT_FOLDERS = {"train", "training", "val", "valid", "validation", "test", "testing", "dev", "eval"}
 CLIPS_COLUMNS = ("path", "label", "group", "n_frames")
 NAMED_APPEARANCES = ("depth", "infrared", "thermal")  # recognised at the end of the folder's name: "my_clips_depth"
 
 
 def find_clips(root: Path) -> pd.DataFrame:
-    """The clips ``class_name/clip.ext`` of a folder, sorted by path: columns ``path`` (forward slashes), ``label``.
+    """The clips of a folder, ``class_name/clip.ext``, sorted by path: columns ``path`` (forward slashes), ``label`` and
+    ``within``, the folders between class and clip, ``class_name/person/clip.ext``, which are the clip's group.
 
-    A folder of numbered images, ``class_name/clip/00001.jpg`` or ``class_name/clip/img/00001.jpg``, is a clip, too;
-    hidden files and folders of flow pictures are not.
+    A folder of numbered images, ``class_name/clip/00001.jpg`` or ``class_name/clip/img/00001.jpg``, is a clip, too.
+    Folders of a split (``train/class_name/clip.ext``) are joined.  What is not used is counted and named.
 
     Raises:
         DataNotFound: no such folder, or no video in a class folder.
     """
     scan = scan_tree(root, holding="one folder per class")
-    if scan.flow:
-        print(f"{scan.flow_sentence}: flow is computed from the frames.")
-    paths = []
+    names = {clip.path.split("/")[0].casefold() for clip in scan.clips}
+    skipped = 1 if len(names) > 1 and names <= SPLIT_FOLDERS else 0
+    rows, loose = [], []
     for clip in scan.clips:
-        last = PurePosixPath(clip.path).name
-        if clip.folder and clip.path in (f"{clip.folder}/{last}", f"{clip.folder}/{clip.name}/{last}"):
-            paths.append(clip.path)
-    if not paths:
+        parts = clip.path.split("/")[skipped:]
+        if clip.kind == FRAMES and len(parts) > 2 and FRAMES_PART.fullmatch(parts[-1]):
+            parts.pop()
+        if len(parts) > 1:
+            rows.append((clip.path, parts[0], "/".join(parts[1:-1]), "/".join((*parts[:-1], clip.name)), clip.kind))
+        else:
+            loose.append(clip.path)
+    clips = pd.DataFrame(rows, columns=["path", "label", "within", "name", "kind"])
+    beside = clips["name"].duplicated(keep=False) & (clips["kind"] == FRAMES)  # a video and its own frames
+    for found, why in (
+        (sorted(names) if skipped else [], "folders of a split are joined: here classes are split, not clips"),
+        (clips.loc[beside, "path"].tolist(), "folders of frames are left out, because their videos lie beside them"),
+        (loose, "clips are left out, because they lie in no class folder"),
+        (scan.others, "files and folders are no clips and are left out"),
+        ([clip.path for clip in scan.flow], "folders of flow pictures are left out: flow is computed from the frames"),
+    ):
+        if found:
+            print(f"{len(found)} {why}: {some_of(found)}.")
+    clips = clips[~beside]
+    if clips.empty:
         raise DataNotFound(
-            f"{root} holds no video as class_name/clip.ext ({', '.join(VIDEO_SUFFIXES)}). "
-            "Put the clips of each class into a folder with the class's name."
+            f"{root} holds no video as class_name/clip.ext. Put the clips of each class into a folder with its name."
         )
-    return pd.DataFrame({"path": paths, "label": [path.split("/")[0] for path in paths]})
+    return clips[["path", "label", "within"]].reset_index(drop=True)
 
 
 def read_clips_file(path: Path) -> pd.DataFrame:
@@ -63,13 +80,18 @@ def read_clips_file(path: Path) -> pd.DataFrame:
         ManifestError: not a CSV file, a missing column, an empty cell, a path listed twice or outside the folder.
     """
     try:
-        clips = pd.read_csv(path, dtype=str, keep_default_na=False).rename(columns=lambda name: str(name).strip())
+        header = path.open(encoding="utf-8-sig").readline()
+        mark = max(",;\t", key=header.count)
+        clips = pd.read_csv(path, dtype=str, keep_default_na=False, sep=mark, encoding="utf-8-sig")
+        clips = clips.rename(columns=lambda name: str(name).strip())
     except ValueError as error:  # not UTF-8, or no table
         raise ManifestError(f"{path} is not a CSV file: {error}. It needs the columns path,label,group.") from error
     if missing := {"path", "label"} - {*clips.columns}:
         raise ManifestError(f"{path} lacks the column {', '.join(sorted(missing))}; it needs path,label and group.")
     clips = clips[[column for column in CLIPS_COLUMNS if column in clips]].apply(lambda column: column.str.strip())
-    clips["path"] = [PurePosixPath(text.replace("\\", "/")).as_posix() if text else "" for text in clips["path"]]
+    root = f"{path.parent.as_posix()}/"
+    clips["path"] = [text.replace("\\", "/").removeprefix(root) for text in clips["path"]]
+    clips["path"] = [PurePosixPath(text).as_posix() if text else "" for text in clips["path"]]
     empty = (clips.drop(columns="n_frames", errors="ignore") == "").any(axis=1)
     outside = clips["path"].map(lambda text: text.startswith("/") or ".." in text.split("/"))
     for rows, wrong in (
@@ -86,7 +108,8 @@ def read_clips_file(path: Path) -> pd.DataFrame:
 
 
 def groups_from_names(paths: Iterable[str], pattern: str) -> list[str]:
-    """The group (person, source video) of each clip, found in its file name by a regular expression.
+    """The group (person, source video) of each clip, found by a regular expression in its name or, if it is not there,
+    in its path below the class.
 
     It is what the pattern's group named ``group`` matches, else its first group, else all of it.  The same text means
     the same group in every class.
@@ -101,7 +124,11 @@ def groups_from_names(paths: Iterable[str], pattern: str) -> list[str]:
             f'group pattern "{pattern}" is not a regular expression: {error}. Example for person_action.avi: ^(\\w+?)_'
         ) from error
     which: str | int = "group" if "group" in compiled.groupindex else min(compiled.groups, 1)
-    matches = {path: compiled.search(PurePosixPath(path).name) for path in paths}
+    matches = {}
+    for path in paths:
+        parts = path.split("/")
+        parts = parts[:-1] if len(parts) > 2 and FRAMES_PART.fullmatch(parts[-1]) else parts
+        matches[path] = compiled.search(parts[-1]) or compiled.search("/".join(parts[1:]))
     groups = {path: match.group(which) if match else None for path, match in matches.items()}
     if failed := [path for path, group in groups.items() if not group]:
         share = "any" if len(failed) == len(groups) else f"{len(failed)} of {len(groups)}"
@@ -110,6 +137,19 @@ def groups_from_names(paths: Iterable[str], pattern: str) -> list[str]:
             "Correct the pattern, or leave it out to treat every clip as a group of its own."
         )
     return [str(group) for group in groups.values()]
+
+
+def check_spelling(names: Iterable[str], kind: str, root: Path) -> None:
+    """Refuse, with a ManifestError, names that differ by case, separators or what the eye does not see."""
+    spellings: dict[str, str] = {}
+    for name in dict.fromkeys(names):
+        text = unicodedata.normalize("NFKC", name).casefold()
+        key = re.sub(r"[\s_-]+", " ", re.sub(r"[\u200b-\u200f\ufeff]", "", text)).strip() or name
+        if key in spellings:
+            raise ManifestError(
+                f"{root} has two spellings of one {kind}: {spellings[key]!a} and {name!a}. Rename one of them."
+            )
+        spellings[key] = name
 
 
 def choose_split(
@@ -157,13 +197,31 @@ def read_names(data_root: Path | str, *, group_pattern: str | None = None, **spl
     listing = find_clips(root)
     clips = read_clips_file(root / CLIPS_FILE) if (root / CLIPS_FILE).is_file() else listing
     groups = CLIPS_FILE
+    check_spelling(clips["label"], "class", root)
     if group_pattern:
         groups = f'pattern "{group_pattern}"'
         clips = clips.assign(group=groups_from_names(clips["path"], group_pattern))
     elif "group" not in clips:
-        groups, clips = "each clip its own", clips.assign(group=clips["path"])
+        within = clips["within"] if "within" in clips else pd.Series("", clips.index)
+        groups = "the folders below the class" if within.any() else "each clip its own"
+        clips = clips.assign(group=within.where(within != "", clips["path"]))
+    check_spelling(clips.loc[clips["group"] != clips["path"], "group"], "group", root)
     chosen = choose_split(root, clips["label"], **split_options)
     return NamedClips(root, clips, groups, chosen, sorted(set(listing["path"]) - set(clips["path"])))
+
+
+def one_of_each(clips: pd.DataFrame, probes: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """The clips without copies of others, which are named; refuses, with a ManifestError, one under two labels."""
+    digests = clips["path"].map(lambda path: probes[path]["file_digest"])
+    for _, copies in clips[digests.duplicated(keep=False)].groupby(digests):
+        if copies["label"].nunique() > 1:
+            first, other = copies.drop_duplicates("label")["path"].iloc[:2]
+            raise ManifestError(f"{first} and {other} are one video under two labels. Remove one of them.")
+    copied = digests.duplicated()
+    if copied.any():
+        named = some_of(clips.loc[copied, "path"].tolist())
+        print(f"{copied.sum()} clips are copies of others and are left out: {named}.")
+    return clips[~copied]
 
 
 def load_folder(
@@ -201,7 +259,7 @@ def load_folder(
     root, clips, settings = named.root, named.clips, named.split.settings
     min_frames = max(n_segments, 2)
     prepared = prepare_clips(root, clips["path"], name="", cache_dir=cache_dir, min_frames=min_frames, n_jobs=n_jobs)
-    usable = prepared.usable(clips)
+    usable = one_of_each(prepared.usable(clips), prepared.probes)
     n_frames = usable["path"].map(lambda path: prepared.probes[path]["n_frames"])
     stated = usable["n_frames"] if "n_frames" in usable else pd.Series("", usable.index)
     other = usable["path"][(stated != "") & (stated != n_frames.astype(str))]

@@ -10,13 +10,14 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from amfir_lib.data.names import class_key
-from amfir_lib.data.video import VIDEO_SUFFIXES, is_frame_folder
+from amfir_lib.data.video import FLOW_IMAGE, VIDEO_SUFFIXES, is_frame, is_frame_folder
 from amfir_lib.errors import DataNotFound
 
 MAX_DEPTH = 4  # folders above a clip: "videos/train_256/class/clip.mp4"
 TEXT_DEPTH = 2  # folders above a label file
 TEXT_SUFFIXES = (".json", ".csv")
-FRAMES, FLOW = "frames", "flow"
+FRAMES, FLOW, OTHER = "frames", "flow", "other"
+KNOWN_NAMES = ("split.yaml",)  # that are read elsewhere
 # Parts of an extracted clip, "video/img" beside "video/flow_x", or of a data set, "tvl1_flow/u/video"
 FRAMES_PART = re.compile(r"img|imgs|images|rgb|frames", re.IGNORECASE)
 FLOW_PART = re.compile(r"(?:.+[_-])?flow(?:[_-]?[xyuv]|[_-](?:tvl1|img|imgs|images|frames))?", re.IGNORECASE)
@@ -37,11 +38,13 @@ class FoundClip(NamedTuple):
 
 
 class Scan(NamedTuple):
-    """What lies under a data root, sorted by path: clips, folders of flow pictures, files that may hold labels."""
+    """What lies under a data root, sorted by path: clips, folders of flow pictures, files that may hold labels, and
+    files and folders of frames that none of these is."""
 
     clips: list[FoundClip]
     flow: list[FoundClip]
     texts: list[str]
+    others: list[str] = []
 
     @property
     def flow_sentence(self) -> str:
@@ -60,21 +63,30 @@ def _flow_parts(folders: Sequence[str]) -> set[str]:
 
 def _walk(folder: Path, above: tuple[str, ...] = (), *, of_flow: bool = False) -> Iterator[FoundClip]:
     """What lies in a folder and the folders below it; a folder of frames is a clip if there is no clip inside."""
-    with os.scandir(folder) as entries:
-        is_folder = {entry.name: entry.is_dir() for entry in entries if not entry.name.startswith(".")}
+    try:
+        with os.scandir(folder) as entries:
+            is_folder = {entry.name: entry.is_dir() for entry in entries if not entry.name.startswith(".")}
+    except PermissionError:
+        yield FoundClip(f"{'/'.join(above)} (may not be read)", "", "", OTHER)
+        return
     folders = [name for name in is_folder if is_folder[name]]
     flow = _flow_parts(folders)
     for name in is_folder.keys() - set(folders):
         stem, suffix = os.path.splitext(name)
         kind = suffix.lower()
-        if kind in VIDEO_SUFFIXES or (kind in TEXT_SUFFIXES and len(above) <= TEXT_DEPTH):
-            yield FoundClip("/".join((*above, name)), stem, above[-1] if above else "", kind)
+        known = kind in VIDEO_SUFFIXES or (kind in TEXT_SUFFIXES and len(above) <= TEXT_DEPTH)
+        if known or not (is_frame(name) or FLOW_IMAGE.match(name) or of_flow or name in KNOWN_NAMES):
+            yield FoundClip("/".join((*above, name)), stem, above[-1] if above else "", kind if known else OTHER)
     for name in folders:
         kind = FLOW if of_flow or name in flow else FRAMES
         deeper = len(above) < MAX_DEPTH
         inside = list(_walk(folder / name, (*above, name), of_flow=kind == FLOW)) if deeper else []
         yield from inside
-        if all(clip.kind in (FLOW, *TEXT_SUFFIXES) for clip in inside) and is_frame_folder(folder / name):
+        if not os.access(folder / name, os.R_OK) or not is_frame_folder(folder / name):
+            continue
+        if not all(clip.kind in (FLOW, OTHER, *TEXT_SUFFIXES) for clip in inside):
+            yield FoundClip("/".join((*above, name)), name, "", OTHER)  # frames beside clips
+        else:
             place = above if above and FRAMES_PART.fullmatch(name) else (*above, name)
             path = PurePosixPath(place[-1])
             clip = path.stem if path.suffix.lower() in VIDEO_SUFFIXES else path.name
@@ -92,9 +104,10 @@ def scan_tree(root: Path, *, holding: str = "the videos") -> Scan:
     of_flow = root.name in FLOW_PAIR and bool(FLOW_PART.fullmatch(root.parent.name))
     entries = sorted(_walk(root, of_flow=of_flow), key=lambda clip: clip.path)
     scan = Scan(
-        clips=[clip for clip in entries if clip.kind not in (FLOW, *TEXT_SUFFIXES)],
+        clips=[clip for clip in entries if clip.kind not in (FLOW, OTHER, *TEXT_SUFFIXES)],
         flow=[clip for clip in entries if clip.kind == FLOW],
         texts=[clip.path for clip in entries if clip.kind in TEXT_SUFFIXES],
+        others=[clip.path for clip in entries if clip.kind == OTHER],
     )
     if not scan.clips:
         flow = f"; {scan.flow_sentence}, because flow is computed from the frames" if scan.flow else ""

@@ -27,7 +27,12 @@ from amfir_lib.storage import atomic_write
 av.logging.set_level(av.logging.PANIC)  # the study reports a damaged file once, in a sentence
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # the same of images
 
-VIDEO_SUFFIXES = (".mp4", ".avi", ".webm", ".mov", ".mkv", ".mpg", ".m4v")
+VIDEO_SUFFIXES = tuple(  # what FFmpeg opens and people have
+    f".{suffix}"
+    for suffix in (
+        "mp4 avi webm mov mkv mpg m4v mpeg mpe m2v wmv asf flv f4v 3gp 3g2 mts m2ts ts vob ogv divx mxf dv gif y4m"
+    ).split()
+)
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 FLOW_IMAGE = re.compile(r"^flow[_-]?[xy]?[_-]?\d", re.IGNORECASE)  # beside the frames in some extracted data sets
 REMEDY = "Copy or download the file again, or remove it"
@@ -42,7 +47,7 @@ def decoder_version() -> dict[str, str]:
     return {"name": "pyav", "av": av.__version__, "avcodec": codec, "opencv": cv2.__version__}
 
 
-def _is_frame(name: str) -> bool:
+def is_frame(name: str) -> bool:
     """Whether a file name is that of a frame: an image with a number in its name that is no picture of flow."""
     stem, suffix = os.path.splitext(name)
     numbered = stem[-1:].isdigit() and not name.startswith(".")
@@ -57,13 +62,13 @@ def _by_number(name: str) -> list[tuple[int, int | str]]:
 def is_frame_folder(folder: Path) -> bool:
     """Whether a folder holds frames (``00001.jpg``, ``img_00001.jpg``); looks no further than the first one."""
     with os.scandir(folder) as entries:
-        return any(_is_frame(entry.name) for entry in entries)
+        return any(is_frame(entry.name) for entry in entries)
 
 
 def frame_files(folder: Path) -> list[Path]:
     """The frames of a folder in their order, one at least; other files and pictures of flow are left out."""
     with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if _is_frame(entry.name)]
+        names = [entry.name for entry in entries if is_frame(entry.name)]
     if not names:
         raise UnreadableVideo(
             f"{folder} is a folder without numbered images, not a video. Extract its frames again, or remove it."
