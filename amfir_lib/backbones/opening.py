@@ -23,22 +23,14 @@ RENDERED_SIDE = 112  # px of rendered clips: larger inputs hold nothing more
 
 @dataclass(frozen=True)
 class Entry:
-    """One backbone.
+    """One backbone."""
 
-    Attributes:
-        open: from its name, its stream, what gives compact nets (see ``open_backbone``) and the options.
-        side: px of what it sees of a real clip, where the user asks for nothing else.
-        fixed_patches: whether it has the patches of the compact nets and no others.
-        source: of its weights, where there are no random ones.
-        learns: whether it can be trained end to end.
-    """
-
-    open: Callable[..., Any]
-    side: int
+    open: Callable[..., Any]  # from its name, its stream, what gives compact nets, and options, see ``open_backbone``
+    side: int  # px of what it sees of a real clip, where the user asks for nothing else
     fixed_side: bool = False
-    fixed_patches: bool = False
-    source: str = ""
-    learns: bool = False
+    fixed_patches: bool = False  # whether it has the patches of the compact nets and no others
+    source: str = ""  # of its weights, where there are no random ones
+    learns: bool = False  # whether it can be trained end to end
 
 
 def _published(kind: type[PublishedBackbone]) -> Callable[..., PublishedBackbone]:

@@ -1,12 +1,8 @@
 """The training of compact nets, by the study itself: pretraining on a synthetic corpus, adaptation to real clips.
 
-The corpus stands in for ImageNet, COCO and Charades: its classes appear in no benchmark.  The RGB net learns to name
-the scene of a frame and to point at the joints of the person in it; the flow net learns the action from the sequence of
-its frame features.  Both read features averaged over the patches.
-
-``compact_adapted`` goes on learning to name the base classes of a real data set (its training split alone) from the
-sequence of its frame features: the nets have seen rendered figures only, and transfer badly to what a sensor shows.  A
-declared deviation: the paper's backbones are fixed by their published weights.
+The corpus stands in for ImageNet, COCO and Charades: its classes appear in no benchmark.  ``compact_adapted`` goes on
+learning on the base classes of a real data set, because nets that have seen rendered figures only transfer badly to
+what a sensor shows (a declared deviation: the paper's backbones are fixed by their published weights).
 """
 
 from __future__ import annotations

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader
 
 from amfir_lib.explore import clips
 from amfir_lib.explore.session import Session, SessionAnswers
 from amfir_lib.explore.what_if import Knobs, WhatIf
 from amfir_lib.figures.clips import arrows, colour_wheel, saturation_of
 from amfir_lib.figures.style import in_words, looks
-from amfir_lib.study.evaluation import FUSED
 
 SHOT_SIZE, STRIP_SIZE, WHEEL_SIZE = 72, 32, 64  # px: of supports, of their film strips, of the key to flow
 MAX_SHOTS = 5  # supports shown of a class
@@ -24,10 +23,9 @@ MEASURES = {
     "fusion weight α": "weight",
 }
 
-_ENVIRONMENT = Environment(
-    loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-)
+_ENVIRONMENT = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True)
 _ENVIRONMENT.filters["number"] = lambda value: f"{value:.2f}".replace("-", "−")
+_ENVIRONMENT.filters["visible"] = lambda colour: colour.replace("#000000", "currentColor")  # black vanishes at night
 
 
 def query_page(session: Session, *, episode: int, query: int) -> str:
@@ -58,7 +56,7 @@ def query_page(session: Session, *, episode: int, query: int) -> str:
         "supports": [_supports(session, rows, limit) for rows in session.episodes.support[episode]],
         "shots": f"{n_shot} support{'s' if n_shot > 1 else ''} of each class",
     }
-    return _page(session, episode, query, session.answers.of(episode, query), None, parts)
+    return _page(session, episode, query, session.answers.of(episode, query), parts)
 
 
 def what_if_page(what_if: WhatIf, knobs: Knobs) -> str:
@@ -72,33 +70,14 @@ def what_if_page(what_if: WhatIf, knobs: Knobs) -> str:
         (clips.film(inputs["rgb"], size=SEEN_SIZE), "frames that the method sees"),
         (clips.film(clips.colours(inputs["flow"], size=SEEN_SIZE), size=SEEN_SIZE), "flow that the method sees"),
     ]
-    parts = {"heading": str(knobs), "reels": reels, "figures": (), "supports": (), "damage": "", "shots": ""}
-    return _page(session, episode, query, what_if.answer(inputs), session.answers.of(episode, query), parts)
+    parts = {"heading": str(knobs), "reels": reels, "before": session.answers.of(episode, query)}
+    return _page(session, episode, query, what_if.answer(inputs), parts)
 
 
-def _page(
-    session: Session,
-    episode: int,
-    query: int,
-    now: SessionAnswers,
-    before: SessionAnswers | None,
-    parts: dict[str, Any],
-) -> str:
-    look = looks(now.posterior)
-    return _ENVIRONMENT.get_template("page.html").render(
-        parts,
-        now=now,
-        before=before,
-        names=session.class_names(episode),
-        target=int(session.episodes.target[episode, query]),
-        choice=int(now.posterior[FUSED].argmax()),
-        choice_before=int(before.posterior[FUSED].argmax()) if before else None,
-        label={stream: style.label for stream, style in look.items()},
-        # black would vanish on a dark page
-        colour={stream: style.colour.replace("#000000", "currentColor") for stream, style in look.items()},
-        measures=[(title, getattr(now, kind), getattr(before, kind, None)) for title, kind in MEASURES.items()],
-        certain=max(now.certainty, key=now.certainty.__getitem__, default=None),
-    )
+def _page(session: Session, episode: int, query: int, now: SessionAnswers, parts: dict[str, Any]) -> str:
+    names, target = session.class_names(episode), int(session.episodes.target[episode, query])
+    look, template = looks(now.posterior), _ENVIRONMENT.get_template("page.html")
+    return template.render(parts, now=now, names=names, target=target, look=look, measures=MEASURES)
 
 
 def _supports(session: Session, rows: Sequence[int], limit: float) -> list[tuple[str, str]]:

@@ -46,23 +46,13 @@ SORTS = {  # name -> column, ascending
 
 @dataclass(frozen=True)
 class SessionAnswers:
-    """What a method says about the M queries of each of E episodes.
+    """What a method says about the M queries of each of E episodes."""
 
-    Attributes:
-        posterior: stream -> (E, M, N) probabilities; the modalities first, ``fused`` last.
-        free_energy: modality -> (E, M), the method's own score, lower means more reliable; empty without modalities.
-        certainty: modality -> (E, M), max_k p(k) (Eq. 5).
-        weight: modality -> (E, M) fusion weights (Eq. 8), equal where a method joins modalities without weighing; empty
-            for a method with one stream.
-        dominant: (E, M) name of the modality that dominates (Eq. 3), by the lower score for methods without groups, or
-            ``NEITHER``.
-    """
-
-    posterior: dict[str, np.ndarray]
-    free_energy: dict[str, np.ndarray]
-    certainty: dict[str, np.ndarray]
-    weight: dict[str, np.ndarray]
-    dominant: np.ndarray
+    posterior: dict[str, np.ndarray]  # stream -> (E, M, N) probabilities; the modalities first, ``fused`` last
+    free_energy: dict[str, np.ndarray]  # modality -> (E, M), the method's own score, lower means more reliable
+    certainty: dict[str, np.ndarray]  # modality -> (E, M), max_k p(k) (Eq. 5); empty without modalities, as the others
+    weight: dict[str, np.ndarray]  # modality -> (E, M) fusion weights (Eq. 8), equal where a method does not weigh
+    dominant: np.ndarray  # (E, M) modality that dominates (Eq. 3), or has the lower score, or ``NEITHER``
 
     @classmethod
     @torch.inference_mode()

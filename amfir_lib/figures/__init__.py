@@ -1,10 +1,4 @@
-"""Figures of the study: tidy data in, a matplotlib Figure out; nothing is shown and nothing is written.
-
-``style`` fixes sizes, text and the colour and marker of each method; ``lines`` draws what changes with steps, shots,
-ways, severity or amount of data, ``forest`` values and differences with their intervals, ``clips`` what the videos look
-like, ``tour`` one query of an episode, ``architecture`` the method as a whole (Figure 1), ``calibration`` reliability
-diagrams and confusion.
-"""
+"""Figures of the study: tidy data in, a matplotlib Figure out; nothing is shown and nothing is written."""
 
 from amfir_lib.figures.architecture import Scene, architecture
 from amfir_lib.figures.calibration import confusion_maps, reliability_diagram

@@ -94,21 +94,13 @@ def styled(function: Callable[..., Figure]) -> Callable[..., Figure]:
 
 @dataclass(frozen=True)
 class Panel:
-    """One panel of a grid.
-
-    Attributes:
-        axes: to draw on.
-        frame: its rows.
-        place: column -> value, of all columns that tell it from others.
-        last: whether none stands below it.
-        x_label: the last of the values that tell it from others of its row, if that names its axis, else "".
-    """
+    """One panel of a grid."""
 
     axes: Axes
-    frame: pd.DataFrame
-    place: dict[str, Any]
-    last: bool
-    x_label: str
+    frame: pd.DataFrame  # its rows
+    place: dict[str, Any]  # column -> value, of all columns that tell it from others
+    last: bool  # whether none stands below it
+    x_label: str  # the last of the values that tell it from others of its row, if that names its axis, else ""
 
 
 def grid_of_panels(
