@@ -66,13 +66,13 @@ def _choose(session: Session, right: np.ndarray) -> tuple[int, np.ndarray, str]:
     """Episode, (N,) queries, one of each class, and the rule that they are the first to fit (empty: the very first)."""
     n_query, dominant = session.episodes.n_query, session.answers.dominant
     first = np.arange(N_CLASSES) * n_query
+    candidates = [*itertools.product(range(len(session.episodes)), *[range(n_query)] * N_CLASSES)]
     for rule, n_wrong in ((f"{BOTH_DOMINATE} and just one is decided wrongly", {1}), (BOTH_DOMINATE, {0, 1, 2, 3})):
-        for episode in range(len(session.episodes)):
-            for places in itertools.product(range(n_query), repeat=N_CLASSES):
-                queries = first + places
-                both = len(set(dominant[episode, queries]) - {NEITHER}) == 2
-                if both and int((~right[episode, queries]).sum()) in n_wrong:
-                    return episode, queries, rule
+        for episode, *places in candidates:
+            queries = first + places
+            both = len(set(dominant[episode, queries]) - {NEITHER}) == 2
+            if both and int((~right[episode, queries]).sum()) in n_wrong:
+                return episode, queries, rule
     return 0, first, ""
 
 

@@ -82,7 +82,7 @@ def _clips(figure: Figure, scene: Scene, modality: str, bottom: float) -> None:
         thumbs.append((image, column, bottom + 0.1, INK))
         _words(figure, 0.28 + column * step + THUMB / 2, bottom + 0.06, f"query {column + 1}", size=5.5, va="top")
     for image, column, low, colour in thumbs:
-        picture(add_axes_inches(figure, 0.28 + column * step, low, THUMB, THUMB), image, colour=colour, width=1.0)
+        picture(figure, image, 0.28 + column * step, low, THUMB, THUMB, colour=colour, width=1.0)
     middle = bottom + 0.85
     for left, name in zip(BOXES, (scene.backbone[modality], scene.head), strict=True):
         _box(figure, left, middle - 0.6, 0.24, 1.2, 0.04, facecolor="white", edgecolor=INK, linewidth=0.7)

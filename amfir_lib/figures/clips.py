@@ -76,7 +76,7 @@ def clip_grid(
         for column, image in enumerate(row):
             if image is not None:
                 place = left + column * (width + 0.07)
-                picture(add_axes_inches(figure, place, bottom, width, height), image)
+                picture(figure, image, place, bottom, width, height)
                 write(figure, place, bottom + height + 0.02, marks[number][column] if above else "", size=6, color=SOFT)
     write(figure, TWO_COLUMNS, 0.02, "time →" if arrow_of_time else "", ha="right", color=SOFT)
     return figure
@@ -99,8 +99,7 @@ def flow_views(frames: np.ndarray, flow: np.ndarray) -> Figure:
     shown = {"frames": frames, "flow\n(colours)": colours, "flow\n(arrows)": arrows(frames, flow, limit=limit)}
     figure = clip_grid({name: [images] for name, images in shown.items()}, free=1.05)
     middle = figure.get_size_inches()[1] / 2
-    axes = add_axes_inches(figure, TWO_COLUMNS - 0.95, middle - 0.25, 0.8, 0.8)
-    wheel_key(axes, limit)
+    axes = picture(figure, colour_wheel(limit), TWO_COLUMNS - 0.95, middle - 0.25, 0.8, 0.8, frame=False)
     axes.set_xlabel(f"rim: {limit:g} px\nper frame", fontsize=6.5, labelpad=2)
     key = f"arrow of {limit:g} px:\n1/{flow.shape[1] / (2 * ARROW_EVERY):.2g} of a frame"
     write(figure, TWO_COLUMNS - 0.55, middle - 0.85, key, size=6.5, ha="center")
@@ -156,15 +155,13 @@ def colour_wheel(max_displacement: float, *, size: int = WHEEL_PX) -> np.ndarray
     return wheel
 
 
-def wheel_key(axes: Axes, max_displacement: float) -> None:
-    """The colour wheel beside pictures of flow."""
-    picture(axes, colour_wheel(max_displacement))
-    axes.spines[:].set_visible(False)
-
-
-def picture(axes: Axes, image: np.ndarray, *, colour: str = "#CCCCCC", width: float = 0.4) -> None:
-    """An image without ticks, in a faint frame (much of a flow picture is white)."""
+def picture(
+    figure: Figure, image: np.ndarray, *place: float, colour: str = "#CCCCCC", width: float = 0.4, frame: bool = True
+) -> Axes:
+    """An image without ticks at a place as of ``add_axes_inches``, in a faint frame: much of a flow picture is white."""
+    axes = add_axes_inches(figure, *place)
     axes.imshow(image)
     axes.set(xticks=[], yticks=[])
     axes.grid(visible=False)
-    axes.spines[:].set(visible=True, color=colour, linewidth=width)
+    axes.spines[:].set(visible=frame, color=colour, linewidth=width)
+    return axes

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from amfir_lib.data.flow import flow_to_colour
-from amfir_lib.figures.clips import add_axes_inches, picture, saturation_of, some_of, strip, wheel_key, write
+from amfir_lib.figures.clips import add_axes_inches, colour_wheel, picture, saturation_of, some_of, strip, write
 from amfir_lib.figures.style import GREY, SOFT, TWO_COLUMNS, PrintFigure, looks, styled
 
 FRAME, STEP, STRIP_FRAMES = 0.36, 0.44, 4  # inches: of a frame, and from row to row; frames shown of each clip
@@ -54,16 +54,14 @@ def tour_figure(
         true = row == true_class
         clips.append((clip, label + "\n(true class)" * true, first - (row + 1) * STEP + 0.08, true))
     for clip, label, bottom, bold in clips:
-        for left, frames in zip(
-            STRIPS, (clip["rgb"], flow_to_colour(clip["flow"], max_displacement=limit)), strict=True
-        ):
-            axes = add_axes_inches(figure, left, bottom, STRIP_WIDTH, FRAME)
-            picture(axes, strip(some_of(frames, STRIP_FRAMES)))
+        flow = flow_to_colour(clip["flow"], max_displacement=limit)
+        for left, frames in zip(STRIPS, (clip["rgb"], flow), strict=True):
+            picture(figure, strip(some_of(frames, STRIP_FRAMES)), left, bottom, STRIP_WIDTH, FRAME)
         weight = "bold" if bold else "normal"
         write(figure, LEFT - 0.06, bottom + FRAME / 2, label, ha="right", va="center", fontweight=weight)
     for left, style in zip(STRIPS, look.values(), strict=False):
         write(figure, left, top + 0.05, style.label, size=8, color=style.colour, fontweight="bold")
-    wheel_key(add_axes_inches(figure, BARS_LEFT, top - 0.5, 0.5, 0.5), limit)
+    picture(figure, colour_wheel(limit), BARS_LEFT, top - 0.5, 0.5, 0.5, frame=False)
     key = f"flow: hue is direction, still is white,\nthe rim {limit:g} px per frame"
     write(figure, BARS_LEFT + 0.6, top - 0.25, key, va="center")
     heading = "support of each class" if n_shot == 1 else f"one of {n_shot} supports of each class"
