@@ -158,7 +158,7 @@ def colour_wheel(max_displacement: float, *, size: int = WHEEL_PX) -> np.ndarray
 def picture(
     figure: Figure, image: np.ndarray, *place: float, colour: str = "#CCCCCC", width: float = 0.4, frame: bool = True
 ) -> Axes:
-    """An image without ticks at a place as of ``add_axes_inches``, in a faint frame: much of a flow picture is white."""
+    """An image without ticks at a place as of ``add_axes_inches``, in a faint frame: flow is mostly white."""
     axes = add_axes_inches(figure, *place)
     axes.imshow(image)
     axes.set(xticks=[], yticks=[])
