@@ -8,7 +8,7 @@ import pytest
 
 from amfir_lib import paths
 from amfir_lib.data.synthetic.benchmarks import CHARACTERS
-from amfir_lib.errors import BadParameter, UnknownName
+from amfir_lib.errors import AmfirError, BadParameter, UnknownName
 from amfir_lib.study.config import PROFILES, SYNTHETIC_BENCHMARKS, Config, check_count
 from amfir_lib.workers import resolve_device
 
@@ -71,6 +71,26 @@ def test_seeds_are_counted_from_the_first_one():
     assert configure(n_seeds=2, seed=10).seeds == (10, 11)
     with pytest.raises(BadParameter, match="n_seeds is -1"):
         configure(n_seeds=-1)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"n_way": 1}, "n_way is 1, but must be whole and at least 2"),
+        ({"n_way": -2}, "n_way is -2"),
+        ({"n_shots": [1, 0]}, r"n_shots is \[1, 0\]"),
+        ({"score": "center"}, 'did you mean "centred"'),
+        ({"kd_lambda": -1.0}, "kd_lambda is -1.0 but must be at least 0"),
+        ({"method_options": {"margn": 0.1}}, 'did you mean "margin"'),
+        ({"methods": ["trxx"]}, 'did you mean "trx"'),
+        ({"backbone": "resnet51"}, 'did you mean "resnet50"'),
+        ({"flow_algorithm": "dsi"}, 'did you mean "dis"'),
+    ],
+)
+def test_values_that_no_data_set_makes_right_are_refused_at_once(parameters, message):
+    with pytest.raises(AmfirError, match=message):
+        configure(**parameters)
+    assert configure(n_way=0, n_shots=[], score="centred", backbone="", flow_algorithm="").size("n_way") == 5
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "cpu:0"])

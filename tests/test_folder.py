@@ -414,3 +414,10 @@ def test_clips_files_of_spreadsheets_and_with_absolute_paths_are_read(clips, mar
 def test_a_pattern_sees_the_name_of_a_clip_of_frames_and_the_folders_above_it():
     assert groups_from_names(["run/p3_walk/img"], r"^(p\d)_") == ["p3"]
     assert groups_from_names(["run/anna/0001.mp4"], "anna|bert") == ["anna"]
+
+
+def test_classes_may_be_called_on_no_and_007(tmp_path):
+    placed(tmp_path / "set", *(f"{label}/{k}.avi" for label in ("on", "no", "007", "1e3") for k in range(2)))
+    (tmp_path / "set" / "split.yaml").write_text("train: [on, no]\nval: [007]\ntest: [1e3]\nflip: yes\n")
+    dataset = load(tmp_path / "set")
+    assert dataset.classes("train") == ("no", "on") and dataset.classes("val") == ("007",) and dataset.flip

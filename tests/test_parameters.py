@@ -57,6 +57,10 @@ def test_text_from_the_command_line_becomes_the_declared_type(notebook, name, te
     assert checked == value and type(checked) is type(value)
 
 
+def test_a_whole_number_is_read_as_a_person_means_it(notebook):
+    assert check_values(notebook, {"n_way": "010"}) == {"n_way": 10}
+
+
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [

@@ -54,6 +54,7 @@ def parse_class_split(text: str, source: str) -> ClassSplit:
     """
     try:
         content = yaml.safe_load(text)
+        as_typed = yaml.load(text, yaml.BaseLoader)  # classes may be called on, no or 007
     except yaml.YAMLError as error:
         raise ManifestError(f"{source} is not valid YAML: {' '.join(str(error).split())}. Correct the file.") from error
     if not isinstance(content, Mapping):
@@ -63,7 +64,7 @@ def parse_class_split(text: str, source: str) -> ClassSplit:
             raise unknown_name(f"key of {source}", str(key), (*SPLITS, *OTHER_KEYS), error=ManifestError)
     split_of: dict[str, str] = {}
     for split in SPLITS:
-        labels = content.get(split)
+        labels = as_typed.get(split)
         if not isinstance(labels, list) or not labels:
             raise ManifestError(f'{source} has no list of class names under "{split}". Add one with a class or more.')
         for label in map(str, labels):

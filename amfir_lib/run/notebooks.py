@@ -158,7 +158,8 @@ def _converted(value: Any, expected: type) -> Any:
         text = value.strip()
         if expected is list and not text.startswith("["):
             text = f"[{text.removeprefix('(').removesuffix(')')}]"
-        value = float(text) if expected is float else yaml.safe_load(text)  # YAML reads 1e-3 as text
+        whole = expected is int and text.lstrip("+-").isdigit()  # YAML reads 010 as 8, and 1e-3 as text
+        value = int(text) if whole else float(text) if expected is float else yaml.safe_load(text)
     if expected is float and type(value) is int:
         value = float(value)
     if expected is list and isinstance(value, tuple):

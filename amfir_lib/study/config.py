@@ -22,6 +22,11 @@ SYNTHETIC_BENCHMARKS = ("synth-kinetics", "synth-ssv2", "synth-hmdb51", "synth-u
 REAL_BENCHMARKS = ("kinetics100", "ssv2_small", "ssv2_full", "hmdb51", "ucf101")
 FOLDER = "folder"
 DATASETS = (*SYNTHETIC_BENCHMARKS, *REAL_BENCHMARKS, FOLDER)
+LEAST = {  # of a notebook's parameter, or of each entry of a list; 0 stands for the profile's
+    "n_way": 2, "n_ways": 2, "n_shot": 1, "n_shots": 1, "train_shots": 1, "n_query": 1, "train_steps": 1,
+    "e2e_steps": 1, "n_test_episodes": 2, "n_episodes": 2, "validate_every": 1, "input_size": 16, "clips_per_class": 2,
+}  # fmt: skip
+OF_AMFIR = ("kd_lambda", "score", "ami_weight")  # parameters of notebooks that are options of the method
 COMMON_PARAMETERS = ("profile", "dataset", "data_root", "group_pattern", "n_seeds", "seed")
 
 
@@ -153,6 +158,7 @@ class Config:
         dataset = values.get("dataset", "")
         if dataset and dataset not in DATASETS:
             raise unknown_name("data set", dataset, DATASETS)
+        check_options(values)
         data_root = _data_root(dataset, values.get("data_root", ""))
         group_pattern = values.get("group_pattern") or None
         if group_pattern and dataset != FOLDER:
@@ -182,6 +188,36 @@ class Config:
             variant=environ.get("AMFIR_VARIANT", ""),
             options={name: value for name, value in values.items() if name not in COMMON_PARAMETERS},
         )
+
+
+def check_options(values: Mapping[str, Any]) -> None:
+    """Refuse values of a notebook's parameters that no data set could make right, before anything is computed.
+
+    Raises:
+        BadParameter, UnknownName, UnknownParameter: a number too small; a method, an option of AMFIR, a backbone or an
+            algorithm that does not exist, or a value that the option does not have.
+    """
+    for name in values.keys() & LEAST.keys():
+        given, least = values[name], LEAST[name]
+        numbers = given if isinstance(given, list | tuple) else [given] if given else []
+        for number in numbers:
+            if not isinstance(number, int) or number < least:
+                raise BadParameter(f"{name} is {given}, but must be whole and at least {least}. Correct it.")
+    # Imported where they are needed: PyTorch takes seconds.
+    of_amfir = {name: values[name] for name in OF_AMFIR if name in values} | dict(values.get("method_options") or {})
+    if of_amfir or values.get("methods"):
+        from amfir_lib.methods import resolve_options
+
+        for method, options in [("amfir", of_amfir), *((name, {}) for name in values.get("methods") or ())]:
+            resolve_options(method, options)
+    if values.get("backbone", "auto") not in ("", "auto"):
+        from amfir_lib.backbones.opening import names_of_streams
+
+        names_of_streams(values["backbone"])
+    if values.get("flow_algorithm"):
+        from amfir_lib.data.flow import check_flow_algorithm
+
+        check_flow_algorithm(values["flow_algorithm"])
 
 
 def check_profile(name: str) -> Profile:
