@@ -28,6 +28,8 @@ from amfir_lib.exports import Table, write_drawn, write_figure, write_table
 from amfir_lib.storage import digest_of_file, plain, read_json, write_json
 from amfir_lib.workers import available_cores, resolve_device
 
+VARIANT = "AMFIR_VARIANT"  # the name of a variant, which the runner always sets; empty for the baseline
+SHARED = ("group_pattern", "n_seeds", "seed")  # parameters that every notebook has
 # A change elsewhere (prose, tests, results) does not change what a notebook computes.
 CODE_PATHS = ("amfir_lib", "notebooks", "run_all.sh", "requirements.lock")
 PACKAGES = (
@@ -80,6 +82,8 @@ class NotebookRun:
         record["tables"] = {name: table.declaration() for name, table in tables.items()}
         record["captions"] = {name: caption for name, caption in captions.items() if caption}
         write_json(self.output_dir / "records" / f"{self.notebook}.json", record)
+        if VARIANT not in os.environ:  # else the runner says it
+            print(f"{len(exports)} files and the record were written to {paths.for_display(self.output_dir)}.")
 
     def describe(self) -> dict[str, Any]:
         """Everything in the record but numbers and exports: parameters, seeds, code, packages, device, time, memory."""
@@ -92,10 +96,8 @@ class NotebookRun:
             "parameters": {
                 "datasets": list(config.datasets),
                 "data_root": config.data_root.name if config.data_root else None,  # no path of this machine
-                "group_pattern": config.group_pattern,
-                "n_seeds": config.n_seeds,
-                "seed": config.seed,
-            },
+            }
+            | {name: getattr(config, name) for name in SHARED},
             "options": plain(config.options),
             "seeds": list(config.seeds),
             "code": code_version(),
@@ -112,6 +114,9 @@ def start(notebook: str, config: Any) -> NotebookRun:
         notebook: file name without suffix.  Where the file is found, options that its parameters cell does not declare
             (variables of earlier runs in an open session) are left out.
         config: from ``Config.from_notebook(locals())``.
+
+    Without the runner (in Lab, by papermill or nbconvert), a notebook whose parameters differ from those of the record
+    that lies there is a variant: it is written beside that record, never over it.
     """
     path = paths.NOTEBOOKS / f"{notebook}.ipynb"
     if path.exists():
@@ -119,6 +124,18 @@ def start(notebook: str, config: Any) -> NotebookRun:
         tree = ast.parse("".join(line for cell in cells for line in cell["source"]))
         declared = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
         config = replace(config, options={name: x for name, x in config.options.items() if name in declared})
+    path = config.output_dir / "records" / f"{notebook}.json"
+    if VARIANT not in os.environ and path.exists():
+        record = read_json(path)
+        before = record.get("options", {}) | record.get("parameters", {})
+        now = plain(config.options) | {name: getattr(config, name) for name in SHARED}
+        changes = {name: value for name, value in now.items() if name in before and value != before[name]}
+        if changes:
+            config = config.as_variant(changes)
+            print(
+                f"{', '.join(changes)} differ from the results in {paths.for_display(path.parents[1])}, which stay: "
+                f"this is written to {paths.for_display(config.output_dir)}."
+            )
     return NotebookRun(notebook, config)
 
 

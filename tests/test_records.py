@@ -62,6 +62,23 @@ def test_what_must_be_said_stands_once_under_every_table_and_figure(config):
         assert (config.output_dir / "tables" / f"{name}.md").read_text().count(note) == 1
 
 
+def test_a_changed_notebook_that_is_run_without_the_runner_never_writes_over_the_baseline(config, monkeypatch, capsys):
+    monkeypatch.delenv("AMFIR_VARIANT", raising=False)
+    records.start("30_margin_sweep", config).finish()
+    baseline = (config.output_dir / "records" / "30_margin_sweep.json").read_bytes()
+    for changed in (replace(config, options={"margin": 0.5}), replace(config, n_seeds=7), config):
+        records.start("30_margin_sweep", changed).finish(numbers={"answer": 1})
+        places = sorted(path.parents[1].name for path in config.output_dir.rglob("30_margin_sweep.json"))
+        if changed is not config:
+            assert (config.output_dir / "records" / "30_margin_sweep.json").read_bytes() == baseline
+    assert places == ["margin=0.5", "n_seeds=7", "smoke"]
+    assert "margin differ from the results" in capsys.readouterr().out
+    assert b"answer" in (config.output_dir / "records" / "30_margin_sweep.json").read_bytes()
+    monkeypatch.setenv("AMFIR_VARIANT", "")  # the runner, which may renew the baseline with other defaults
+    records.start("30_margin_sweep", replace(config, options={"margin": 0.5})).finish()
+    assert b"answer" not in (config.output_dir / "records" / "30_margin_sweep.json").read_bytes()
+
+
 def test_a_failing_export_leaves_no_record(config):
     run = records.start("30_margin_sweep", config)
     with pytest.raises(AttributeError):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,8 +10,7 @@ from typing import Any
 from amfir_lib import paths
 from amfir_lib.errors import BadParameter, DataNotFound, UnknownParameter
 from amfir_lib.run.notebooks import Notebook, check_values, find_notebooks, read_notebook
-from amfir_lib.storage import digest_of
-from amfir_lib.study.config import Config
+from amfir_lib.study.config import Config, variant_name
 
 DATA_FACTS = ("appearance", "class_counts", "class_folds", "n_way", "n_query")
 """Parameters that describe a data set, which ``--set`` gives to its baseline: without them it may not run at all."""
@@ -111,13 +108,6 @@ def no_effect_of_devices(n_devices: int | str) -> BadParameter:
         f"--devices {n_devices} is for training the backbones: add --only 02_training -p end_to_end=True. Leave it out "
         "for anything else; --device cuda:N chooses one GPU."
     )
-
-
-def variant_name(overrides: Mapping[str, Any]) -> str:
-    """Folder name of a re-run with changed parameters: ``n_ways=5,10``; empty without changes."""
-    name = ",".join(f"{key}={overrides[key]}" for key in sorted(overrides))
-    safe = re.sub(r"[^A-Za-z0-9_.=,+-]", "", name)
-    return safe if safe == name and len(safe) <= 80 else f"{safe[:80]}-{digest_of(dict(overrides))[:8]}"
 
 
 def check_facts(facts: dict[str, str], dataset: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ run; what is prepared from a video list does, through the digest of the data.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 
 from amfir_lib import paths
 from amfir_lib.errors import BadParameter, unknown_name
+from amfir_lib.storage import digest_of
 from amfir_lib.workers import available_cores, check_device
 
 SYNTHETIC_BENCHMARKS = ("synth-kinetics", "synth-ssv2", "synth-hmdb51", "synth-ucf101")
@@ -134,6 +136,10 @@ class Config:
         """The same with other values of these parameters of the notebook."""
         return replace(self, options={**self.options, **options})
 
+    def as_variant(self, changes: Mapping[str, Any]) -> Config:
+        """The same with its results beside those of the baseline, under the name of these parameters."""
+        return replace(self, variant=variant_name(changes))
+
     @classmethod
     def from_notebook(
         cls,
@@ -237,6 +243,13 @@ def study_name(profile: str, dataset: str, data_root: Path | None) -> str:
         return profile
     name = data_root.name if dataset == FOLDER and data_root is not None else dataset
     return f"smoke/{name}" if profile == "smoke" else name
+
+
+def variant_name(changes: Mapping[str, Any]) -> str:
+    """Folder name of a re-run with changed parameters: ``n_ways=5,10``; empty without changes."""
+    name = ",".join(f"{key}={changes[key]}" for key in sorted(changes))
+    safe = re.sub(r"[^A-Za-z0-9_.=,+-]", "", name)
+    return safe if safe == name and len(safe) <= 80 else f"{safe[:80]}-{digest_of(dict(changes))[:8]}"
 
 
 def check_count(name: str, number: str | int) -> int:
