@@ -35,6 +35,7 @@ from amfir_lib.parallel import map_parallel
 from amfir_lib.storage import atomic_write, digest_of, digest_of_code, read_json, write_json
 
 FRAMES_A_CLIP = {"rgb": 2}  # scenes and joints need no sequence: few frames of many clips make a better batch
+DROPOUT, LABEL_SMOOTHING = 0.3, 0.1
 JOINT_WEIGHT = 20.0  # an error of 5 % of the side weighs as much as one nat
 ADAPTED = "compact_adapted"
 ADAPTED_NOTE = "Compact backbones go on learning on the base classes of the data set (a deviation from the paper)."
@@ -68,8 +69,6 @@ class Adaptation:
     batch_size: int = 32
     lr: float = 1e-3
     weight_decay: float = 0.05
-    dropout: float = 0.3
-    label_smoothing: float = 0.1
     clips_per_class: int = 64  # at most so many of each base class, drawn by the seed; they are held in memory
     n_views: int = 4  # ways in which a clip is sampled in time: the centres of its segments, and random instants
     shift: float = 6.0  # largest random shift of a clip in px
@@ -226,45 +225,29 @@ def _read_clip(item: tuple[Path, int, list[int] | None], **options: Any) -> Clip
     return {stream: x.astype(np.float16) if stream == "flow" else x for stream, x in clip.items()}
 
 
-class _RGBTask(nn.Module):
-    """What the RGB net learns from: the scene and the joints of single frames."""
+class _Task(nn.Module):
+    """What a net learns from: the ``label`` of every ``n_frames`` frames, and the joints in each frame, if any."""
 
-    def __init__(self, n_classes: int, n_joints: int) -> None:
+    def __init__(self, stream: str, label: str, n_frames: int, n_classes: int, *, n_joints: int = 0) -> None:
         super().__init__()
-        self.net = CompactNet(3)
-        self.scene = nn.Sequential(nn.Dropout(0.3), nn.Linear(DIM, n_classes))
-        self.joints = nn.Linear(DIM, 2 * n_joints)
-
-    def forward(self, x: Tensor, labels: Labels) -> tuple[Tensor, dict[str, Tensor]]:
-        """(B, T, 3, S, S) and labels of the clips -> loss, and per clip what to report."""
-        features = self.net(x.flatten(0, 1)).mean((-2, -1)).unflatten(0, x.shape[:2])  # (B, T, D)
-        scene = self.scene(features)
-        target = labels["scene"][:, None].expand(scene.shape[:2])
-        error = (self.joints(features).unflatten(-1, (-1, 2)) - labels["joints"]).abs()  # (B, T, J, 2)
-        loss = F.cross_entropy(scene.flatten(0, 1), target.flatten(), label_smoothing=0.1)
-        report = {
-            "scene_accuracy": (scene.mean(1).argmax(-1) == labels["scene"]).float(),
-            "joint_error_px": 2.0 * SIDE * error.detach().mean((1, 2, 3)),  # |dx| + |dy|
-        }
-        return loss + JOINT_WEIGHT * error.mean(), report
-
-
-class _SequenceTask(nn.Module):
-    """What a net learns from the sequence of its frame features: the ``label`` of a clip."""
-
-    def __init__(
-        self, stream: str, label: str, n_segments: int, n_classes: int, *, dropout: float = 0.3, smoothing: float = 0.1
-    ) -> None:
-        super().__init__()
-        self.label, self.smoothing, self.net = label, smoothing, CompactNet(net_channels(stream))
-        self.classifier = nn.Sequential(nn.Dropout(dropout), nn.Linear(n_segments * DIM, n_classes))
+        self.label, self.width = label, n_frames * DIM
+        self.net = CompactNet(net_channels(stream))
+        self.classifier = nn.Sequential(nn.Dropout(DROPOUT), nn.Linear(self.width, n_classes))
+        self.joints = nn.Linear(DIM, 2 * n_joints) if n_joints else None
 
     def forward(self, x: Tensor, labels: Labels) -> tuple[Tensor, dict[str, Tensor]]:
         """(B, T, C, S, S) and labels of the clips -> loss, and per clip what to report."""
-        features = self.net(x.flatten(0, 1)).mean((-2, -1))  # (B T, D)
-        logits, target = self.classifier(features.reshape(len(x), -1)), labels[self.label]
-        loss = F.cross_entropy(logits, target, label_smoothing=self.smoothing)
-        return loss, {f"{self.label}_accuracy": (logits.argmax(-1) == target).float()}
+        features = self.net(x.flatten(0, 1)).mean((-2, -1)).unflatten(0, x.shape[:2])  # (B, T, D)
+        logits = self.classifier(features.reshape(len(x), -1, self.width))  # (B, T / n_frames, N)
+        target = labels[self.label]
+        each = target[:, None].expand(logits.shape[:2]).flatten()
+        loss = F.cross_entropy(logits.flatten(0, 1), each, label_smoothing=LABEL_SMOOTHING)
+        report = {f"{self.label}_accuracy": (logits.mean(1).argmax(-1) == target).float()}
+        if self.joints is not None:
+            error = (self.joints(features).unflatten(-1, (-1, 2)) - labels["joints"]).abs()  # (B, T, J, 2)
+            loss = loss + JOINT_WEIGHT * error.mean()
+            report["joint_error_px"] = 2.0 * SIDE * error.detach().mean((1, 2, 3))  # |dx| + |dy|
+        return loss, report
 
 
 def pretrain(item: tuple[str, np.ndarray], *, labels: Labels, settings: Pretraining) -> Weights:
@@ -285,8 +268,8 @@ def pretrain(item: tuple[str, np.ndarray], *, labels: Labels, settings: Pretrain
 
     def build() -> nn.Module:
         if stream == "rgb":
-            return _RGBTask(settings.n_classes, labels["joints"].shape[2])
-        return _SequenceTask(stream, "action", settings.n_segments, settings.n_classes)
+            return _Task(stream, "scene", 1, settings.n_classes, n_joints=labels["joints"].shape[2])
+        return _Task(stream, "action", settings.n_segments, settings.n_classes)
 
     def labels_of(rows: np.ndarray) -> Labels:
         return {name: values[rows] for name, values in labels.items()}
@@ -324,8 +307,7 @@ def fine_tune(
     steps = int(np.ceil(n_clips / settings.batch_size))
 
     def build() -> nn.Module:
-        regular = {"dropout": settings.dropout, "smoothing": settings.label_smoothing}
-        task = _SequenceTask(stream, "class", n_segments, int(labels["class"].max()) + 1, **regular)
+        task = _Task(stream, "class", n_segments, int(labels["class"].max()) + 1)
         task.net.load_state_dict(first)
         return task
 
