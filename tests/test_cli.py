@@ -53,7 +53,8 @@ def requests(monkeypatch):
         (["--devices", "0"], 'The number of devices is "0", but must be a whole number of at least 1.'),
         (["tset"], 'did you mean "test"'),
         (["--profile", "smokey"], 'did you mean "smoke"'),
-        (["--nway", "5"], "unrecognized arguments: --nway 5. See: ./run_all.sh --help"),
+        (["--nway", "5"], '"--nway" is not a known option'),
+        (["--profil", "smoke"], 'did you mean "--profile"'),
         (["--jobs", "none"], "must be a whole number"),
         (["--device", "gpu"], "auto, cpu, cuda or cuda:N"),
         (["--seeds", "0"], "--seeds is 0"),
@@ -166,6 +167,16 @@ def test_arguments_after_test_go_to_pytest_unread(monkeypatch):
     monkeypatch.setattr(subprocess, "run", lambda arguments, **_: seen.extend(arguments) or finished)
     assert command.main(["test", "-k", "fusion", "--help"]) == 3
     assert seen[1:] == ["-m", "pytest", "-k", "fusion", "--help"]
+
+
+def test_lab_takes_the_places_of_the_study_and_hands_on_the_rest(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr("os.execve", lambda program, arguments, environment: calls.append((arguments, environment)))
+    command.main(["lab", "--cache-dir", str(tmp_path / "cache"), "--no-browser", "--jobs=1"])
+    ((arguments, environment),) = calls
+    assert arguments[-1] == "--no-browser" and "--cache-dir" not in arguments
+    assert environment["AMFIR_CACHE_DIR"] == str(tmp_path / "cache") and environment["AMFIR_JOBS"] == "1"
+    assert (tmp_path / "cache" / "jupyter").is_dir()
 
 
 def test_clean_says_what_and_how_much_and_removes_only_a_folder_of_ours(capsys, tmp_path):

@@ -24,9 +24,10 @@ FIRST_NOTEBOOK = "00_tour.ipynb"  # what Lab opens
 # Lab asks the network for news and updates, and a person whether it may; the versions are pinned here anyway.
 QUIET_LAB = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
 USAGE_ERRORS = (BadParameter, UnknownName, UnknownParameter, DataNotFound)
-TEXTS = (
-    "profile dataset data-root group-pattern video-list min-found weights-dir device devices jobs cache-dir results-dir"
-).split()
+TEXTS = "profile dataset data-root group-pattern".split()
+PLACES = (  # where and how to compute
+    "video-list min-found weights-dir device devices jobs cache-dir results-dir backend scheduler".split()
+)
 FLAGS = "version list dry-run force cold exact cache variants stale yes".split()
 BELONGS = (  # flags, the command that they belong to, what to say elsewhere
     ("cache variants stale yes".split(), "clean", "--cache, --variants, --stale and --yes belong to the command clean"),
@@ -43,7 +44,10 @@ class Parser(argparse.ArgumentParser):
         return (paths.LIBRARY / "run" / "usage.txt").read_text(encoding="utf-8")
 
     def error(self, message: str) -> NoReturn:
-        """Refuse the command line."""
+        """Refuse the command line, with the nearest option where there is no such one."""
+        unknown, _, given = message.partition("unrecognized arguments: ")
+        if given and not unknown and given.startswith("-"):
+            raise unknown_name("option", given.split()[0].partition("=")[0], self._option_string_actions)
         raise BadParameter(f"{message}. See: ./run_all.sh --help")
 
 
@@ -51,8 +55,8 @@ def build_parser() -> Parser:
     """The options of every command but ``test`` and ``lab``, which pass theirs on."""
     parser = Parser(prog="./run_all.sh", allow_abbrev=False, add_help=False)
     parser.add_argument("-h", "--help", nargs="?", const="", metavar="NOTEBOOK")
-    for name in TEXTS:
-        parser.add_argument(f"--{name}")
+    for name in (*TEXTS, *PLACES):
+        parser.add_argument(f"--{name}", default="")
     for name in FLAGS:
         parser.add_argument(f"--{name}", action="store_true")
     parser.add_argument("--only", action="append", default=[])
@@ -60,8 +64,6 @@ def build_parser() -> Parser:
     parser.add_argument("--set", dest="facts", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--seeds", type=int)
     parser.add_argument("--timeout", type=float)
-    parser.add_argument("--backend", default="")
-    parser.add_argument("--scheduler", default="")
     parser.add_argument("--notebooks-dir", type=Path, default=paths.NOTEBOOKS, help=argparse.SUPPRESS)
     return parser
 
@@ -93,7 +95,7 @@ def _dispatch(command: str, options: argparse.Namespace) -> int:
     if options.version:
         print(f"amfir-study {__version__}")
         return 0
-    if options.help == "":
+    if options.help in ("", *COMMANDS):
         print(build_parser().format_help(), end="")
         return 0
     # Imported where they are needed: a mistyped option is refused at once.
@@ -215,12 +217,17 @@ def _lab(arguments: list[str]) -> NoReturn:
     from amfir_lib.storage import digest_of, write_json
     from amfir_lib.study.config import Config
 
-    cache_dir = Config.from_notebook({}).cache_dir
+    parser = Parser(allow_abbrev=False, add_help=False)
+    for name in PLACES:
+        parser.add_argument(f"--{name}", default="")
+    places, arguments = parser.parse_known_args(arguments)
+    environment = os.environ | compute_environment(places)
+    cache_dir = Config.from_notebook({}, environ=environment).cache_dir
     tag_cache(cache_dir)
     folder = cache_dir / "jupyter" / digest_of(sys.executable)
     write_kernel_spec(folder)
     write_json(folder / "labconfig" / "page_config.json", QUIET_LAB)
-    environment = os.environ | {"PYTHONPATH": python_path()}
+    environment |= {"PYTHONPATH": python_path()}
     for name in ("JUPYTER_PATH", "JUPYTER_CONFIG_PATH"):  # kernels, settings
         environment[name] = os.pathsep.join(filter(None, [str(folder), os.environ.get(name, "")]))
     usual = [f"--ServerApp.root_dir={paths.REPOSITORY}", f"--LabApp.default_url=/lab/tree/notebooks/{FIRST_NOTEBOOK}"]

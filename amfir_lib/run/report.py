@@ -53,7 +53,7 @@ def write(output_dir: Path) -> Path:
         study=first.get("study", output_dir.name),
         variant=first.get("variant", ""),
         profile=first.get("profile", {}).get("name", ""),
-        synthetic=datasets <= set(SYNTHETIC_BENCHMARKS),
+        synthetic=bool(datasets) and datasets <= set(SYNTHETIC_BENCHMARKS),
         sections=sections,
         names=records.keys(),
         claims=_claims(output_dir),
