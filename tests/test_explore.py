@@ -23,7 +23,7 @@ from amfir_lib.data.flow import flow_to_colour
 from amfir_lib.data.spoiling import SPOILINGS
 from amfir_lib.data.streams import streams
 from amfir_lib.errors import BadParameter, UnknownName
-from amfir_lib.explore import clips
+from amfir_lib.explore import clips, widgets
 from amfir_lib.explore.scene import in_plane_of_prototypes
 from amfir_lib.explore.widgets import EpisodeExplorer, WhatIfPanel
 from amfir_lib.figures.clips import colour_wheel
@@ -65,15 +65,9 @@ def what_if(session, backbones):
     return explore.WhatIf(session, backbones, episode=1, query=3)
 
 
-def shelf_of(sessions):
-    """A shelf that finds everything at once; methods as name -> session."""
-
-    def open(*, dataset, method, seed, n_way, n_shot):
-        if n_way > 3:
-            raise BadParameter(f"n_way is {n_way}, but there are 3 test classes. Lower it.")
-        return sessions[method]
-
-    return SimpleNamespace(datasets=("toy",), methods={name: name for name in sessions}, seeds=(0, 1), open=open)
+@pytest.fixture
+def study(material):
+    return SimpleNamespace(materials=[material], config=SimpleNamespace(seeds=(0, 1)))
 
 
 def test_a_session_says_what_the_evaluation_says(session, results):
@@ -193,9 +187,16 @@ def test_the_table_of_knobs_begins_with_the_clip_as_it_is(session, what_if):
     assert {"F RGB", "c flow", "α RGB", "p(true) fused"} <= set(table.shown.columns)
 
 
-def test_menus_choose_filter_and_reload(session, results):
+def test_menus_choose_filter_and_reload(session, results, study, monkeypatch):
     late = explore.open_session(results["protonet_lf"], CELL, n_episodes=2)
-    explorer = EpisodeExplorer(session, shelf_of({"amfir": session, "protonet_lf": late}), episode=2, query=1)
+
+    def open_other(_, *, dataset, method, seed, n_way, n_shot):
+        if n_way > 3:
+            raise BadParameter(f"n_way is {n_way}, but there are 3 test classes. Lower it.")
+        return {"amfir": session, "protonet_lf": late}[method]
+
+    monkeypatch.setattr(widgets, "open_other", open_other)
+    explorer = EpisodeExplorer(session, study, episode=2, query=1)
     assert (explorer.episode, explorer.query) == (2, 1) and "Query 1 of episode 2" in explorer.page.value
     explorer.show.value = "degraded clips"
     assert "shake" in explorer.page.value
@@ -209,8 +210,8 @@ def test_menus_choose_filter_and_reload(session, results):
     assert "Lower it." in explorer.message.value and explorer.session is late
 
 
-def test_an_episode_can_be_chosen_and_the_buttons_step_through_its_queries(session):
-    explorer = EpisodeExplorer(session, shelf_of({"amfir": session}))
+def test_an_episode_can_be_chosen_and_the_buttons_step_through_its_queries(session, study):
+    explorer = EpisodeExplorer(session, study)
     explorer.only.value = 2
     assert len(explorer.choose.options) == 6 and (explorer.episode, explorer.query) == (2, 0)
     explorer.forward.click()

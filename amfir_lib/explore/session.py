@@ -14,10 +14,9 @@ from amfir_lib.data.manifest import Dataset
 from amfir_lib.errors import BadParameter, unknown_name
 from amfir_lib.explore.clips import degradation_label
 from amfir_lib.fusion import certainty, fusion_weights
-from amfir_lib.methods import METHODS, Method, uses_patches
+from amfir_lib.methods import Method, uses_patches
 from amfir_lib.methods.amfir import Amfir
 from amfir_lib.methods.base import EpisodeOutput
-from amfir_lib.study.config import SYNTHETIC_BENCHMARKS
 from amfir_lib.study.episodes import Episodes
 from amfir_lib.study.evaluation import FUSED, QueryResults, episode_outputs
 from amfir_lib.study.feature_table import FeatureTable
@@ -184,25 +183,10 @@ def select_queries(table: pd.DataFrame, *, show: str = "all queries", sort: str 
     return table.query(FILTERS[show]).sort_values(column, ascending=ascending, kind="stable", ignore_index=True)
 
 
-class Shelf:
-    """What the explorer can choose from: sessions by name, from the cache where it holds them.
-
-    These are the first data set of a study, and with a synthetic one all synthetic benchmarks; all methods; its seeds.
-    """
-
-    def __init__(self, study: Study) -> None:
-        dataset = study.materials[0].dataset
-        self._config, self._studies = study.config, {dataset.name: study}
-        others = SYNTHETIC_BENCHMARKS if dataset.synthetic else ()
-        self.datasets = tuple(dict.fromkeys((dataset.name, *others)))
-        self.methods = {spec.title: name for name, spec in METHODS.items()}
-        self.seeds = study.config.seeds
-
-    def open(self, *, dataset: str, method: str, seed: int, n_way: int, n_shot: int) -> Session:
-        """A session with the first test episodes; what the cache lacks is computed: clips, features, training."""
-        if dataset not in self._studies:
-            self._studies[dataset] = Study(self._config, [dataset], folds=False)
-        study = self._studies[dataset]
-        (result,) = study.results([Series(method, method)], [], seeds=[seed])
-        cell = replace(test_cells(study.config, study.materials[0])[0], n_way=n_way, n_shot=n_shot)
-        return open_session(result, cell)
+def open_other(study: Study, *, dataset: str, method: str, seed: int, n_way: int, n_shot: int) -> Session:
+    """A session of the study or of another data set; what the cache lacks is computed: clips, features, training."""
+    if dataset != study.materials[0].dataset.name:
+        study = Study(study.config, [dataset], folds=False)
+    (result,) = study.results([Series(method, method)], [], seeds=[seed])
+    cell = replace(test_cells(study.config, study.materials[0])[0], n_way=n_way, n_shot=n_shot)
+    return open_session(result, cell)

@@ -10,8 +10,11 @@ from ipywidgets import Button, Dropdown
 
 from amfir_lib.errors import AmfirError
 from amfir_lib.explore.pages import query_page, what_if_page
-from amfir_lib.explore.session import FILTERS, SORTS, Session, Shelf, query_table, select_queries
+from amfir_lib.explore.session import FILTERS, SORTS, Session, open_other, query_table, select_queries
 from amfir_lib.explore.what_if import Knobs, WhatIf
+from amfir_lib.methods import METHODS
+from amfir_lib.study.config import SYNTHETIC_BENCHMARKS
+from amfir_lib.study.study import Study
 
 EVERY_EPISODE = -1
 NARROW, WIDE, SLIDER = (ipywidgets.Layout(width=width) for width in ("36px", "440px", "75%"))
@@ -20,15 +23,18 @@ NARROW, WIDE, SLIDER = (ipywidgets.Layout(width=width) for width in ("36px", "44
 class EpisodeExplorer(ipywidgets.VBox):
     """Menus for data set, method, seed, episodes, filter and query; the chosen query below them.
 
-    ``session, episode, query``: what is shown first, and then what is shown now.  ``shelf`` opens other sessions.
+    ``session, episode, query``: what is shown first, and then what is shown now.  ``study`` opens other sessions: of
+    the same data set or, if that is synthetic, of all synthetic benchmarks; of all methods; of its seeds.
     """
 
-    def __init__(self, session: Session, shelf: Shelf, *, episode: int = 0, query: int = 0) -> None:
-        self._shelf, self.episode, self.query = shelf, episode, query
-        run = session.result.run
-        seeds = list(dict.fromkeys((run.seed, *shelf.seeds)))
-        self.dataset = Dropdown(options=list(shelf.datasets), value=session.dataset.name, description="data set")
-        self.method = Dropdown(options=dict(shelf.methods), value=run.method, description="method")
+    def __init__(self, session: Session, study: Study, *, episode: int = 0, query: int = 0) -> None:
+        self._study, self.episode, self.query = study, episode, query
+        run, dataset = session.result.run, session.dataset
+        seeds = list(dict.fromkeys((run.seed, *study.config.seeds)))
+        names = dict.fromkeys((dataset.name, *(SYNTHETIC_BENCHMARKS if dataset.synthetic else ())))
+        self.dataset = Dropdown(options=list(names), value=dataset.name, description="data set")
+        methods = {spec.title: name for name, spec in METHODS.items()}
+        self.method = Dropdown(options=methods, value=run.method, description="method")
         self.seed = Dropdown(options=seeds, description="seed", tooltip="Of the training")
         self.n_way = ipywidgets.BoundedIntText(session.episodes.n_way, min=2, max=20, description="way")
         self.n_shot = ipywidgets.BoundedIntText(session.episodes.n_shot, min=1, max=10, description="shot")
@@ -72,7 +78,7 @@ class EpisodeExplorer(ipywidgets.VBox):
         wanted = {name: getattr(self, name).value for name in ("dataset", "method", "seed", "n_way", "n_shot")}
         try:
             with self._log:
-                session = self._shelf.open(**wanted)
+                session = open_other(self._study, **wanted)
         except AmfirError as error:
             self.message.value = f"<b>{type(error).__name__}</b>: {error}"
             return
