@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -167,6 +168,15 @@ def test_arguments_after_test_go_to_pytest_unread(monkeypatch):
     monkeypatch.setattr(subprocess, "run", lambda arguments, **_: seen.extend(arguments) or finished)
     assert command.main(["test", "-k", "fusion", "--help"]) == 3
     assert seen[1:] == ["-m", "pytest", "-k", "fusion", "--help"]
+
+
+def test_a_folder_that_may_not_be_written_is_named_with_a_remedy(capsys, monkeypatch):
+    def refuse(request):
+        raise PermissionError(13, "Permission denied", "/cache/runs")
+
+    monkeypatch.setattr(runner, "run", refuse)
+    assert command.main([]) == 1
+    assert re.search(r"/cache/runs may not be .* another --cache-dir", capsys.readouterr().err)
 
 
 def test_lab_takes_the_places_of_the_study_and_hands_on_the_rest(tmp_path, monkeypatch):

@@ -43,6 +43,7 @@ def test_a_folder_data_set_needs_its_folder_and_names_the_results_after_it():
         configure(dataset="folder")
     config = configure(dataset="folder", data_root="/clips/utd_mhad_depth")
     assert config.study == "utd_mhad_depth"
+    assert configure(dataset="folder", data_root="/clips/study").study == "folder-study"
     assert config.data_root == Path("/clips/utd_mhad_depth")
 
 

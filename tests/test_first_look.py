@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 from miniatures import some_classes
 
@@ -9,6 +11,8 @@ from amfir_lib.data.folder import find_clips
 from amfir_lib.errors import BadParameter, DataNotFound, UnknownParameter
 from amfir_lib.run import command
 from amfir_lib.run.first_look import look
+from amfir_lib.run.plan import Request, plan, source_path
+from amfir_lib.storage import write_json
 from amfir_lib.study.config import Config
 
 
@@ -94,3 +98,18 @@ def test_notebooks_that_read_the_clips_alike_are_looked_at_together(clips, tmp_p
     place = ["--cache-dir", str(tmp_path / "cache"), "--results-dir", str(tmp_path / "results")]
     assert command.main([*asked, *place, "--dry-run"]) == 0
     assert len(searches) == 1 and capsys.readouterr().out.count("by the names of its files") == 1
+
+
+def test_two_folders_of_one_name_do_not_share_results(clips, tmp_path):
+    other = shutil.copytree(clips, tmp_path / "elsewhere" / "clips")
+    places = {"AMFIR_CACHE_DIR": str(tmp_path / "cache"), "AMFIR_RESULTS_DIR": str(tmp_path / "results")}
+
+    def planned(root):
+        return plan(Request({"dataset": "folder", "data_root": str(root)}, only=("04",), environment=places))[0].config
+
+    write_json(source_path(planned(clips)), {"data_root": str(clips)})
+    assert planned(clips).study == "clips"
+    with pytest.raises(BadParameter, match="holds the results of .*, another folder of the same name"):
+        planned(other)
+    shutil.rmtree(clips)  # it was moved
+    assert planned(other).study == "clips"

@@ -242,7 +242,10 @@ def test_a_name_that_is_no_utf_8_is_read(tmp_path, frames):
 # folders of frames
 
 
-@pytest.mark.parametrize("pattern", ["{:05d}.png", "img_{:05d}.png", "frame{:06d}.png", "{}.png", "image-{}.PNG"])
+PATTERNS = "{:05d}.png img_{:05d}.png frame{:06d}.png {}.png image-{}.PNG {:04d}_rgb.png cam1_{:03d}_t0.png".split()
+
+
+@pytest.mark.parametrize("pattern", [*PATTERNS, "frame ({}).png"])
 def test_frames_of_a_folder_come_in_the_order_of_their_numbers(tmp_path, frames, pattern):
     folder = write_images(tmp_path / "clip", frames, pattern)
     np.testing.assert_array_equal(read_frames(folder), frames)
@@ -257,6 +260,22 @@ def test_pictures_of_flow_hidden_files_and_notes_are_no_frames(tmp_path, frames)
     assert [file.name for file in frame_files(folder)] == [f"img_{n:05d}.png" for n in range(1, 13)]
     (tmp_path / "empty").mkdir()
     assert is_frame_folder(folder) and not is_frame_folder(tmp_path / "empty")
+
+
+@pytest.mark.parametrize("names", [("rgb_{:03d}.png", "depth_{:03d}.png"), ("{:03d}.png", "{:03d}_mask.png")])
+def test_two_series_of_images_are_refused_with_their_names(tmp_path, frames, names):
+    for pattern in names:
+        folder = write_images(tmp_path / "clip", frames, pattern)
+    with pytest.raises(UnreadableVideo, match=r"several series of images: .*\(12\), .*\(12\)"):
+        read_frames(folder)
+
+
+def test_flow_and_single_images_beside_a_series_are_no_frames(tmp_path, frames):
+    folder = write_images(tmp_path / "clip", frames, "img_{:05d}.png")
+    for pattern in ("x_{:05d}.png", "y_{:05d}.png"):
+        write_images(folder, frames[::-1], pattern)
+    write_images(folder, frames[:1], "poster{}.png")
+    np.testing.assert_array_equal(read_frames(folder), frames)
 
 
 def test_a_broken_frame_and_one_that_is_missing_are_named(tmp_path, frames):

@@ -34,9 +34,11 @@ VIDEO_SUFFIXES = tuple(  # what FFmpeg opens and people have
     ).split()
 )
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-FLOW_IMAGE = re.compile(r"^flow[_-]?[xy]?[_-]?\d", re.IGNORECASE)  # beside the frames in some extracted data sets
+FLOW_IMAGE = re.compile(r"^(?:flow[_-]?[xyuv]?|[xyuv])[_-]?\d", re.IGNORECASE)  # beside frames in some extracted data
+NUMBER = re.compile(r"(\d+)(\D*)$")  # the last one of a name: "img_00001", "0001_rgb", "frame (1)"
 REMEDY = "Copy or download the file again, or remove it"
 MJPG_QUALITY = 90
+STRAY = 0.1  # of the images of a folder's longest series: fewer are covers and notes, no clip
 DEPTH_PERCENTILES = (1, 99)  # of the readings of a clip: the range that its grey levels stand for
 
 
@@ -50,8 +52,21 @@ def decoder_version() -> dict[str, str]:
 def is_frame(name: str) -> bool:
     """Whether a file name is that of a frame: an image with a number in its name that is no picture of flow."""
     stem, suffix = os.path.splitext(name)
-    numbered = stem[-1:].isdigit() and not name.startswith(".")
-    return suffix.lower() in IMAGE_SUFFIXES and numbered and not FLOW_IMAGE.match(name)
+    numbered = NUMBER.search(stem) and not name.startswith(".")
+    return bool(numbered) and suffix.lower() in IMAGE_SUFFIXES and not FLOW_IMAGE.match(name)
+
+
+def _series(names: Sequence[str]) -> dict[str, list[str]]:
+    """The series of images among some names, ``rgb_#.png`` -> names: those that differ in their last number alone, or
+    where this makes more series than images in them, in any number."""
+    for pattern, mark in ((NUMBER, r"#\2"), (re.compile(r"\d+"), "#")):
+        series: dict[str, list[str]] = {}
+        for name in names:
+            stem, suffix = os.path.splitext(name)
+            series.setdefault(pattern.sub(mark, stem) + suffix.lower(), []).append(name)
+        if len(series) <= max(map(len, series.values())):
+            break
+    return series
 
 
 def _by_number(name: str) -> list[tuple[int, int | str]]:
@@ -66,14 +81,28 @@ def is_frame_folder(folder: Path) -> bool:
 
 
 def frame_files(folder: Path) -> list[Path]:
-    """The frames of a folder in their order, one at least; other files and pictures of flow are left out."""
+    """The frames of a folder in their order: its one series of numbered images; single images and pictures of flow
+    beside it are left out.
+
+    Raises:
+        UnreadableVideo: no numbered image, or several series, such as pictures and masks; names them.
+    """
     with os.scandir(folder) as entries:
         names = [entry.name for entry in entries if is_frame(entry.name)]
     if not names:
         raise UnreadableVideo(
             f"{folder} is a folder without numbered images, not a video. Extract its frames again, or remove it."
         )
-    return [folder / name for name in sorted(names, key=_by_number)]
+    series = _series(names)
+    most = max(map(len, series.values()))
+    long = {name: files for name, files in series.items() if len(files) > most * STRAY}
+    if len(long) > 1:
+        listed = ", ".join(f"{name} ({len(files)})" for name, files in sorted(long.items()))
+        raise UnreadableVideo(
+            f"{folder} holds several series of images: {listed}. Leave the one that is the clip in it."
+        )
+    (frames,) = long.values()
+    return [folder / name for name in sorted(frames, key=_by_number)]
 
 
 def _read_image(file: Path, flags: int = cv2.IMREAD_COLOR_RGB) -> np.ndarray:

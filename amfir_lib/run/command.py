@@ -78,6 +78,13 @@ def main(arguments: list[str] | None = None) -> int:
     except AmfirError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 2 if isinstance(error, USAGE_ERRORS) else 1
+    except PermissionError as error:
+        print(
+            f"{error.filename} may not be read or written ({error.strerror}). Change its permissions, or choose "
+            "another --cache-dir, --results-dir or --data-root.",
+            file=sys.stderr,
+        )
+        return 1
     except KeyboardInterrupt:
         return 130
 

@@ -131,9 +131,9 @@ def check_kernel(config: Config) -> Iterator[Finding]:
     """A Jupyter kernel starts and answers."""
     from jupyter_client.manager import KernelManager
 
-    from amfir_lib.run.execute import write_kernel_spec
+    from amfir_lib.run.execute import socket_folder, write_kernel_spec
 
-    with tempfile.TemporaryDirectory(prefix="amfir-") as folder:
+    with tempfile.TemporaryDirectory(prefix="amfir-", dir=socket_folder()) as folder:
         write_kernel_spec(Path(folder))
         manager = KernelManager(kernel_name="python3", transport="ipc", ip=f"{folder}/k")
         manager.kernel_spec_manager.kernel_dirs = [f"{folder}/kernels"]

@@ -26,6 +26,7 @@ from amfir_lib.storage import atomic_write, digest_of_file, read_json, write_jso
 
 POLL_S = 0.2
 MEASURE_S = 2.0  # what processes share is counted page by page: ten times as often would take a tenth of a core
+MOST_TEMPORARY = 60  # characters of the path of the system's temporary folder
 GRACE_S = 5.0  # between asking a process to end and killing it
 UNKNOWN = {"cell": 0, "n_cells": 0, "progress": "", "how": "", "sentence": ""}  # of an account not yet written
 # The user's own settings of Jupyter are kept out.
@@ -61,7 +62,7 @@ def run_notebook(
     log, started = log_path(output_dir, notebook.name), time.monotonic()
     before = record.stat().st_mtime_ns if record.exists() else None
     limit = timeout_s or notebook.timeout_s
-    with tempfile.TemporaryDirectory(prefix="amfir-") as workspace:
+    with tempfile.TemporaryDirectory(prefix="amfir-", dir=socket_folder()) as workspace:
         work = Path(workspace)
         source, executed = work / f"{notebook.name}.ipynb", work / "executed.ipynb"
         source.write_bytes(notebook.path.read_bytes())  # a copy: editing the notebook meanwhile changes nothing
@@ -83,6 +84,11 @@ def run_notebook(
         failed.unlink(missing_ok=True)
     problem = trouble and f"{notebook.name} {trouble.rstrip('.')}. Full log: {paths.for_display(log)}"
     return problem, time.monotonic() - started, peak
+
+
+def socket_folder() -> str | None:
+    """Where temporary folders with a kernel's sockets go: their paths may have some 100 characters."""
+    return "/tmp" if len(tempfile.gettempdir()) > MOST_TEMPORARY and os.path.isdir("/tmp") else None
 
 
 def log_path(output_dir: Path, notebook: str) -> Path:

@@ -10,6 +10,7 @@ from typing import Any
 from amfir_lib import paths
 from amfir_lib.errors import BadParameter, DataNotFound, UnknownParameter
 from amfir_lib.run.notebooks import Notebook, check_values, find_notebooks, read_notebook
+from amfir_lib.storage import digest_of, read_json
 from amfir_lib.study.config import Config, variant_name
 
 DATA_FACTS = ("appearance", "class_counts", "class_folds", "n_way", "n_query")
@@ -74,10 +75,22 @@ def plan(request: Request) -> list[Task]:
         # Folders are made absolute: the working folder of the kernel is another one.
         places = {"AMFIR_CACHE_DIR": str(config.cache_dir), "AMFIR_RESULTS_DIR": str(config.results_dir)}
         tasks.append(Task(notebook, given, config, environment | places))
+    place, root = source_path(tasks[0].config), tasks[0].config.data_root
+    other = Path(read_json(place)["data_root"]) if root is not None and place.exists() else root
+    if other != root and other.is_dir():
+        raise BadParameter(
+            f"{tasks[0].config.output_dir} holds the results of {other}, another folder of the same name. Choose "
+            "another --results-dir, or rename one of them."
+        )
     n_devices = tasks[0].config.devices
     if n_devices > 1 and not any(task.parameters.get("end_to_end") for task in tasks):
         raise no_effect_of_devices(n_devices)
     return tasks
+
+
+def source_path(config: Config) -> Path:
+    """The file of the cache that says whose clips the results of a study are; never a path in the results."""
+    return config.cache_dir / "studies" / f"{digest_of(str(config.results_dir / config.study))}.json"
 
 
 def remarks(tasks: list[Task], request: Request) -> list[str]:

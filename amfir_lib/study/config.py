@@ -242,6 +242,7 @@ def study_name(profile: str, dataset: str, data_root: Path | None) -> str:
     if not dataset:
         return profile
     name = data_root.name if dataset == FOLDER and data_root is not None else dataset
+    name = f"folder-{name}" if dataset == FOLDER and name in (*PROFILES, *DATASETS) else name
     return f"smoke/{name}" if profile == "smoke" else name
 
 
