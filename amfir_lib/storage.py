@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -121,6 +121,23 @@ def write_json(path: Path | str, value: Any) -> None:
 
 def read_json(path: Path | str) -> Any:
     return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def write_sealed(path: Path, value: Mapping[str, Any], *, files: Iterable[str] = ()) -> None:
+    """Write a JSON object with the digests of files beside it and, last, its own, so that damage shows."""
+    sealed = {**value, "files": {name: digest_of_file(path.parent / name) for name in files}}
+    write_json(path, sealed | {"seal": digest_of(sealed)})
+
+
+def read_sealed(path: Path) -> dict[str, Any] | None:
+    """What ``write_sealed`` wrote; None where it or a file beside it is missing or damaged."""
+    try:
+        value = read_json(path)
+        whole = value.pop("seal") == digest_of(value)
+        whole = whole and all(digest_of_file(path.parent / name) == digest for name, digest in value["files"].items())
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return None
+    return value if whole else None
 
 
 def digest_of(value: Any) -> str:

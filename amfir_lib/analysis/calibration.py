@@ -21,7 +21,7 @@ from torch import Tensor
 from amfir_lib.errors import BadParameter
 from amfir_lib.parallel import single_thread
 from amfir_lib.storage import digest_of
-from amfir_lib.study.cache import Job, compute, load_arrays, save_arrays
+from amfir_lib.study.cache import Job, compute, load_arrays, save_arrays, whole_arrays
 from amfir_lib.study.evaluation import QueryResults, episode_outputs, evaluate
 from amfir_lib.study.runs import STATE, Run, RunResult, TestCell, episodes_of, load_method, table_of
 from amfir_lib.study.training import Training
@@ -127,7 +127,7 @@ class Retest(Job):
 
     @property
     def done(self) -> bool:
-        return self.key.exists()
+        return whole_arrays(self.key)
 
     def work(self) -> None:
         state, arrays = load_file(self.trained.folder / STATE), {}

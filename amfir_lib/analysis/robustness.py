@@ -24,7 +24,7 @@ from amfir_lib.errors import BadParameter
 from amfir_lib.fusion import fusion_weights
 from amfir_lib.methods import METHODS, Method, uses_patches
 from amfir_lib.storage import digest_of, meaning_of
-from amfir_lib.study.cache import Job, Recent, compute, load_arrays, save_arrays
+from amfir_lib.study.cache import Job, Recent, compute, load_arrays, save_arrays, whole_arrays
 from amfir_lib.study.config import Config
 from amfir_lib.study.evaluation import QueryResults, evaluate
 from amfir_lib.study.runs import STATE, Material, Run, RunResult, Series, TestCell, load_method
@@ -90,7 +90,7 @@ class _Asked(Job):
 
     @property
     def done(self) -> bool:
-        return self.key.exists()
+        return whole_arrays(self.key)
 
     def work(self) -> None:
         """Everything that the run answers."""

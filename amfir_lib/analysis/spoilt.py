@@ -6,7 +6,6 @@ cache, so that an interrupted call, or another severity, costs only what is miss
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,7 +25,7 @@ from amfir_lib.data.video import read_frames
 from amfir_lib.errors import BadParameter, NonFiniteFeatures, TooFewVideos, unknown_name
 from amfir_lib.parallel import map_parallel, single_thread
 from amfir_lib.storage import check_free_space, digest_of, digest_of_code
-from amfir_lib.study.cache import save_arrays
+from amfir_lib.study.cache import save_arrays, whole_arrays
 from amfir_lib.study.feature_table import FeatureTable, Whitening
 from amfir_lib.study.runs import Material
 
@@ -175,7 +174,7 @@ def spoil_clips(
     shards = []
     for number, start in enumerate(range(0, len(clips), SHARD_CLIPS)):
         paths = {condition: folder / condition.key / f"shard-{number:03d}.npz" for condition in conditions}
-        missing = {condition: path for condition, path in paths.items() if not zipfile.is_zipfile(path)}
+        missing = {condition: path for condition, path in paths.items() if not whole_arrays(path)}
         if missing:
             shards.append(_Shard(clips[start : start + SHARD_CLIPS], missing, dict(backbones), settings))
     clip_bytes = sum(int(np.prod(store.features.shape[1:])) * 2 for store in stores.values())

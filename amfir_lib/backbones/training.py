@@ -32,7 +32,7 @@ from amfir_lib.data.streams import STREAMS, sample_instants, streams
 from amfir_lib.data.synthetic.clips import N_FRAMES, SIDE
 from amfir_lib.data.synthetic.generate import corpus_digest, joints_path, make_corpus
 from amfir_lib.parallel import map_parallel
-from amfir_lib.storage import atomic_write, digest_of, digest_of_code, read_json, write_json
+from amfir_lib.storage import atomic_write, digest_of, digest_of_code, read_json, read_sealed, write_sealed
 
 FRAMES_A_CLIP = {"rgb": 2}  # scenes and joints need no sequence: few frames of many clips make a better batch
 DROPOUT, LABEL_SMOOTHING = 0.3, 0.1
@@ -140,7 +140,7 @@ def _trained(
     n_jobs: int,
 ) -> dict[str, dict[str, Tensor]]:
     """Stream -> weights, from the cache where it has them and their history; clips are read once for all others."""
-    missing = [s for s, path in paths.items() if not (path.exists() and path.with_suffix(".json").exists())]
+    missing = [s for s, path in paths.items() if read_sealed(path.with_suffix(".json")) is None]
     if missing:
         clips, labels = read(missing)
         tasks = [(stream, clips[stream]) for stream in missing]
@@ -149,7 +149,8 @@ def _trained(
         for stream, (weights, history) in zip(missing, trained, strict=True):
             with atomic_write(paths[stream]) as temporary:
                 save_file(weights, temporary)
-            write_json(paths[stream].with_suffix(".json"), {"settings": asdict(settings), "history": history})
+            record = {"settings": asdict(settings), "history": history}
+            write_sealed(paths[stream].with_suffix(".json"), record, files=[paths[stream].name])
     return {stream: load_file(path) for stream, path in paths.items()}
 
 

@@ -16,7 +16,7 @@ from amfir_lib.data.manifest import write_manifest
 from amfir_lib.data.video import decoder_version, frame_files, probe_video
 from amfir_lib.errors import AmfirError
 from amfir_lib.parallel import iterate_parallel
-from amfir_lib.storage import digest_of, digest_of_file, full_disk_explained, read_json, write_json
+from amfir_lib.storage import digest_of, digest_of_file, full_disk_explained, read_sealed, write_sealed
 
 SAVE_EVERY = 250  # clips between two savings of what is known; more for a large data set, which is a large file
 SAVINGS = 50  # at most about so many of them
@@ -114,12 +114,9 @@ def prepare_clips(
     the benchmark, or empty.
     """
     folder, paths = preparation_folder(cache_dir, root, name=name), list(paths)
-    file, decoder, known = folder / "probes.json", decoder_version(), {}
-    try:
-        known = read_json(file) if file.is_file() else {}
-    except ValueError:  # not JSON: written by something else; look at every clip again
-        pass
-    clips = known["clips"] if isinstance(known, dict) and known.get("decoder") == decoder else {}
+    file, decoder = folder / "probes.json", decoder_version()
+    known = read_sealed(file) or {}  # not there, or damaged: every clip is looked at again
+    clips = known["clips"] if known.get("decoder") == decoder else {}
     stamps = {path: _stamp(root / path) for path in paths}
     probes = {path: clips[path]["found"] for path in paths if clips.get(path, {}).get("stamp") == stamps[path]}
     missing = [path for path in paths if path not in probes]
@@ -129,7 +126,7 @@ def prepare_clips(
             path: {"stamp": stamps[path], "found": probe} for path, probe in probes.items() if "error" not in probe
         }
         with full_disk_explained(file, BYTES_PER_CLIP * len(paths)):
-            write_json(file, {"decoder": decoder, "clips": entries})
+            write_sealed(file, {"decoder": decoder, "clips": entries})
 
     if missing:
         every = max(SAVE_EVERY, len(missing) // SAVINGS)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import sys
+import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import nullcontext
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from amfir_lib.parallel import guarded, in_this_process, map_parallel, progress_bar
-from amfir_lib.storage import atomic_write, digest_of_code, read_json
+from amfir_lib.storage import atomic_write, digest_of_code, read_json, read_sealed
 
 RECORD, CHECKPOINT = "record.json", "checkpoint.pt"
 MOST_NAMES = 4  # of runs, in a line that says why they are computed
@@ -95,7 +96,8 @@ def compute(jobs: Sequence[Job], *, n_jobs: int = 1, description: str, unit: str
 def why_computed(folder: Path, identity: Mapping[str, Any]) -> str:
     """Why the cache does not serve a run: in words, from the newest sibling (another key after the last dash)."""
     if (folder / RECORD).exists():
-        return "trained before, tested on new episodes"
+        whole = read_sealed(folder / RECORD) is not None
+        return "trained before, tested on new episodes" if whole else "damaged in the cache"
     if (folder / CHECKPOINT).exists():
         return "resumed where it was interrupted"
     siblings = folder.parent.glob(f"{folder.name.rpartition('-')[0]}-*/{RECORD}")
@@ -134,6 +136,15 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write named arrays as one compressed ``.npz``, whole or not at all."""
     with atomic_write(path) as temporary:
         np.savez_compressed(temporary, **arrays)
+
+
+def whole_arrays(path: Path) -> bool:
+    """Whether a file is one of ``save_arrays`` and every byte of it as it was written."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except Exception:  # damage has many names
+        return False
 
 
 def load_arrays(path: Path) -> dict[str, np.ndarray]:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from amfir_lib.data.arrays import FeatureStore
 from amfir_lib.data.manifest import Dataset
-from amfir_lib.errors import TrainingDiverged
+from amfir_lib.errors import StoreError, TrainingDiverged
 from amfir_lib.methods import (
     METHODS,
     DataFacts,
@@ -34,7 +34,7 @@ from amfir_lib.methods import (
     uses_patches,
 )
 from amfir_lib.parallel import single_thread
-from amfir_lib.storage import atomic_write, digest_of, digest_of_code, read_json, write_json
+from amfir_lib.storage import atomic_write, digest_of, digest_of_code, read_json, read_sealed, write_sealed
 from amfir_lib.study import training as training_module
 from amfir_lib.study.cache import (
     CHECKPOINT,
@@ -45,6 +45,7 @@ from amfir_lib.study.cache import (
     compute,
     load_arrays,
     save_arrays,
+    whole_arrays,
     why_computed,
 )
 from amfir_lib.study.episodes import SIZES, Episodes
@@ -345,7 +346,8 @@ class RunJob(Job):
 
     @property
     def done(self) -> bool:
-        return (self.folder / RECORD).exists() and all(cell.path(self.folder).exists() for cell in self.cells)
+        tested = all(whole_arrays(cell.path(self.folder)) for cell in self.cells)
+        return tested and read_sealed(self.folder / RECORD) is not None
 
     @property
     def why(self) -> str:
@@ -359,7 +361,7 @@ class RunJob(Job):
         """Train (or assemble) the run and test it; its record is written when the training is whole."""
         run, folder = self.run, self.folder
         table = table_of(run.read, patches=uses_patches(run.method)).to(self.device)
-        if not (folder / RECORD).exists():
+        if read_sealed(folder / RECORD) is None:
             method = run.untrained().to(table.device)
             if run.parts or not list(method.parameters()):  # nothing to learn
                 trained = self.assembled(method, table)
@@ -376,7 +378,7 @@ class RunJob(Job):
         method = load_method(run, load_file(folder / STATE)).to(self.device)
         for cell in self.cells:
             path = cell.path(folder)
-            if not path.exists():
+            if not whole_arrays(path):
                 episodes = episodes_of(run.material, cell)
                 results = evaluate(method, table, episodes)
                 save_arrays(path, {"classes": episodes.classes.astype(np.int16), **results.to_arrays()})
@@ -402,13 +404,14 @@ def save_run(
     record: Mapping[str, Any],
 ) -> None:
     """Write the states (file name -> weights), the histories and, last, the record; then no checkpoint is needed."""
+    (folder / RECORD).unlink(missing_ok=True)  # of a damaged one
     for name, state in states.items():
         with atomic_write(folder / name) as temporary:
             save_file({key: values.cpu().contiguous() for key, values in state.items()}, temporary)
     for name, frame in (("history", history), ("validation", validation)):
         with atomic_write(folder / f"{name}.csv") as temporary:
             frame.to_csv(temporary, index=False)
-    write_json(folder / RECORD, record)
+    write_sealed(folder / RECORD, record, files=[*states, "history.csv", "validation.csv"])
     (folder / CHECKPOINT).unlink(missing_ok=True)
 
 
@@ -420,14 +423,20 @@ def load_method(run: Run, state: dict[str, Tensor]) -> Method:
 
 
 def load_result(run: Run, cells: Sequence[TestCell], folder: Path) -> RunResult:
-    """Read a finished run and these tests of it from its folder in the cache."""
-    tests = {}
+    """Read a finished run and these tests of it from its folder in the cache.
+
+    Raises:
+        StoreError: the record or a file of the run is missing or damaged.
+    """
+    record, tests = read_sealed(folder / RECORD), {}
+    if record is None:
+        raise StoreError(f"The run in {folder} is incomplete or damaged. Run the same command again.")
     for cell in cells:
         arrays = load_arrays(cell.path(folder))
         arrays.pop("classes", None)
         tests[cell] = QueryResults.from_arrays(arrays)
     frames = [_read_csv(folder / f"{name}.csv") for name in ("history", "validation")]
-    return RunResult(run, read_json(folder / RECORD), *frames, tests, folder)
+    return RunResult(run, record, *frames, tests, folder)
 
 
 def _read_csv(path: Path) -> pd.DataFrame:

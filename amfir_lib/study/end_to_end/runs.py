@@ -18,8 +18,8 @@ from amfir_lib.data.manifest import Dataset
 from amfir_lib.data.streams import MARGIN
 from amfir_lib.errors import BackboneUnavailable, BadParameter, UnknownParameter, unknown_name
 from amfir_lib.methods import Method, title_of
-from amfir_lib.storage import digest_of
-from amfir_lib.study.cache import CHECKPOINT, RECORD, code_digests, compute, save_arrays
+from amfir_lib.storage import digest_of, read_sealed
+from amfir_lib.study.cache import CHECKPOINT, RECORD, code_digests, compute, save_arrays, whole_arrays
 from amfir_lib.study.config import Config
 from amfir_lib.study.end_to_end import clips as clips_module
 from amfir_lib.study.end_to_end.clips import Clips, EndToEnd, seen_by, stored_streams
@@ -99,7 +99,7 @@ class RunEndToEnd(RunJob):
         """Train through the backbones and test, whatever of it is missing."""
         run, folder, (method, clips) = self.run, self.folder, self.modules()
         files = {HEAD: STATE} | {m: f"{m}-backbone.safetensors" for m in clips.backbones}
-        if not (folder / RECORD).exists():
+        if read_sealed(folder / RECORD) is None:
             trained = train_on_devices(
                 method, clips, run.training, device=self.device, n_devices=self.n_devices, seed=run.seed,
                 checkpoint=folder / CHECKPOINT,
@@ -122,7 +122,7 @@ class RunEndToEnd(RunJob):
             module.load_state_dict(load_file(folder / files[name]))
         clips.place(self.device)
         for cell in self.cells:
-            if not cell.path(folder).exists():
+            if not whole_arrays(cell.path(folder)):
                 results = clips.evaluate(method, {cell.n_shot: episodes_of(run.material, cell)})[cell.n_shot]
                 save_arrays(cell.path(folder), results.to_arrays())
 
