@@ -199,7 +199,7 @@ class _Video:
     def image(self, frame: av.VideoFrame) -> np.ndarray:
         """A frame as it is to be seen: uint8 RGB, or uint16 readings."""
         kind = "gray16le" if frame.format.name.startswith(("gray9", "gray1")) else "rgb24"
-        image = self.reformatter.reformat(frame, format=kind).to_ndarray()
+        image = self.reformatter.reformat(frame, format=kind, threads=1).to_ndarray()
         return _upright(image, frame)
 
 
