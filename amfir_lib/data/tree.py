@@ -61,6 +61,14 @@ def _flow_parts(folders: Sequence[str]) -> set[str]:
     return flow | FLOW_PAIR if others == FLOW_PAIR else flow
 
 
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # a byte that stands for no character
+        return False
+    return True
+
+
 def _walk(folder: Path, above: tuple[str, ...] = (), *, of_flow: bool = False) -> Iterator[FoundClip]:
     """What lies in a folder and the folders below it; a folder of frames is a clip if there is no clip inside."""
     try:
@@ -69,6 +77,10 @@ def _walk(folder: Path, above: tuple[str, ...] = (), *, of_flow: bool = False) -
     except PermissionError:
         yield FoundClip(f"{'/'.join(above)} (may not be read)", "", "", OTHER)
         return
+    for name in [name for name in is_folder if not _is_utf8(name)]:
+        shown = name.encode("utf-8", "backslashreplace").decode()
+        yield FoundClip(f"{'/'.join((*above, shown))} (its name is not UTF-8: rename it)", "", "", OTHER)
+        del is_folder[name]
     folders = [name for name in is_folder if is_folder[name]]
     flow = _flow_parts(folders)
     for name in is_folder.keys() - set(folders):
