@@ -387,7 +387,7 @@ def test_every_file_that_is_no_clip_is_counted_and_named(clips, capsys):
 
 def test_names_that_are_no_utf_8_are_named_with_a_remedy(clips, capsys):
     for name in (b"c0/caf\xe9.avi", b"\xe9cole"):
-        place = os.fsencode(clips) + b"/" + name
+        place = clips / os.fsdecode(name)
         shutil.copytree(clips / "c0", place) if b"." not in name else shutil.copy(clips / "c0" / "p0_a.avi", place)
     assert len(load(clips)) == 15
     assert "c0/caf\\udce9.avi (its name is not UTF-8: rename it)" in capsys.readouterr().out
