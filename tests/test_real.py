@@ -484,7 +484,7 @@ def test_a_class_without_videos_names_the_nearest_folders_and_is_left_out_on_req
         load("ucf101", root, tmp_path / "c", min_found=0.01)
     archery.rename(root / "UCF-101" / "Archery")
     assert load("ucf101", root, tmp_path / "c", **ALL).classes("train") == ("Archery",)
-    assert "96 classes have fewer than 2 usable videos and are left out" in capsys.readouterr().out
+    assert "classes with fewer than 2 usable videos (96)" in capsys.readouterr().out
 
 
 def test_absent_classes_are_left_out_by_the_number_of_those_that_are_there():

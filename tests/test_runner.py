@@ -318,6 +318,13 @@ def test_a_notebook_that_uses_the_records_of_the_library_is_done(study):
     assert set(record["exports"]) == {f"tables/01_real.{suffix}" for suffix in ("csv", "md", "tex")}
 
 
+def test_what_was_left_out_of_the_clips_reaches_the_screen_once(study):
+    for name in ("01_first", "02_second"):
+        study.add(name, "print('Left out: clips that cannot be read (2): a.avi, b.avi')")
+    status, text = study.run()
+    assert status == 0 and text.count("Left out: clips that cannot be read (2): a.avi, b.avi") == 1
+
+
 def is_alive(pid: int) -> bool:
     """Whether a process runs (one that ended and waits for its parent does not)."""
     try:

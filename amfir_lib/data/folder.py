@@ -21,7 +21,7 @@ from amfir_lib.data.class_split import (
     read_class_split,
 )
 from amfir_lib.data.manifest import SPLITS, Dataset
-from amfir_lib.data.preparation import MIN_CLIPS, REPORT_FILE, absolute, prepare_clips, some_of
+from amfir_lib.data.preparation import LEFT_OUT, MIN_CLIPS, REPORT_FILE, absolute, prepare_clips, some_of
 from amfir_lib.data.tree import FRAMES, FRAMES_PART, scan_tree
 from amfir_lib.errors import BadParameter, DataNotFound, ManifestError, TooFewVideos
 from amfir_lib.storage import write_json
@@ -56,15 +56,16 @@ def find_clips(root: Path) -> pd.DataFrame:
             loose.append(clip.path)
     clips = pd.DataFrame(rows, columns=["path", "label", "within", "name", "kind"])
     beside = clips["name"].duplicated(keep=False) & (clips["kind"] == FRAMES)  # a video and its own frames
+    if skipped:
+        print(f"The folders {', '.join(sorted(names))} of a split are joined: here classes are split, not clips.")
     for found, why in (
-        (sorted(names) if skipped else [], "folders of a split are joined: here classes are split, not clips"),
-        (clips.loc[beside, "path"].tolist(), "folders of frames are left out, because their videos lie beside them"),
-        (loose, "clips are left out, because they lie in no class folder"),
-        (scan.others, "files and folders are no clips and are left out"),
-        ([clip.path for clip in scan.flow], "folders of flow pictures are left out: flow is computed from the frames"),
+        (clips.loc[beside, "path"].tolist(), "folders of frames, because their videos lie beside them"),
+        (loose, "clips, because they lie in no class folder"),
+        (scan.others, "files and folders that are no clips"),
+        ([clip.path for clip in scan.flow], "folders of flow pictures, because flow is computed from the frames"),
     ):
         if found:
-            print(f"{len(found)} {why}: {some_of(found)}.")
+            print(f"{LEFT_OUT}{why} ({len(found)}): {some_of(found)}.")
     clips = clips[~beside]
     if clips.empty:
         raise DataNotFound(
@@ -220,7 +221,7 @@ def one_of_each(clips: pd.DataFrame, probes: Mapping[str, Mapping[str, Any]]) ->
     copied = digests.duplicated()
     if copied.any():
         named = some_of(clips.loc[copied, "path"].tolist())
-        print(f"{copied.sum()} clips are copies of others and are left out: {named}.")
+        print(f"{LEFT_OUT}clips that are copies of others ({copied.sum()}): {named}.")
     return clips[~copied]
 
 
@@ -263,12 +264,12 @@ def load_folder(
     n_frames = usable["path"].map(lambda path: prepared.probes[path]["n_frames"])
     stated = usable["n_frames"] if "n_frames" in usable else pd.Series("", usable.index)
     other = usable["path"][(stated != "") & (stated != n_frames.astype(str))]
-    skipped = {  # kind -> sentence and clips
-        "unreadable": "clips were skipped because they cannot be read",
-        "damaged": "clips lack some frames (how many), and are used all the same",
-        "too_short": f"clips were skipped because they have fewer than {min_frames} frames",
-        "other_frame_count": "clips have another number of frames than clips.csv says (what was decoded counts)",
-        "not_listed": "video files are not listed in clips.csv and were left out",
+    kinds = {  # what is said of each list of a report
+        "unreadable": f"{LEFT_OUT}clips that cannot be read",
+        "too_short": f"{LEFT_OUT}clips with fewer than {min_frames} frames",
+        "not_listed": f"{LEFT_OUT}videos that clips.csv does not list",
+        "damaged": "Clips that lack some frames (how many), and are used all the same",
+        "other_frame_count": "Clips with another number of frames than clips.csv says (what was decoded counts)",
     }
     report: dict[str, Any] = {
         "name": root.name, "root": str(root), "n_clips": len(usable), "n_groups": int(usable["group"].nunique()),
@@ -281,9 +282,9 @@ def load_folder(
         f"{root.name}: {len(usable)} clips of {sum(named.split.counts)} classes ({joined(named.split.counts)} "
         f"train/val/test; {named.split.source}), {report['n_groups']} groups ({named.groups})."
     )
-    for kind, sentence in skipped.items():
-        if report[kind]:
-            print(f"{len(report[kind])} {sentence}: {some_of(report[kind], mark='; ')}. Full list: {report['file']}")
+    for kind, words in kinds.items():
+        if entries := report[kind]:
+            print(f"{words} ({len(entries)}): {some_of(entries, mark='; ')}. Full list: {report['file']}")
     n_left = usable["label"].value_counts()
     for label in sorted(set(clips["label"])):
         if n_left.get(label, 0) < MIN_CLIPS:

@@ -24,6 +24,7 @@ BYTES_PER_CLIP = 250  # of the file that remembers it
 MAX_LOST = 0.1  # share of the frames that a container promises; clips that lack more are not used
 MIN_CLIPS = 2  # of a class: a support and a query
 REPORT_FILE = "preparation_report.json"
+LEFT_OUT = "Left out: "  # begins a printed line that the runner repeats on the terminal
 
 
 def preparation_folder(cache_dir: Path | str, root: Path, *, name: str = "") -> Path:

@@ -12,7 +12,7 @@ from amfir_lib.data.benchmarks import published_videos
 from amfir_lib.data.class_split import joined
 from amfir_lib.data.manifest import SPLITS, Dataset
 from amfir_lib.data.names import group_of, nearest_names
-from amfir_lib.data.preparation import MIN_CLIPS, REPORT_FILE, prepare_clips, some_of
+from amfir_lib.data.preparation import LEFT_OUT, MIN_CLIPS, REPORT_FILE, prepare_clips, some_of
 from amfir_lib.data.selection import Selection, choose_videos
 from amfir_lib.data.tree import describe_layout
 from amfir_lib.errors import DataNotFound, TooFewVideos
@@ -73,7 +73,11 @@ def load_benchmark(
     print(f"{benchmark.title} in {selection.root}: {report['layout']}.\nVideos: {selection.how}.")
     print(f"{splits.to_string(index=False, float_format='{:.0%}'.format)}\nEvery one that lacks: {report['file']}")
     if left_out:
-        print(f"{len(left_out)} classes have fewer than 2 usable videos and are left out: {some_of(left_out)}.")
+        print(f"{LEFT_OUT}classes with fewer than 2 usable videos ({len(left_out)}): {some_of(left_out)}.")
+    lacking = {kind: int(classes[kind].sum()) for kind in ("missing", "unreadable", "too_short")}
+    if any(lacking.values()):
+        counts = ", ".join(f"{kind.replace('_', ' ')} {count}" for kind, count in lacking.items() if count)
+        print(f"{LEFT_OUT}of {classes['expected'].sum()} videos {counts}. See {report['file']}.")
     check_shares(classes, min_found=min_found, report=report, folders={clip.folder for clip in selection.scan.clips})
     usable = prepared.usable(present)
     usable = usable[~usable["label"].isin(left_out)]

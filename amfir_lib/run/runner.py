@@ -30,6 +30,7 @@ from typing import Any, NamedTuple, TextIO
 from tqdm import tqdm
 
 from amfir_lib import paths
+from amfir_lib.data.preparation import LEFT_OUT
 from amfir_lib.run import ledger
 from amfir_lib.run.clean import folder_lock, tag_cache
 from amfir_lib.run.execute import log_path, run_notebook
@@ -63,6 +64,7 @@ class Run:
         self.config, self.library = self.tasks[0].config, ledger.library_digests()
         self.baseline = self.config.results_dir / self.config.study  # to which a variant is compared
         self.lines: dict[str, Line] = {}
+        self.left_out: set[str] = set()  # sentences about clips, which several notebooks print
         hidden, (width, height) = request.dry_run or not stream.isatty(), shutil.get_terminal_size()
         look = {"bar_format": "      {n_fmt}/{total_fmt} {desc}{postfix}", "ncols": width - 1, "nrows": height}
         self.bar = tqdm(total=len(self.tasks), file=stream, disable=hidden, leave=False, **look)
@@ -127,6 +129,11 @@ class Run:
         settings = {"parameters": task.given, "environment": task.environment, "output_dir": output_dir}
         settings |= {"timeout_s": self.request.timeout_s, "on_tick": self.tick}
         problem, seconds, peak = run_notebook(notebook, **settings)
+        log = log_path(output_dir, notebook.name).read_text(encoding="utf-8", errors="replace")
+        for line in dict.fromkeys(line for line in log.splitlines() if line.startswith(LEFT_OUT)):
+            if line not in self.left_out:
+                self.say(f"      {line}")
+                self.left_out.add(line)
         if problem:
             self.say(f"NotebookFailed: {problem}")
             log = paths.for_display(log_path(output_dir, notebook.name))
