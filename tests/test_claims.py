@@ -161,3 +161,15 @@ def test_a_study_without_claims_has_no_table(tmp_path):
 
 def test_a_notebook_shows_its_claims_with_their_verdicts():
     assert table_of([claim(), claim(COPIES, FAILS)]).shown["verdict"].tolist() == ["**holds**", "**does not hold**"]
+
+
+def test_a_new_claim_is_one_row_and_stands_in_the_table_of_claims_with_its_verdict(tmp_path):
+    new = Claim("toy_leads", "The toy leads", "Sec. 1", "toy", "amfar", paper="+1.0")
+    answers = toy_answers({"toy": 0.9, "amfar": 0.5}, [CELL])
+    write_json(
+        tmp_path / "records" / "04_toy.json", {"numbers": {"claims": measure([new], answers, notebook="04_toy")}}
+    )
+    collect(tmp_path)
+    table = pd.read_csv(tmp_path / "tables" / "claims.csv").set_index("key").loc["toy_leads"]
+    assert set(table["claim"]) == {"The toy leads"} and set(table["overall"]) == {HOLDS}
+    assert "The toy leads" in (tmp_path / "tables" / "claims.md").read_text()
