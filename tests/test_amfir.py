@@ -17,7 +17,8 @@ from amfir_lib.methods import METHODS, MethodSpec, Trx, TrxOptions, options_of_p
 from amfir_lib.methods.base import cross_entropy
 from amfir_lib.methods.late_fusion import LateFusion, late_fusion_options
 from amfir_lib.methods.protonet import ProtoNet
-from amfir_lib.study.runs import Run, TestCell, load_result, run_all
+from amfir_lib.study.material import TestCell
+from amfir_lib.study.runs import Run, load_result, run_all
 
 LATE = [name for name, spec in METHODS.items() if spec.build is LateFusion]
 ALIKE = {"rgb": D, "flow": D}

@@ -23,7 +23,7 @@ from amfir_lib.analysis.answers import (
 from amfir_lib.analysis.contrasts import accuracies, contrast, covers, pooled_contrast, verdict
 from amfir_lib.analysis.reliability import calibration, selection
 from amfir_lib.errors import BadParameter, UnknownName
-from amfir_lib.study.runs import TestCell
+from amfir_lib.study.material import TestCell
 from amfir_lib.study.statistics import Sample, holm, jackknife
 
 CELL = TestCell(n_way=3, n_shot=1, n_query=2, n_episodes=60)

@@ -28,7 +28,8 @@ from amfir_lib.storage import atomic_write
 from amfir_lib.study import runs as runs_module
 from amfir_lib.study.config import Config
 from amfir_lib.study.episodes import sample_episodes
-from amfir_lib.study.runs import Run, TestCell, run_all
+from amfir_lib.study.material import TestCell
+from amfir_lib.study.runs import Run, run_all
 from amfir_lib.study.study import prepare
 from amfir_lib.study.training import train
 

@@ -14,7 +14,7 @@ from amfir_lib.analysis.calibration import fit_temperature, recalibrated, valida
 from amfir_lib.errors import BadParameter
 from amfir_lib.readings import Evidence, joint, joint_decision, joint_posterior, tempered
 from amfir_lib.study.evaluation import episode_outputs
-from amfir_lib.study.runs import TestCell
+from amfir_lib.study.material import TestCell
 
 TWO = {"rgb": torch.tensor([[[0.8, 0.2]]]).log(), "flow": torch.tensor([[[0.4, 0.6]]]).log()}
 CELL = TestCell(n_way=3, n_shot=2, n_query=2, n_episodes=20)

@@ -25,7 +25,7 @@ from amfir_lib.data.video import read_frames
 from amfir_lib.methods import build_method
 from amfir_lib.study.evaluation import evaluate
 from amfir_lib.study.feature_table import FeatureTable
-from amfir_lib.study.runs import TestCell
+from amfir_lib.study.material import TestCell
 from tests.toy_clips import toy_dataset
 from tests.toy_tables import toy_material
 

@@ -26,7 +26,8 @@ from amfir_lib.analysis.scores import SCORED, hit_rate, score_answers, scores_fr
 from amfir_lib.analysis.training import run_facts
 from amfir_lib.errors import BadParameter, UnknownName, UnknownParameter
 from amfir_lib.study.evaluation import evaluate
-from amfir_lib.study.runs import TestCell, load_method
+from amfir_lib.study.material import TestCell
+from amfir_lib.study.runs import load_method
 
 ONE = TestCell(n_way=3, n_shot=1, n_query=2, n_episodes=40)
 CELLS = (ONE, replace(ONE, n_shot=2))

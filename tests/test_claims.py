@@ -36,7 +36,7 @@ from amfir_lib.analysis.claims import (
 from amfir_lib.analysis.contrasts import pooled_contrast
 from amfir_lib.paper import published
 from amfir_lib.storage import write_json
-from amfir_lib.study.runs import TestCell
+from amfir_lib.study.material import TestCell
 from amfir_lib.study.statistics import Interval
 
 CELL = TestCell(n_way=3, n_shot=1, n_query=2, n_episodes=60)

@@ -23,7 +23,7 @@ from amfir_lib.analysis.contrasts import accuracies, contrast
 from amfir_lib.errors import BadParameter, UnknownName
 from amfir_lib.methods import resolve_options
 from amfir_lib.paper import published
-from amfir_lib.study.runs import TestCell
+from amfir_lib.study.material import TestCell
 
 CELL = TestCell(n_way=5, n_shot=1, n_query=4, n_episodes=150)
 ROWS = table2_configurations(("rgb", "flow"))

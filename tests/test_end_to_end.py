@@ -27,7 +27,8 @@ from amfir_lib.study.end_to_end import runs as end_to_end
 from amfir_lib.study.end_to_end.clips import EndToEnd, prefetched
 from amfir_lib.study.end_to_end.devices import train_on_devices
 from amfir_lib.study.end_to_end.runs import RunEndToEnd, open_frames
-from amfir_lib.study.runs import Material, Run, Series, TestCell, run_all
+from amfir_lib.study.material import Material, TestCell
+from amfir_lib.study.runs import Run, Series, run_all
 from amfir_lib.study.training import embed_episodes, train
 
 BACKBONES = {"compact": compact_backbones, "resnet18": small_resnets}

@@ -28,7 +28,8 @@ from amfir_lib.explore.scene import in_plane_of_prototypes
 from amfir_lib.explore.widgets import EpisodeExplorer, WhatIfPanel
 from amfir_lib.figures.clips import colour_wheel
 from amfir_lib.study.evaluation import evaluate
-from amfir_lib.study.runs import Material, Run, TestCell, run_all
+from amfir_lib.study.material import Material, TestCell
+from amfir_lib.study.runs import Run, run_all
 from amfir_lib.study.training import Training
 
 CELL = TestCell(n_way=3, n_shot=2, n_query=2, n_episodes=6)

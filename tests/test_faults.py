@@ -14,7 +14,8 @@ from toy_tables import QUICK, toy_material
 from amfir_lib.data import preparation
 from amfir_lib.data.folder import load_folder
 from amfir_lib.errors import AmfirError, DiskFull
-from amfir_lib.study.runs import Run, TestCell, run_all
+from amfir_lib.study.material import TestCell
+from amfir_lib.study.runs import Run, run_all
 
 CELLS = [TestCell(n_way=3, n_shot=n_shot, n_query=2, n_episodes=6) for n_shot in (1, 2)]
 N_FAULTS = {"flip": 90, "cut": 30, "remove": 20, "full disk": 40, "kill": 20, "clips": 20}

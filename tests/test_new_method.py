@@ -37,7 +37,8 @@ from toy_tables import QUICK, toy_material
 from amfir_lib import figures
 from amfir_lib.analysis import table1
 from amfir_lib.analysis.answers import collect_answers
-from amfir_lib.study.runs import Series, TestCell, run_all
+from amfir_lib.study.material import TestCell
+from amfir_lib.study.runs import Series, run_all
 
 folder = Path(sys.argv[1])
 material, cell = toy_material(folder / "stores"), TestCell(n_way=3, n_shot=1, n_query=2, n_episodes=40)

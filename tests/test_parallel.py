@@ -30,7 +30,8 @@ from toy_tables import QUICK, toy_material
 from amfir_lib.data.features import extract_stores
 from amfir_lib.errors import BackendUnavailable, BadParameter, UnknownName, UnreadableVideo, WorkerFailed
 from amfir_lib.parallel import iterate_parallel, map_parallel, progress_bar, single_thread
-from amfir_lib.study.runs import Run, TestCell, run_all
+from amfir_lib.study.material import TestCell
+from amfir_lib.study.runs import Run, run_all
 from amfir_lib.workers import check_backend, device_of_workers, take_gpu, worker_number, workers_that_fit
 
 distributed = pytest.importorskip("distributed", reason="needs the extra cluster")

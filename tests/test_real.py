@@ -28,7 +28,8 @@ from amfir_lib.errors import AmfirError, BadParameter, DataNotFound, ManifestErr
 from amfir_lib.methods.base import seeded_init
 from amfir_lib.storage import read_json
 from amfir_lib.study.config import REAL_BENCHMARKS, Config
-from amfir_lib.study.runs import Material, Run, TestCell, run_all
+from amfir_lib.study.material import Material, TestCell
+from amfir_lib.study.runs import Run, run_all
 from amfir_lib.study.study import open_dataset
 
 FEW, ONE = {"class_counts": "2/2/2", "min_found": 0}, {"class_counts": "1/1/1", "min_found": 0}

@@ -34,7 +34,8 @@ from amfir_lib.data.video import read_frames
 from amfir_lib.errors import BadParameter, TooFewVideos, UnknownName
 from amfir_lib.study.evaluation import evaluate
 from amfir_lib.study.feature_table import Whitening
-from amfir_lib.study.runs import Material, Run, TestCell, run_all
+from amfir_lib.study.material import Material, TestCell
+from amfir_lib.study.runs import Run, run_all
 from amfir_lib.study.training import Training
 
 CELL = TestCell(n_way=3, n_shot=2, n_query=2, n_episodes=8)

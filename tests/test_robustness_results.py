@@ -23,7 +23,8 @@ from amfir_lib.analysis.spoilt import CLEAN, Condition, spoilt_conditions
 from amfir_lib.data.spoiling import MOTION, SENSOR
 from amfir_lib.study.episodes import Episodes
 from amfir_lib.study.evaluation import QueryResults, evaluate
-from amfir_lib.study.runs import Run, TestCell, run_all
+from amfir_lib.study.material import TestCell
+from amfir_lib.study.runs import Run, run_all
 from amfir_lib.study.statistics import Sample, jackknife
 
 CELLS = [TestCell(n_way=3, n_shot=k, n_query=2, n_episodes=60) for k in (1, 5)]

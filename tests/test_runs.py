@@ -21,7 +21,9 @@ from amfir_lib.methods import METHODS, amfir, early_fusion, protonet, strm, tune
 from amfir_lib.study import cache, training
 from amfir_lib.study import runs as runs_module
 from amfir_lib.study.evaluation import evaluate
-from amfir_lib.study.runs import Run, TestCell, load_result, run_all
+from amfir_lib.study.feature_table import Whitening
+from amfir_lib.study.material import TestCell
+from amfir_lib.study.runs import Run, load_result, run_all
 
 ONE_SHOT = TestCell(n_way=3, n_shot=1, n_query=2, n_episodes=30)
 TWO_SHOT = replace(ONE_SHOT, n_shot=2)
@@ -169,7 +171,7 @@ def test_a_method_without_parameters_is_tested_without_training(tmp_path):
 
 def test_a_second_time_computes_nothing_and_says_so(done, runs, monkeypatch, capsys):
     cache_dir, results = done
-    forbid(monkeypatch, "train", "evaluate", "load_table")
+    forbid(monkeypatch, "train", "evaluate")
     again = run_all(runs, [ONE_SHOT, TWO_SHOT], cache_dir=cache_dir)
     assert (
         capsys.readouterr().out == "training: 0 computed, 6 found in the cache\n"
@@ -358,7 +360,7 @@ def test_whitening_reads_base_classes_alone_and_maps_patches_as_it_maps_their_me
     for values in spoiled.values():
         values[np.concatenate([raw.rows("val"), raw.rows("test")])] += 9.0
     whitening = material.whitening()
-    again = runs_module.Whitening.fit(replace(raw, features=spoiled))
+    again = Whitening.fit(replace(raw, features=spoiled))
     for modality, directions in whitening.directions.items():
         torch.testing.assert_close(again.directions[modality], directions)
         patches = material.table(patches=True).features[modality].float().mean(2, keepdim=True)

@@ -17,7 +17,7 @@ from amfir_lib.analysis.scores import (
     score_claims,
 )
 from amfir_lib.study.episodes import Episodes
-from amfir_lib.study.runs import TestCell
+from amfir_lib.study.material import TestCell
 from amfir_lib.study.statistics import auroc
 
 E, M = 60, 8

@@ -18,7 +18,8 @@ from amfir_lib.data import features
 from amfir_lib.errors import BackboneUnavailable, BadParameter, UnknownName
 from amfir_lib.study import study
 from amfir_lib.study.config import Config
-from amfir_lib.study.runs import Material, Series, TestCell
+from amfir_lib.study.material import Material, TestCell
+from amfir_lib.study.runs import Series
 from amfir_lib.study.study import Study
 
 

@@ -24,7 +24,7 @@ from amfir_lib.analysis.sweeps import (
 )
 from amfir_lib.errors import BadParameter
 from amfir_lib.study.config import PROFILES
-from amfir_lib.study.runs import TestCell
+from amfir_lib.study.material import TestCell
 from amfir_lib.study.statistics import Sample, jackknife
 
 MATERIAL = toy_material("synth-ssv2")

@@ -26,7 +26,7 @@ from amfir_lib.analysis.training import drawn_curves, notes_of
 from amfir_lib.data.manifest import COLUMNS, Dataset
 from amfir_lib.methods import METHODS
 from amfir_lib.paper import doubtful_cells, published, published_name
-from amfir_lib.study.runs import Material, TestCell
+from amfir_lib.study.material import Material, TestCell
 
 FIVE_WAY = TestCell(n_way=5, n_shot=5, n_query=2, n_episodes=60)
 

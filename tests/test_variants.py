@@ -14,7 +14,8 @@ from amfir_lib.analysis.contrasts import contrast
 from amfir_lib.analysis.training import run_facts
 from amfir_lib.exports import write_table
 from amfir_lib.storage import write_json
-from amfir_lib.study.runs import Series, TestCell, name_of, run_all
+from amfir_lib.study.material import TestCell
+from amfir_lib.study.runs import Series, name_of, run_all
 
 CELL = TestCell(n_way=3, n_shot=1, n_query=2, n_episodes=30)
 OPTIONS = {"width": 4}

@@ -10,7 +10,7 @@ import numpy as np
 from amfir_lib.analysis.answers import collect_answers
 from amfir_lib.study.evaluation import QueryResults
 from amfir_lib.study.feature_table import FeatureTable
-from amfir_lib.study.runs import TestCell
+from amfir_lib.study.material import TestCell
 
 N_CLASSES, CLIPS = 12, 8
 KINDS = ("rgb", "flow", "none", "none")

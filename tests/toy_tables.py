@@ -12,7 +12,7 @@ from amfir_lib.data.arrays import open_array, write_array
 from amfir_lib.data.manifest import Dataset
 from amfir_lib.methods import build_method
 from amfir_lib.study.feature_table import FeatureTable
-from amfir_lib.study.runs import Material
+from amfir_lib.study.material import Material
 from amfir_lib.study.training import Training
 
 DIMS = {"rgb": 6, "flow": 5}

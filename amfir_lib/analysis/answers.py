@@ -24,7 +24,8 @@ from amfir_lib.storage import digest_of_array
 from amfir_lib.study.episodes import Episodes
 from amfir_lib.study.evaluation import FUSED, QueryResults
 from amfir_lib.study.feature_table import FeatureTable
-from amfir_lib.study.runs import RunResult, TestCell
+from amfir_lib.study.material import TestCell
+from amfir_lib.study.runs import RunResult
 from amfir_lib.study.statistics import Interval, Sample, jackknife
 
 AS_IS = ""  # the condition in which nothing is changed

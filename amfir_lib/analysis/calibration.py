@@ -23,7 +23,8 @@ from amfir_lib.parallel import single_thread
 from amfir_lib.storage import digest_of
 from amfir_lib.study.cache import Job, compute, load_arrays, save_arrays, whole_arrays
 from amfir_lib.study.evaluation import QueryResults, episode_outputs, evaluate
-from amfir_lib.study.runs import STATE, Run, RunResult, TestCell, episodes_of, load_method, table_of
+from amfir_lib.study.material import TestCell, episodes_of, table_of
+from amfir_lib.study.runs import STATE, Run, RunResult, load_method
 from amfir_lib.study.training import Training
 from amfir_lib.workers import resolve_device
 

@@ -27,7 +27,8 @@ from amfir_lib.study.config import Config
 from amfir_lib.study.episodes import Episodes
 from amfir_lib.study.evaluation import FUSED, evaluate
 from amfir_lib.study.feature_table import FeatureTable
-from amfir_lib.study.runs import Material, RunResult, Series, TestCell, run_all
+from amfir_lib.study.material import Material, TestCell
+from amfir_lib.study.runs import RunResult, Series, run_all
 from amfir_lib.study.statistics import Sample, jackknife
 from amfir_lib.study.study import open_backbones, prepare, training_of
 

@@ -17,7 +17,8 @@ from amfir_lib.analysis.claims import Claim
 from amfir_lib.errors import BadParameter, unknown_name
 from amfir_lib.exports import text_of
 from amfir_lib.paper import published, published_name
-from amfir_lib.study.runs import Series, TestCell
+from amfir_lib.study.material import TestCell
+from amfir_lib.study.runs import Series
 
 FULL, NO_AMD, NO_AMI = "AMFIR", "no AMD", "no AMI"
 MUTUAL, NO_DISTILLATION, CONTROL = "bidirectional", "no distillation", "both teach all"

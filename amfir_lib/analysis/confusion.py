@@ -20,7 +20,8 @@ from amfir_lib.analysis.reliability import N_CALIBRATION_BINS, calibration_of
 from amfir_lib.methods import uses_patches
 from amfir_lib.parallel import single_thread
 from amfir_lib.study.evaluation import episode_outputs
-from amfir_lib.study.runs import RunResult, TestCell, episodes_of, table_of
+from amfir_lib.study.material import TestCell, episodes_of, table_of
+from amfir_lib.study.runs import RunResult
 
 FEWEST = 50  # queries that a bin must hold to be shown
 

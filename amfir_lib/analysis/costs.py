@@ -22,7 +22,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from amfir_lib.data.streams import seen_by, streams
 from amfir_lib.methods import Method
 from amfir_lib.parallel import single_thread
-from amfir_lib.study.runs import Material, RunResult
+from amfir_lib.study.material import Material
+from amfir_lib.study.runs import RunResult
 
 REPEATS = 5
 BATCH = 4  # clips that a backbone is timed on

@@ -18,14 +18,8 @@ from amfir_lib.data.features import extract_stores
 from amfir_lib.exports import text_of
 from amfir_lib.methods import resolve_options
 from amfir_lib.study.config import Config
-from amfir_lib.study.runs import (
-    Material,
-    Run,
-    RunResult,
-    Series,
-    TestCell,
-    run_all,
-)
+from amfir_lib.study.material import Material, TestCell
+from amfir_lib.study.runs import Run, RunResult, Series, run_all
 from amfir_lib.study.study import flow_of, open_backbones, prepare_all, stream_names, test_cells, training_of
 
 MOST_SEEDS = 2  # unless a notebook asks for more: classes set the interval far more than seeds

@@ -27,7 +27,8 @@ from amfir_lib.storage import digest_of, meaning_of
 from amfir_lib.study.cache import Job, Recent, compute, load_arrays, save_arrays, whole_arrays
 from amfir_lib.study.config import Config
 from amfir_lib.study.evaluation import QueryResults, evaluate
-from amfir_lib.study.runs import STATE, Material, Run, RunResult, Series, TestCell, load_method
+from amfir_lib.study.material import Material, TestCell
+from amfir_lib.study.runs import STATE, Run, RunResult, Series, load_method
 
 OWN, LATE = "amfir", "protonet_lf"
 SINGLES = ("protonet", "protonet_f")  # AMFIR's head on appearance alone, and on motion alone

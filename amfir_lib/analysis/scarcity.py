@@ -17,7 +17,8 @@ from amfir_lib.analysis.answers import Answers, Fold
 from amfir_lib.data.manifest import UNUSED
 from amfir_lib.errors import BadParameter
 from amfir_lib.study.evaluation import FUSED
-from amfir_lib.study.runs import Material, Series, TestCell, run_all
+from amfir_lib.study.material import Material, TestCell
+from amfir_lib.study.runs import Series, run_all
 from amfir_lib.study.training import Training
 
 CLASSES, CLIPS, SCARCE = "base classes", "clips per class", "scarce data"

@@ -25,7 +25,8 @@ from amfir_lib.methods.base import EpisodeOutput
 from amfir_lib.parallel import single_thread
 from amfir_lib.readings import JOINT_READINGS, READINGS, tempered
 from amfir_lib.study.evaluation import episode_outputs
-from amfir_lib.study.runs import RunResult, table_of
+from amfir_lib.study.material import table_of
+from amfir_lib.study.runs import RunResult
 from amfir_lib.study.statistics import Interval
 
 LEARNT, Z_SCORE, CALIBRATED = "as learnt", "z-scored", "calibrated"

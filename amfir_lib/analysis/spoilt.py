@@ -27,7 +27,7 @@ from amfir_lib.parallel import map_parallel, single_thread
 from amfir_lib.storage import check_free_space, digest_of, digest_of_code
 from amfir_lib.study.cache import save_arrays, whole_arrays
 from amfir_lib.study.feature_table import FeatureTable, Whitening
-from amfir_lib.study.runs import Material
+from amfir_lib.study.material import Material
 
 SHARD_CLIPS = 32
 POOLED = "mean over patches"

@@ -31,7 +31,8 @@ from amfir_lib.exports import Table
 from amfir_lib.methods import METHODS, title_of
 from amfir_lib.paper import published, published_name
 from amfir_lib.study.config import Config
-from amfir_lib.study.runs import Material, Series, TestCell
+from amfir_lib.study.material import Material, TestCell
+from amfir_lib.study.runs import Series
 from amfir_lib.study.statistics import Interval, Sample, jackknife, jackknife_of
 
 MOST_EPISODES = 500  # per point that Table 1 does not have; classes set the interval far more than episodes

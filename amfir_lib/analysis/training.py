@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from amfir_lib.analysis.answers import Namer, method_title
-from amfir_lib.study.runs import Material, Run, RunResult
+from amfir_lib.study.material import Material
+from amfir_lib.study.runs import Run, RunResult
 from amfir_lib.study.training import Training
 
 

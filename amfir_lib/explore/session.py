@@ -20,7 +20,8 @@ from amfir_lib.methods.base import EpisodeOutput
 from amfir_lib.study.episodes import Episodes
 from amfir_lib.study.evaluation import FUSED, QueryResults, episode_outputs
 from amfir_lib.study.feature_table import FeatureTable
-from amfir_lib.study.runs import RunResult, Series, TestCell
+from amfir_lib.study.material import TestCell
+from amfir_lib.study.runs import RunResult, Series
 from amfir_lib.study.study import Study, test_cells
 
 NEITHER = ""  # the dominant modality of a query where none is

@@ -32,7 +32,8 @@ from amfir_lib.data.manifest import Dataset
 from amfir_lib.errors import BackboneUnavailable, BadParameter
 from amfir_lib.study.cache import compute
 from amfir_lib.study.config import FOLDER, REAL_BENCHMARKS, Config
-from amfir_lib.study.runs import Material, RunJob, RunResult, Series, TestCell
+from amfir_lib.study.material import Material, TestCell
+from amfir_lib.study.runs import RunJob, RunResult, Series
 from amfir_lib.study.training import Training
 from amfir_lib.workers import device_of_workers, resolve_device
 

@@ -15,7 +15,8 @@ from amfir_lib.data.catalogue import load_dataset
 from amfir_lib.data.features import extract_stores
 from amfir_lib.explore import Knobs, WhatIf, what_if_page
 from amfir_lib.study.evaluation import FUSED
-from amfir_lib.study.runs import Material, Run, TestCell, run_all
+from amfir_lib.study.material import Material, TestCell
+from amfir_lib.study.runs import Run, run_all
 from amfir_lib.study.training import Training
 
 from .data import untrained_compact

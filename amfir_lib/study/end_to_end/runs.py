@@ -24,18 +24,8 @@ from amfir_lib.study.config import Config
 from amfir_lib.study.end_to_end import clips as clips_module
 from amfir_lib.study.end_to_end.clips import Clips, EndToEnd, seen_by, stored_streams
 from amfir_lib.study.end_to_end.devices import check_devices, train_on_devices
-from amfir_lib.study.runs import (
-    STATE,
-    Material,
-    Run,
-    RunJob,
-    RunResult,
-    Series,
-    TestCell,
-    episodes_of,
-    name_of,
-    save_run,
-)
+from amfir_lib.study.material import Material, TestCell, episodes_of
+from amfir_lib.study.runs import STATE, Run, RunJob, RunResult, Series, name_of, save_run
 from amfir_lib.study.study import open_backbones, stream_names
 from amfir_lib.study.training import HEAD, Training
 from amfir_lib.workers import resolve_device
