@@ -126,6 +126,7 @@ def read_json(path: Path | str) -> Any:
 def write_sealed(path: Path, value: Mapping[str, Any], *, files: Iterable[str] = ()) -> None:
     """Write a JSON object with the digests of files beside it and, last, its own, so that damage shows."""
     sealed = {**value, "files": {name: digest_of_file(path.parent / name) for name in files}}
+    sealed = json.loads(json.dumps(sealed, default=_plain))  # as it will be read: keys are text
     write_json(path, sealed | {"seal": digest_of(sealed)})
 
 

@@ -262,7 +262,10 @@ def test_pictures_of_flow_hidden_files_and_notes_are_no_frames(tmp_path, frames)
     assert is_frame_folder(folder) and not is_frame_folder(tmp_path / "empty")
 
 
-@pytest.mark.parametrize("names", [("rgb_{:03d}.png", "depth_{:03d}.png"), ("{:03d}.png", "{:03d}_mask.png")])
+@pytest.mark.parametrize(
+    "names",
+    [("rgb_{:03d}.png", "depth_{:03d}.png"), ("{:03d}.png", "{:03d}_mask.png"), ("c1_{:03d}.png", "c2_{:03d}.png")],
+)
 def test_two_series_of_images_are_refused_with_their_names(tmp_path, frames, names):
     for pattern in names:
         folder = write_images(tmp_path / "clip", frames, pattern)

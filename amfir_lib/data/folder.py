@@ -90,11 +90,11 @@ def read_clips_file(path: Path) -> pd.DataFrame:
     if missing := {"path", "label"} - {*clips.columns}:
         raise ManifestError(f"{path} lacks the column {', '.join(sorted(missing))}; it needs path,label and group.")
     clips = clips[[column for column in CLIPS_COLUMNS if column in clips]].apply(lambda column: column.str.strip())
-    root = f"{path.parent.as_posix()}/"
-    clips["path"] = [text.replace("\\", "/").removeprefix(root) for text in clips["path"]]
+    roots = [f"{root.as_posix()}/" for root in (path.parent, path.parent.resolve())]  # it may be a link
+    clips["path"] = [text.replace("\\", "/").removeprefix(roots[0]).removeprefix(roots[1]) for text in clips["path"]]
     clips["path"] = [PurePosixPath(text).as_posix() if text else "" for text in clips["path"]]
     empty = (clips.drop(columns="n_frames", errors="ignore") == "").any(axis=1)
-    outside = clips["path"].map(lambda text: text.startswith("/") or ".." in text.split("/"))
+    outside = clips["path"].map(lambda text: re.match(r"/|[A-Za-z]:/", text) is not None or ".." in text.split("/"))
     for rows, wrong in (
         (empty, "has an empty cell"), (outside, "is outside the folder"), (clips["path"].duplicated(), "stands twice")
     ):  # fmt: skip

@@ -61,6 +61,13 @@ def _flow_parts(folders: Sequence[str]) -> set[str]:
     return flow | FLOW_PAIR if others == FLOW_PAIR else flow
 
 
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
 def _is_utf8(name: str) -> bool:
     try:
         name.encode()
@@ -73,7 +80,7 @@ def _walk(folder: Path, above: tuple[str, ...] = (), *, of_flow: bool = False) -
     """What lies in a folder and the folders below it; a folder of frames is a clip if there is no clip inside."""
     try:
         with os.scandir(folder) as entries:
-            is_folder = {entry.name: entry.is_dir() for entry in entries if not entry.name.startswith(".")}
+            is_folder = {entry.name: _is_folder(entry) for entry in entries if not entry.name.startswith(".")}
     except PermissionError:
         yield FoundClip(f"{'/'.join(above)} (may not be read)", "", "", OTHER)
         return

@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from itertools import islice
 from pathlib import Path
 
@@ -38,6 +38,7 @@ FLOW_IMAGE = re.compile(r"^(?:flow[_-]?[xyuv]?|[xyuv])[_-]?\d", re.IGNORECASE)  
 NUMBER = re.compile(r"(\d+)(\D*)$")  # the last one of a name: "img_00001", "0001_rgb", "frame (1)"
 REMEDY = "Copy or download the file again, or remove it"
 MJPG_QUALITY = 90
+PLACEHOLDERS = 3  # packets without a frame that sound files have, such as those of packed B-frames in AVI
 STRAY = 0.1  # of the images of a folder's longest series: fewer are covers and notes, no clip
 DEPTH_PERCENTILES = (1, 99)  # of the readings of a clip: the range that its grey levels stand for
 
@@ -58,20 +59,20 @@ def is_frame(name: str) -> bool:
 
 def _series(names: Sequence[str]) -> dict[str, list[str]]:
     """The series of images among some names, ``rgb_#.png`` -> names: those that differ in their last number alone, or
-    where this makes more series than images in them, in any number."""
+    where no two do, in any number."""
     for pattern, mark in ((NUMBER, r"#\2"), (re.compile(r"\d+"), "#")):
         series: dict[str, list[str]] = {}
         for name in names:
             stem, suffix = os.path.splitext(name)
             series.setdefault(pattern.sub(mark, stem) + suffix.lower(), []).append(name)
-        if len(series) <= max(map(len, series.values())):
+        if max(map(len, series.values())) > 1:
             break
     return series
 
 
 def _by_number(name: str) -> list[tuple[int, int | str]]:
     """Sort key that puts frame 10 after frame 9, whatever zeros stand before them."""
-    return [(0, int(piece)) if piece.isdigit() else (1, piece) for piece in re.split(r"(\d+)", name) if piece]
+    return [(0, int(piece)) if piece.isdecimal() else (1, piece) for piece in re.split(r"(\d+)", name) if piece]
 
 
 def is_frame_folder(folder: Path) -> bool:
@@ -102,7 +103,7 @@ def frame_files(folder: Path) -> list[Path]:
             f"{folder} holds several series of images: {listed}. Leave the one that is the clip in it."
         )
     (frames,) = long.values()
-    return [folder / name for name in sorted(frames, key=_by_number)]
+    return [folder / name for name in sorted(frames, key=lambda name: (_by_number(name), name))]
 
 
 def _read_image(file: Path, flags: int = cv2.IMREAD_COLOR_RGB) -> np.ndarray:
@@ -128,10 +129,11 @@ class _Video:
             raise DataNotFound(f"There is no video {path}. Check the path, or remove its line from the manifest.")
         if path.stat().st_size == 0:
             raise UnreadableVideo(f"{path} is empty (0 bytes). {REMEDY}.")
-        self.n_packets, self.n_broken, self.end = 0, 0, 0.0  # packets, damaged frames, seconds so far
+        self.n_packets = self.n_discarded = self.n_broken = 0  # packets, those of no frame, damaged frames so far
+        self.end = 0.0  # of the last frame, in seconds from the first one's start
         self.reformatter = VideoReformatter()  # one for all frames, which keeps its tables
         try:
-            self.container = av.open(str(path), metadata_errors="ignore")
+            self.container = av.open(str(path.absolute()), metadata_errors="ignore")
         except PermissionError as error:
             raise UnreadableVideo(f"{path} may not be read ({error.strerror}). Change its permissions.") from None
         except (av.FFmpegError, OSError, ValueError) as error:
@@ -143,7 +145,7 @@ class _Video:
         if not streams:
             self.container.close()
             raise UnreadableVideo(f"{path} holds no video stream. {REMEDY}.")
-        self.stream = streams[0]
+        self.stream = next((s for s in streams if s.disposition & Disposition.default), streams[0])
         if self.stream.codec_context is None:
             self.container.close()
             raise UnreadableVideo(
@@ -169,9 +171,15 @@ class _Video:
 
         It promises by a number, by packets, or by its duration where the last frame ends half a second before it.
         """
-        seconds = (self.container.duration or 0) / av.time_base
-        by_time = round(seconds * self.fps) if not self.stream.frames and self.end < seconds - 0.5 else 0
-        return max(0, max(self.stream.frames, self.n_packets, by_time) - n_frames) + self.n_broken
+        seconds, stream = 0.0, self.stream
+        if stream.duration:
+            seconds = float(stream.duration * stream.time_base)
+        elif len(self.container.streams) == 1:  # else it may be that of the sound
+            seconds = (self.container.duration or 0) / av.time_base
+        by_time = round(seconds * self.fps) if not stream.frames and self.end < seconds - 0.5 else 0
+        promised = max(stream.frames - self.n_discarded, self.n_packets, by_time)
+        missing = max(0, promised - n_frames)
+        return (missing if missing > PLACEHOLDERS else 0) + self.n_broken
 
     def frames(self) -> Iterator[av.VideoFrame]:
         """All frames that can be decoded."""
@@ -179,7 +187,10 @@ class _Video:
         while True:
             try:
                 packet = next(packets)
-                self.n_packets += packet.size > 0  # the last one is empty and flushes the decoder
+                self.n_packets += (
+                    packet.size > 0 and not packet.is_discard
+                )  # the last one is empty, to flush the decoder
+                self.n_discarded += packet.is_discard  # before the cut of an edit list
                 frames = packet.decode()
             except StopIteration:
                 return
@@ -193,7 +204,9 @@ class _Video:
                 continue
             for frame in frames:
                 self.n_broken += frame.is_corrupt
-                self.end = max(self.end, frame.time or 0.0)
+                start = float((self.stream.start_time or 0) * self.stream.time_base)
+                lasting = float((frame.duration or 0) * self.stream.time_base)
+                self.end = max(self.end, (frame.time or 0.0) + lasting - start)
                 yield frame
 
     def image(self, frame: av.VideoFrame) -> np.ndarray:
@@ -251,7 +264,7 @@ def decode(path: Path | str, wanted: set[int] | None = None) -> Iterator[tuple[i
         if wanted is None or index in wanted:
             frame = convert()
             if frame.dtype == np.uint16:
-                levels = levels or range_of_readings(path)
+                levels = levels or range_of_readings(path, path.stat().st_mtime_ns)
                 frame = grey_of_readings(frame, *levels)
             size = size or frame.shape[1::-1]
             yield index, frame if frame.shape[1::-1] == size else cv2.resize(frame, size)
@@ -264,9 +277,9 @@ def decode(path: Path | str, wanted: set[int] | None = None) -> Iterator[tuple[i
         )
 
 
-@cache
-def range_of_readings(path: Path) -> tuple[float, float]:
-    """The 1st and 99th percentile of all readings of a clip of 16 bits; 0 is no reading."""
+@lru_cache(64)
+def range_of_readings(path: Path, changed: int) -> tuple[float, float]:
+    """The 1st and 99th percentile of all readings of a clip of 16 bits, as of its last change; 0 is no reading."""
     values = np.concatenate([image[image > 0] for convert in _images(path) if (image := convert()).dtype == np.uint16])
     low, high = np.percentile(values, DEPTH_PERCENTILES) if len(values) else (0.0, 1.0)
     return float(low), float(max(high, low + 1))
@@ -337,7 +350,9 @@ def probe_video(path: Path | str) -> VideoInfo:
             first = video.image(frame)
             n_frames = 1 + sum(1 for _ in frames)
             n_lost, fps = video.n_lost(n_frames), round(video.fps, 3)
-    readings = "{:.0f}-{:.0f}".format(*range_of_readings(path)) if first.dtype == np.uint16 else ""
+    readings = (
+        "{:.0f}-{:.0f}".format(*range_of_readings(path, path.stat().st_mtime_ns)) if first.dtype == np.uint16 else ""
+    )
     return VideoInfo(n_frames, fps, *first.shape[:2], n_lost, readings)
 
 
