@@ -121,6 +121,7 @@ def test_clips_file_gives_labels_and_groups_and_unlisted_files_are_reported(clip
         ("path,label\n", "lists no clip"),
         ("path,label\nc0/p0_a.avi,c0\nc0/p0_a.avi,c1\n", 'line 3: "c0/p0_a.avi" stands twice'),
         ("path,label\n../secret.avi,c0\n", "secret.avi. is outside the folder"),
+        ("path,label\nC:\\clips\\a.avi,c0\n", "a.avi. is outside the folder"),
         ("path,label,group\nc0/p0_a.avi,c0,\n", 'line 2: "c0/p0_a.avi" has an empty cell'),
         ("path,label\nc0/p0_a.avi,c0,too,many\n,\n", "clips.csv"),
     ],
@@ -389,6 +390,14 @@ def test_names_that_are_no_utf_8_are_named_with_a_remedy(clips, capsys):
         shutil.copytree(clips / "c0", place) if b"." not in name else shutil.copy(clips / "c0" / "p0_a.avi", place)
     assert len(load(clips)) == 15
     assert "c0/caf\\udce9.avi (its name is not UTF-8: rename it)" in capsys.readouterr().out
+
+
+def test_a_link_to_itself_and_a_root_that_is_a_link_are_no_obstacle(clips, tmp_path):
+    (clips / "c0" / "loop").symlink_to(clips / "c0" / "loop")
+    (tmp_path / "link").symlink_to(clips)
+    lines = [f"{clips}/c{c}/p{k}_a.avi,c{c}" for c in range(5) for k in range(3)]
+    (clips / "clips.csv").write_text("path,label\n" + "\n".join(lines))
+    assert len(load(tmp_path / "link")) == 15
 
 
 def test_a_copy_is_one_clip_and_under_two_labels_it_is_refused(clips, capsys):

@@ -232,6 +232,19 @@ def test_a_cover_is_no_video(tmp_path):
     assert read_frames(path).shape == frames.shape
 
 
+def test_sound_that_goes_on_is_no_damage(tmp_path):
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        stream, sound = container.add_stream("libx264", rate=25), container.add_stream("pcm_s16le", rate=8000)
+        stream.height, stream.width, stream.pix_fmt, sound.layout = 64, 96, "yuv420p", "mono"
+        for frame in smooth_frames():
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 16000), np.int16), format="s16", layout="mono")
+        silence.sample_rate = 8000
+        container.mux(sound.encode(silence))
+    assert (probe_video(tmp_path / "a.mkv").n_frames, probe_video(tmp_path / "a.mkv").n_lost) == (10, 0)
+
+
 def test_a_name_that_is_no_utf_8_is_read(tmp_path, frames):
     write_video(tmp_path / "a.avi", frames, codec="FFV1")
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.avi"))
