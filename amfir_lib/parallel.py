@@ -71,7 +71,7 @@ def iterate_parallel(
     items = list(items)
     n_jobs, sizes = min(n_jobs, len(items)), [units_of(item) for item in items]
     with progress_bar(sum(sizes), description=description, unit=unit) as bar:
-        if in_this_process(n_jobs):
+        if not items or in_this_process(n_jobs):
             importlib.import_module("torch")  # imported later, inside the limit, it would keep all threads
             for item, size in zip(items, sizes, strict=True):
                 with guarded(item, description):

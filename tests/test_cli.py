@@ -17,7 +17,7 @@ from amfir_lib.run import command, runner
 from amfir_lib.run.clean import TAG, tag_cache
 from amfir_lib.run.notebooks import find_notebooks
 from amfir_lib.run.plan import Request, plan
-from amfir_lib.storage import digest_of_code, write_json
+from amfir_lib.storage import digest_of_code, write_json, write_sealed
 
 RUN_ALL = paths.REPOSITORY / "run_all.sh"
 
@@ -214,14 +214,16 @@ def test_clean_stale_removes_runs_that_no_present_code_and_no_record_refers_to(c
         folder = cache / "runs" / "toy" / name
         write_json(folder / "history.json", {})
         if identity:
-            write_json(folder / "record.json", {"identity": identity, "key": name.rpartition("-")[2]})
+            write_sealed(folder / "record.json", {"identity": identity, "key": name.rpartition("-")[2]})
         return folder
 
     whole = now | {"parts": {"protonet": "part"}}
     kept = [add("protonet_lf-0-now", whole), add("amfir-0-named", old), add("protonet-0-part", old)]
     gone = [add("trx-0-old", old), add("trx-1-other", now | {"torch": "0"}), add("amfir-0-halfway", None)]
+    gone.append(add("amfir-2-damaged", now))
+    (gone[-1] / "record.json").write_bytes(b"\0\0")
     kept.append(add("amfir-1-halfway", None))  # nothing was finished in its place
-    for halfway in (gone[-1], kept[-1]):
+    for halfway in (gone[2], kept[-1]):
         (halfway / "checkpoint.pt").touch()
         os.utime(halfway / "checkpoint.pt", (0, 0))
     write_json(results / "study" / "records" / "02_a.json", {"numbers": {"runs": [{"key": "named"}]}})

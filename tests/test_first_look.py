@@ -12,7 +12,7 @@ from amfir_lib.errors import BadParameter, DataNotFound, UnknownParameter
 from amfir_lib.run import command
 from amfir_lib.run.first_look import look
 from amfir_lib.run.plan import Request, plan, source_path
-from amfir_lib.storage import write_json
+from amfir_lib.storage import write_sealed
 from amfir_lib.study.config import Config
 
 
@@ -107,7 +107,7 @@ def test_two_folders_of_one_name_do_not_share_results(clips, tmp_path):
     def planned(root):
         return plan(Request({"dataset": "folder", "data_root": str(root)}, only=("04",), environment=places))[0].config
 
-    write_json(source_path(planned(clips)), {"data_root": str(clips)})
+    write_sealed(source_path(planned(clips)), {"data_root": str(clips)})
     assert planned(clips).study == "clips"
     with pytest.raises(BadParameter, match="holds the results of .*, another folder of the same name"):
         planned(other)

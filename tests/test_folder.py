@@ -121,7 +121,7 @@ def test_clips_file_gives_labels_and_groups_and_unlisted_files_are_reported(clip
         ("path,label\n", "lists no clip"),
         ("path,label\nc0/p0_a.avi,c0\nc0/p0_a.avi,c1\n", 'line 3: "c0/p0_a.avi" stands twice'),
         ("path,label\n../secret.avi,c0\n", "secret.avi. is outside the folder"),
-        ("path,label\nC:\\clips\\a.avi,c0\n", "a.avi. is outside the folder"),
+        ("path,label\n{}\\clips\\a.avi,c0\n".format("C:"), "a.avi. is outside the folder"),
         ("path,label,group\nc0/p0_a.avi,c0,\n", 'line 2: "c0/p0_a.avi" has an empty cell'),
         ("path,label\nc0/p0_a.avi,c0,too,many\n,\n", "clips.csv"),
     ],
@@ -398,6 +398,21 @@ def test_a_link_to_itself_and_a_root_that_is_a_link_are_no_obstacle(clips, tmp_p
     lines = [f"{clips}/c{c}/p{k}_a.avi,c{c}" for c in range(5) for k in range(3)]
     (clips / "clips.csv").write_text("path,label\n" + "\n".join(lines))
     assert len(load(tmp_path / "link")) == 15
+
+
+def test_frames_of_one_clip_in_two_folders_are_refused_and_a_list_of_clips_needs_no_class_folders(clips, capsys):
+    for part in ("img", "rgb"):
+        write_images(clips / "c1" / "p9" / part, smooth_frames())
+    with pytest.raises(ManifestError, match="c1/p9/img and c1/p9/rgb are frames of one clip"):
+        load(clips)
+    for number, path in enumerate(sorted(clips.rglob("*.avi"))):
+        path.rename(clips / f"{number:02d}.avi")
+    lines = [f"{n:02d}.avi,c{n // 3}" for n in range(15)]
+    (clips / "clips.csv").write_text("path,label\n" + "\n".join(lines))
+    capsys.readouterr()
+    assert len(load(clips)) == 15
+    printed = capsys.readouterr().out
+    assert "does not list (2)" in printed and "c1/p9/rgb" in printed and "no class folder" not in printed
 
 
 def test_a_copy_is_one_clip_and_under_two_labels_it_is_refused(clips, capsys):

@@ -6,6 +6,7 @@ All comparisons are exact: every run computes with one thread on one machine.
 from __future__ import annotations
 
 import functools
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -266,6 +267,13 @@ def test_the_log_says_why_a_run_is_computed(done, material, monkeypatch):
     meaning_of = storage.meaning_of
     monkeypatch.setattr(storage, "meaning_of", lambda thing: meaning_of(thing) + "#" * (thing is training))
     assert why(one(material, **base), cache_dir) == changed + "code.amfir_lib.study.training"
+
+
+def test_a_damaged_record_of_another_run_is_no_obstacle(done, material, tmp_path):
+    cache_dir = shutil.copytree(done[0], tmp_path / "cache")
+    for record in one(material, options={}).folder(cache_dir).parent.glob("*/record.json"):
+        record.write_bytes(record.read_bytes()[:40])
+    assert why(one(material, options={}), cache_dir) == "not computed before"
 
 
 # results

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from amfir_lib.analysis.costs import blank_clips, reading_settings
-from amfir_lib.data import flow, spoiling, video
+from amfir_lib.data import flow, images, spoiling, video
 from amfir_lib.data import streams as streams_module
 from amfir_lib.data.spoiling import SPOILINGS, check_spoiling, spoil_clip, spoiling_rng
 from amfir_lib.data.streams import centre_square, seen_by, streams
@@ -166,7 +166,7 @@ def spoil_clips(
     stores, dataset = material.stores, material.dataset
     settings = reading_settings(material)
     ids = [str(name) for name in dataset.manifest["clip_id"].iloc[rows]]
-    code = digest_of_code(spoiling, streams_module, video, flow, degradation)
+    code = digest_of_code(spoiling, streams_module, images, video, flow, degradation)
     digests = {m: [backbones[m].digest, store.digest] for m, store in stores.items()}  # the stores know the pixels
     made_of = [ids, dataset.digest, digests, settings, code]
     folder = Path(cache_dir) / "spoilt" / f"{dataset.name}-{digest_of(made_of)}"

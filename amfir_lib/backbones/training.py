@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from amfir_lib.backbones import compact
 from amfir_lib.backbones.compact import DIM, CompactBackbone, CompactNet, net_channels, normalise
 from amfir_lib.data import flow as flow_module
+from amfir_lib.data import images as images_module
 from amfir_lib.data import streams as streams_module
 from amfir_lib.data import video as video_module
 from amfir_lib.data.manifest import Dataset, manifest_digest
@@ -156,7 +157,7 @@ def _trained(
 
 def _path(cache_dir: Path | str, name: str, stream: str, made_of: list[Any]) -> Path:
     """Where weights are; the name covers what they are made of, and the code that reads and trains."""
-    code = digest_of_code(compact, sys.modules[__name__], streams_module, flow_module, video_module)
+    code = digest_of_code(compact, sys.modules[__name__], streams_module, flow_module, images_module, video_module)
     return Path(cache_dir) / "backbones" / f"{name}-{stream}-{digest_of([*made_of, stream, code])}.safetensors"
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from amfir_lib.data import flow as flow_module
+from amfir_lib.data import images as images_module
 from amfir_lib.data import streams as streams_module
 from amfir_lib.data import video as video_module
 from amfir_lib.data.arrays import FeatureStore, array_writer, open_array, write_array
@@ -226,7 +227,7 @@ def made_from(
         "n_segments": settings["n_segments"],
         "sampling": f"{f'{dense} frames over the clip' if dense else 'segment centres'}, central square",
         "shape": [len(dataset), *shape],
-        "code": digest_of_code(video_module, flow_module, streams_module),
+        "code": digest_of_code(images_module, video_module, flow_module, streams_module),
     }
 
 

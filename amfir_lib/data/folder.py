@@ -40,7 +40,7 @@ def find_clips(root: Path) -> pd.DataFrame:
     Folders of a split (``train/class_name/clip.ext``) are joined.  What is not used is counted and named.
 
     Raises:
-        DataNotFound: no such folder, or no video in a class folder.
+        DataNotFound: no such folder, or no video in a class folder.  ManifestError: two folders of frames of one clip.
     """
     scan = scan_tree(root, holding="one folder per class")
     names = {clip.path.split("/")[0].casefold() for clip in scan.clips}
@@ -55,7 +55,11 @@ def find_clips(root: Path) -> pd.DataFrame:
         else:
             loose.append(clip.path)
     clips = pd.DataFrame(rows, columns=["path", "label", "within", "name", "kind"])
-    beside = clips["name"].duplicated(keep=False) & (clips["kind"] == FRAMES)  # a video and its own frames
+    of_frames = clips["kind"] == FRAMES
+    beside = of_frames & clips["name"].isin(clips.loc[~of_frames, "name"])  # a video and its own frames
+    twice = clips.loc[of_frames & ~beside & clips["name"].duplicated(keep=False), "path"].tolist()
+    if twice:
+        raise ManifestError(f"{root}: {twice[0]} and {twice[1]} are frames of one clip. Remove one of them.")
     if skipped:
         print(f"The folders {', '.join(sorted(names))} of a split are joined: here classes are split, not clips.")
     for found, why in (
@@ -194,10 +198,12 @@ def read_names(data_root: Path | str, *, group_pattern: str | None = None, **spl
 
     Args, Raises: as ``load_folder``, which decodes the clips next; ``split_options`` as in ``choose_split``.
     """
-    root = absolute(data_root)
-    listing = find_clips(root)
-    clips = read_clips_file(root / CLIPS_FILE) if (root / CLIPS_FILE).is_file() else listing
-    groups = CLIPS_FILE
+    root, groups, not_listed = absolute(data_root), CLIPS_FILE, set()
+    if (root / CLIPS_FILE).is_file():
+        clips = read_clips_file(root / CLIPS_FILE)
+        not_listed = {clip.path for clip in scan_tree(root).clips} - {*clips["path"]}
+    else:
+        clips = find_clips(root)
     check_spelling(clips["label"], "class", root)
     if group_pattern:
         groups = f'pattern "{group_pattern}"'
@@ -208,7 +214,7 @@ def read_names(data_root: Path | str, *, group_pattern: str | None = None, **spl
         clips = clips.assign(group=within.where(within != "", clips["path"]))
     check_spelling(clips.loc[clips["group"] != clips["path"], "group"], "group", root)
     chosen = choose_split(root, clips["label"], **split_options)
-    return NamedClips(root, clips, groups, chosen, sorted(set(listing["path"]) - set(clips["path"])))
+    return NamedClips(root, clips, groups, chosen, sorted(not_listed))
 
 
 def one_of_each(clips: pd.DataFrame, probes: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:

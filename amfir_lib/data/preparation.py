@@ -12,8 +12,9 @@ from typing import Any
 
 import pandas as pd
 
+from amfir_lib.data.images import frame_files
 from amfir_lib.data.manifest import write_manifest
-from amfir_lib.data.video import decoder_version, frame_files, probe_video
+from amfir_lib.data.video import decoder_version, probe_video
 from amfir_lib.errors import AmfirError
 from amfir_lib.parallel import iterate_parallel
 from amfir_lib.storage import digest_of, digest_of_file, full_disk_explained, read_sealed, write_sealed

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from amfir_lib.data.images import FLOW_IMAGE, is_frame, is_frame_folder
 from amfir_lib.data.names import class_key
-from amfir_lib.data.video import FLOW_IMAGE, VIDEO_SUFFIXES, is_frame, is_frame_folder
+from amfir_lib.data.video import VIDEO_SUFFIXES
 from amfir_lib.errors import DataNotFound
 
 MAX_DEPTH = 4  # folders above a clip: "videos/train_256/class/clip.mp4"

@@ -1,14 +1,12 @@
-"""Video files and folders of numbered images: what is in them is found by decoding, never believed of the header.
+"""Frames of clips, video files or folders of images: found by decoding, never believed of the header.
 
 Videos are decoded by PyAV (FFmpeg), one frame after the other from the start.  Seeking is not used: it lands on the
-wrong frame in files with unusual time stamps.  OpenCV's reader is not used either: from version 4.13 it gives
-interlaced video as memory that was never written, and says that it succeeded.
+wrong frame in files with unusual time stamps.  OpenCV's reader is not used either: version 5.0 gives interlaced video
+as memory that was never written, and says that it succeeded.
 """
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
@@ -21,11 +19,11 @@ import numpy as np
 from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
 
+from amfir_lib.data.images import frame_files, read_image
 from amfir_lib.errors import BadParameter, DataNotFound, ShapeError, UnreadableVideo
 from amfir_lib.storage import atomic_write
 
 av.logging.set_level(av.logging.PANIC)  # the study reports a damaged file once, in a sentence
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # the same of images
 
 VIDEO_SUFFIXES = tuple(  # what FFmpeg opens and people have
     f".{suffix}"
@@ -33,13 +31,9 @@ VIDEO_SUFFIXES = tuple(  # what FFmpeg opens and people have
         "mp4 avi webm mov mkv mpg m4v mpeg mpe m2v wmv asf flv f4v 3gp 3g2 mts m2ts ts vob ogv divx mxf dv gif y4m"
     ).split()
 )
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-FLOW_IMAGE = re.compile(r"^(?:flow[_-]?[xyuv]?|[xyuv])[_-]?\d", re.IGNORECASE)  # beside frames in some extracted data
-NUMBER = re.compile(r"(\d+)(\D*)$")  # the last one of a name: "img_00001", "0001_rgb", "frame (1)"
 REMEDY = "Copy or download the file again, or remove it"
 MJPG_QUALITY = 90
 PLACEHOLDERS = 3  # packets without a frame that sound files have, such as those of packed B-frames in AVI
-STRAY = 0.1  # of the images of a folder's longest series: fewer are covers and notes, no clip
 DEPTH_PERCENTILES = (1, 99)  # of the readings of a clip: the range that its grey levels stand for
 
 
@@ -48,77 +42,6 @@ def decoder_version() -> dict[str, str]:
     """Name and versions of the decoder, as recorded with features."""
     codec = ".".join(map(str, av.library_versions["libavcodec"]))
     return {"name": "pyav", "av": av.__version__, "avcodec": codec, "opencv": cv2.__version__}
-
-
-def is_frame(name: str) -> bool:
-    """Whether a file name is that of a frame: an image with a number in its name that is no picture of flow."""
-    stem, suffix = os.path.splitext(name)
-    numbered = NUMBER.search(stem) and not name.startswith(".")
-    return bool(numbered) and suffix.lower() in IMAGE_SUFFIXES and not FLOW_IMAGE.match(name)
-
-
-def _series(names: Sequence[str]) -> dict[str, list[str]]:
-    """The series of images among some names, ``rgb_#.png`` -> names: those that differ in their last number alone, or
-    where no two do, in any number."""
-    for pattern, mark in ((NUMBER, r"#\2"), (re.compile(r"\d+"), "#")):
-        series: dict[str, list[str]] = {}
-        for name in names:
-            stem, suffix = os.path.splitext(name)
-            series.setdefault(pattern.sub(mark, stem) + suffix.lower(), []).append(name)
-        if max(map(len, series.values())) > 1:
-            break
-    return series
-
-
-def _by_number(name: str) -> list[tuple[int, int | str]]:
-    """Sort key that puts frame 10 after frame 9, whatever zeros stand before them."""
-    return [(0, int(piece)) if piece.isdecimal() else (1, piece) for piece in re.split(r"(\d+)", name) if piece]
-
-
-def is_frame_folder(folder: Path) -> bool:
-    """Whether a folder holds frames (``00001.jpg``, ``img_00001.jpg``); looks no further than the first one."""
-    with os.scandir(folder) as entries:
-        return any(is_frame(entry.name) for entry in entries)
-
-
-def frame_files(folder: Path) -> list[Path]:
-    """The frames of a folder in their order: its one series of numbered images; single images and pictures of flow
-    beside it are left out.
-
-    Raises:
-        UnreadableVideo: no numbered image, or several series, such as pictures and masks; names them.
-    """
-    with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if is_frame(entry.name)]
-    if not names:
-        raise UnreadableVideo(
-            f"{folder} is a folder without numbered images, not a video. Extract its frames again, or remove it."
-        )
-    series = _series(names)
-    most = max(map(len, series.values()))
-    long = {name: files for name, files in series.items() if len(files) > most * STRAY}
-    if len(long) > 1:
-        listed = ", ".join(f"{name} ({len(files)})" for name, files in sorted(long.items()))
-        raise UnreadableVideo(
-            f"{folder} holds several series of images: {listed}. Leave the one that is the clip in it."
-        )
-    (frames,) = long.values()
-    return [folder / name for name in sorted(frames, key=lambda name: (_by_number(name), name))]
-
-
-def _read_image(file: Path, flags: int = cv2.IMREAD_COLOR_RGB) -> np.ndarray:
-    """An image as RGB, upright as its file says; one of 16-bit readings as it is stored."""
-    content = np.fromfile(file, np.uint8)
-    image = cv2.imdecode(content, cv2.IMREAD_UNCHANGED if _holds_readings(content) else flags) if len(content) else None
-    if image is None:
-        raise UnreadableVideo(f"{file} is not an image that OpenCV can decode. Extract the frames of its clip again.")
-    return image
-
-
-def _holds_readings(content: np.ndarray) -> bool:
-    """Whether an image file is a grey PNG of 16 bits, such as those of depth sensors."""
-    head = content[:26].tobytes()
-    return head.startswith(b"\x89PNG") and head[24:26] == b"\x10\x00"  # bit depth 16, colour type grey
 
 
 class _Video:
@@ -187,17 +110,12 @@ class _Video:
         while True:
             try:
                 packet = next(packets)
-                self.n_packets += (
-                    packet.size > 0 and not packet.is_discard
-                )  # the last one is empty, to flush the decoder
+                self.n_packets += packet.size > 0 and not packet.is_discard  # an empty one flushes the decoder
                 self.n_discarded += packet.is_discard  # before the cut of an edit list
                 frames = packet.decode()
             except StopIteration:
                 return
-            except (
-                av.FFmpegError,
-                EOFError,
-            ):  # of a damaged packet; again and again where nothing can be read any more
+            except (av.FFmpegError, EOFError):  # damaged, again and again where nothing can be read any more
                 n_failures += 1
                 if n_failures > self.n_packets:
                     return
@@ -236,7 +154,7 @@ def _upright(image: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
 def _images(path: Path) -> Iterator[Callable[[], np.ndarray]]:
     """For each frame in turn what converts it to an image."""
     if path.is_dir():
-        yield from (partial(_read_image, file) for file in frame_files(path))
+        yield from (partial(read_image, file) for file in frame_files(path))
         return
     with _Video(path) as video:
         for frame in video.frames():
@@ -337,9 +255,9 @@ def probe_video(path: Path | str) -> VideoInfo:
     path, n_lost, fps = Path(path), 0, 0.0
     if path.is_dir():
         files = frame_files(path)
-        first = _read_image(files[0])
+        first = read_image(files[0])
         for file in files[1:]:
-            _read_image(file, cv2.IMREAD_REDUCED_GRAYSCALE_8)
+            read_image(file, cv2.IMREAD_REDUCED_GRAYSCALE_8)
         n_frames = len(files)
     else:
         with _Video(path) as video:

@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from amfir_lib.errors import BadParameter, CacheLocked
 from amfir_lib.run.ledger import format_bytes
-from amfir_lib.storage import digest_of_code, read_json
+from amfir_lib.storage import digest_of_code, read_json, read_sealed
 
 TAG = "CACHEDIR.TAG"
 TAG_TEXT = "Signature: 8a477f597d28d172789f06886806bc55\n# Cache of the AMFIR study; see https://bford.info/cachedir/\n"
@@ -119,7 +119,8 @@ def stale_runs(cache_dir: Path, results_dir: Path) -> dict[Path, str]:
     The source of a module that computed such a run, or the version of torch, is not the present one; no record below
     ``results_dir`` names it, nor does a run that stays stand on it as a part.
     """
-    records = {path.parent: read_json(path) for path in sorted((cache_dir / "runs").glob("*/*/record.json"))}
+    sealed = {path.parent: read_sealed(path) for path in sorted((cache_dir / "runs").glob("*/*/record.json"))}
+    records = {folder: record for folder, record in sealed.items() if record is not None}
     why = {folder: _outdated(record["identity"]) for folder, record in records.items()}
     named = {
         run["key"]
@@ -130,6 +131,7 @@ def stale_runs(cache_dir: Path, results_dir: Path) -> dict[Path, str]:
     kept = {folder for folder, record in records.items() if not why[folder] or record["key"] in named}
     parts = {key for folder in kept for key in records[folder]["identity"].get("parts", {}).values()}
     stale = {f: why[f] for f, record in records.items() if f not in kept and record["key"] not in parts}
+    stale |= {folder: "damaged in the cache" for folder in sealed.keys() - records.keys()}
     for checkpoint in (cache_dir / "runs").glob("*/*/checkpoint.pt"):  # of what was interrupted
         siblings = checkpoint.parent.parent.glob(f"{checkpoint.parent.name.rpartition('-')[0]}-*/record.json")
         if any(record.stat().st_mtime > checkpoint.stat().st_mtime for record in siblings):

@@ -10,7 +10,7 @@ from typing import Any
 from amfir_lib import paths
 from amfir_lib.errors import BadParameter, DataNotFound, UnknownParameter
 from amfir_lib.run.notebooks import Notebook, check_values, find_notebooks, read_notebook
-from amfir_lib.storage import digest_of, read_json
+from amfir_lib.storage import digest_of, read_sealed
 from amfir_lib.study.config import Config, variant_name
 
 DATA_FACTS = ("appearance", "class_counts", "class_folds", "n_way", "n_query")
@@ -76,8 +76,8 @@ def plan(request: Request) -> list[Task]:
         places = {"AMFIR_CACHE_DIR": str(config.cache_dir), "AMFIR_RESULTS_DIR": str(config.results_dir)}
         tasks.append(Task(notebook, given, config, environment | places))
     place, root = source_path(tasks[0].config), tasks[0].config.data_root
-    other = Path(read_json(place)["data_root"]) if root is not None and place.exists() else root
-    if other != root and other.is_dir():
+    other = (read_sealed(place) or {}).get("data_root")
+    if root is not None and other not in (None, str(root)) and Path(other).is_dir():
         raise BadParameter(
             f"{tasks[0].config.output_dir} holds the results of {other}, another folder of the same name. Choose "
             "another --results-dir, or rename one of them."

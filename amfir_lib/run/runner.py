@@ -36,7 +36,7 @@ from amfir_lib.run.clean import folder_lock, tag_cache
 from amfir_lib.run.execute import log_path, run_notebook
 from amfir_lib.run.ledger import format_bytes, format_seconds, read_record, record_path
 from amfir_lib.run.plan import Request, Task, plan, remarks, source_path
-from amfir_lib.storage import digest_of, digest_of_file, write_json
+from amfir_lib.storage import digest_of, digest_of_file, write_sealed
 
 INTERRUPTED = 130
 LOG_EVERY_S = 30.0  # a line where there is no terminal to draw a bar on
@@ -207,7 +207,7 @@ def run(request: Request, stream: TextIO | None = None) -> int:
         return 0
     tag_cache(study.config.cache_dir)
     if study.config.data_root is not None:
-        write_json(source_path(study.config), {"data_root": str(study.config.data_root)})
+        write_sealed(source_path(study.config), {"data_root": str(study.config.data_root)})
     with folder_lock(study.config.output_dir), _termination_as_interrupt():
         try:
             for task in study.tasks:

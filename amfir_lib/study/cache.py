@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from amfir_lib.parallel import guarded, in_this_process, map_parallel, progress_bar
-from amfir_lib.storage import atomic_write, digest_of_code, read_json, read_sealed
+from amfir_lib.storage import atomic_write, digest_of_code, read_sealed
 
 RECORD, CHECKPOINT = "record.json", "checkpoint.pt"
 MOST_NAMES = 4  # of runs, in a line that says why they are computed
@@ -82,6 +82,8 @@ def compute(jobs: Sequence[Job], *, n_jobs: int = 1, description: str, unit: str
             more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
             if reason:
                 print(f"{', '.join(names[:MOST_NAMES])}{more}: {reason}")
+        if not missing:
+            continue
         if n_jobs and not in_this_process(min(n_jobs, len(missing))):
             map_parallel(methodcaller("work"), missing, n_jobs=n_jobs, description=description, unit=unit)
             continue
@@ -101,10 +103,11 @@ def why_computed(folder: Path, identity: Mapping[str, Any]) -> str:
     if (folder / CHECKPOINT).exists():
         return "resumed where it was interrupted"
     siblings = folder.parent.glob(f"{folder.name.rpartition('-')[0]}-*/{RECORD}")
-    newest = max(siblings, key=lambda path: path.stat().st_mtime, default=None)
+    records = map(read_sealed, sorted(siblings, key=lambda path: path.stat().st_mtime, reverse=True))
+    newest = next((record for record in records if record is not None), None)
     if newest is None:
         return "not computed before"
-    now, before = _flat(json.loads(json.dumps(identity))), _flat(read_json(newest)["identity"])
+    now, before = _flat(json.loads(json.dumps(identity))), _flat(newest["identity"])
     changed = sorted(name for name in now.keys() | before.keys() if now.get(name) != before.get(name))
     digests = ("code.", "data.", "parts.", "backbones.")  # these say nothing to a reader
     changes = [n if n.startswith(digests) else f"{n} {before.get(n)} -> {now.get(n)}" for n in changed]
