@@ -79,6 +79,7 @@ def test_seeds_are_counted_from_the_first_one():
     [
         ({"n_way": 1}, "n_way is 1, but must be whole and at least 2"),
         ({"n_way": -2}, "n_way is -2"),
+        ({"seed": -1}, "seed is -1"),
         ({"n_shots": [1, 0]}, r"n_shots is \[1, 0\]"),
         ({"score": "center"}, 'did you mean "centred"'),
         ({"kd_lambda": -1.0}, "kd_lambda is -1.0 but must be at least 0"),

@@ -287,12 +287,26 @@ def test_two_series_of_images_are_refused_with_their_names(tmp_path, frames, nam
         read_frames(folder)
 
 
-def test_flow_and_single_images_beside_a_series_are_no_frames(tmp_path, frames):
+@pytest.mark.parametrize("flow", [("x_{:05d}.png", "y_{:05d}.png"), ("img_{:05d}_u.png", "img_{:05d}_v.png")])
+def test_flow_and_single_images_beside_a_series_are_no_frames(tmp_path, frames, flow):
     folder = write_images(tmp_path / "clip", frames, "img_{:05d}.png")
-    for pattern in ("x_{:05d}.png", "y_{:05d}.png"):
+    for pattern in flow:
         write_images(folder, frames[::-1], pattern)
     write_images(folder, frames[:1], "poster{}.png")
     np.testing.assert_array_equal(read_frames(folder), frames)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "n_lost"),
+    [
+        ([*range(1, 10), *range(12, 30)], 2), (range(0, 60, 5), 0), ([*range(0, 60, 5), 70], 2),
+        ([0, 40, 81, 120, 160, 203, 240, 281, 320], 0), ([1, 2, 3, 5, 6, 8, 9, 10, 13], 0),
+    ],
+)  # fmt: skip
+def test_frames_that_numbers_skip_are_lost_unless_the_numbers_are_times_or_a_choice(tmp_path, frames, numbers, n_lost):
+    for number in numbers:
+        write_images(tmp_path / "clip", frames[:1], f"img_{number:05d}.png")
+    assert probe_video(tmp_path / "clip").n_lost == n_lost
 
 
 def test_a_broken_frame_and_one_that_is_missing_are_named(tmp_path, frames):

@@ -16,9 +16,10 @@ cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # the study r
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 FLOW_IMAGE = re.compile(r"^flow[_-]?[xyuv]?[_-]?\d", re.IGNORECASE)
-LETTER = re.compile(r"^([xyuv])[_-]?#", re.IGNORECASE)  # "x_#.jpg", flow where its pair and another series are there
-FLOW_PAIRS = ("xy", "uv")
+LETTER = re.compile(r"^([xyuv])[_-]?#|#[_-]?([xyuv])\.", re.IGNORECASE)  # "x_#.jpg", "#_x.jpg"
+FLOW_PAIRS = ("xy", "uv")  # both beside another series
 NUMBER = re.compile(r"(\d+)(\D*)$")  # the last one of a name: "img_00001", "0001_rgb", "frame (1)"
+REGULAR = 0.8  # of the steps between frames' numbers: fewer are no count, such as times, or some frames left out
 STRAY = 0.1  # of the images of a folder's longest series: fewer are covers and notes, no clip
 
 
@@ -69,8 +70,9 @@ def frame_files(folder: Path) -> list[Path]:
     series = _series(names)
     most = max(map(len, series.values()))
     long = {name: files for name, files in series.items() if len(files) > most * STRAY}
+    letters = {name: "".join(match.groups("")).lower() for name in long if (match := LETTER.search(name))}
     for pair in FLOW_PAIRS:
-        of_flow = [name for name in long if (letter := LETTER.match(name)) and letter[1].lower() in pair]
+        of_flow = [name for name, letter in letters.items() if letter in pair]
         if len(long) > len(of_flow) == len(pair):  # both directions of flow beside something else
             long = {name: files for name, files in long.items() if name not in of_flow}
     if len(long) > 1:
@@ -80,6 +82,17 @@ def frame_files(folder: Path) -> list[Path]:
         )
     (frames,) = long.values()
     return [folder / name for name in sorted(frames, key=lambda name: (_by_number(name), name))]
+
+
+def missing_numbers(files: Sequence[Path]) -> int:
+    """Frames that the numbers of the others skip, where nearly all are equally far apart; else 0."""
+    numbers = [int(match[1]) for file in files if (match := NUMBER.search(file.stem))]
+    gaps = np.diff(numbers)
+    if len(gaps) == 0:
+        return 0
+    step = int(np.median(gaps))
+    regular = step > 0 and np.mean(gaps == step) >= REGULAR and not (gaps % step).any()
+    return int((gaps // step - 1).sum()) if regular else 0
 
 
 def read_image(file: Path, flags: int = cv2.IMREAD_COLOR_RGB) -> np.ndarray:

@@ -19,7 +19,7 @@ import numpy as np
 from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
 
-from amfir_lib.data.images import frame_files, read_image
+from amfir_lib.data.images import frame_files, missing_numbers, read_image
 from amfir_lib.errors import BadParameter, DataNotFound, ShapeError, UnreadableVideo
 from amfir_lib.storage import atomic_write
 
@@ -86,8 +86,8 @@ class _Video:
 
     @property
     def fps(self) -> float:
-        """Frames per second, by the container; 0 if it does not say."""
-        return float(self.stream.average_rate or 0)
+        """Frames per second, by the container and its time stamps; 0 if they do not say."""
+        return float(self.stream.guessed_rate or self.stream.average_rate or 0)
 
     def n_lost(self, n_frames: int) -> int:
         """Frames, once these were decoded, that are damaged or that the container promises beyond them.
@@ -231,7 +231,7 @@ class VideoInfo:
         n_frames: that can be decoded.
         fps: of the container; 0 if it has none.
         height, width: px.
-        n_lost: frames that are damaged or that the container promises beyond these; 0 for a folder of images.
+        n_lost: frames that are damaged or that the container promises beyond these, or that numbers of images skip.
         readings: "412-4031", the range that the grey levels of a clip of 16 bits stand for; else empty.
     """
 
@@ -258,7 +258,7 @@ def probe_video(path: Path | str) -> VideoInfo:
         first = read_image(files[0])
         for file in files[1:]:
             read_image(file, cv2.IMREAD_REDUCED_GRAYSCALE_8)
-        n_frames = len(files)
+        n_frames, n_lost = len(files), missing_numbers(files)
     else:
         with _Video(path) as video:
             frames = video.frames()

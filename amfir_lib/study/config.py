@@ -173,6 +173,8 @@ class Config:
                 "All other data sets know their groups."
             )
         n_seeds = values.get("n_seeds", 0) or profile.n_seeds
+        if values.get("seed", 0) < 0:
+            raise BadParameter(f"seed is {values['seed']}, but must be 0 or more.")
         if n_seeds < 1:
             raise BadParameter(f"n_seeds is {n_seeds}, but must be at least 1 (0 means: as many as the profile says).")
         return cls(
