@@ -238,6 +238,7 @@ def _lab(arguments: list[str]) -> NoReturn:
     for name in ("JUPYTER_PATH", "JUPYTER_CONFIG_PATH"):  # kernels, settings
         environment[name] = os.pathsep.join(filter(None, [str(folder), os.environ.get(name, "")]))
     usual = [f"--ServerApp.root_dir={paths.REPOSITORY}", f"--LabApp.default_url=/lab/tree/notebooks/{FIRST_NOTEBOOK}"]
+    usual += ["--ContentsManager.pre_save_hook=amfir_lib.run.lab.save_without_outputs"]
     given = {argument.partition("=")[0] for argument in arguments}  # Jupyter takes each of them once
     options = [option for option in usual if option.partition("=")[0] not in given]
     os.execve(sys.executable, [sys.executable, "-m", "jupyterlab", *options, *arguments], environment)
