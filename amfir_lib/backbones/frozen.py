@@ -52,11 +52,7 @@ class FrozenBackbone:
     @torch.inference_mode()
     def features(self, clips: np.ndarray) -> np.ndarray:
         """uint8 (B, F, S, S, 3), or float32 flow (B, F, S, S, 2) in px per frame -> float16 (B, T, P, D); F is T or
-        ``dense_frames``.
-
-        Raises:
-            ShapeError: clips of another shape or type.
-        """
+        ``dense_frames``; ShapeError for other clips."""
         kind, channels = KINDS[self.modality]
         wanted = (self.dense_frames or clips.shape[1], self.input_size, self.input_size, channels)
         if clips.shape[1:] != wanted or clips.dtype != kind:
@@ -79,10 +75,7 @@ def _network(backbone: FrozenBackbone) -> nn.Module:
 class PictureStream(nn.Module):
     """A network for pictures on raw clips, differentiable: (B, T, S, S, C) -> (B, T, P, D).
 
-    Args:
-        net: (F, c, S, S) -> maps (F, D, h, w) of F frames.
-        prepare: raw frames (F, S, S, C) -> (F, c, S, S).
-        pool: maps -> (F, D, g, g), g² = P.
+    Of F frames: ``prepare`` (F, S, S, C) -> (F, c, S, S), ``net`` -> maps (F, D, h, w), ``pool`` -> (F, D, g, g).
     """
 
     def __init__(self, net: nn.Module, prepare: Callable[[Tensor], Tensor], pool: nn.Module) -> None:
@@ -182,18 +175,14 @@ class JointBackbone:
         self.notes = tuple(note for part in parts for note in getattr(part, "notes", ()))
 
     def features(self, clips: np.ndarray) -> np.ndarray:
-        """Features of whole clips, (B, T, S, S, C) -> float16 (B, T, P, D)."""
+        """As ``FrozenBackbone.features``."""
         joined = []
         for part in self.parts:
-            values = part.features(_shrunk(clips, part.input_size)).astype(np.float32)
+            shrunk = np.stack([[resize_square(frame, part.input_size) for frame in clip] for clip in clips])
+            values = part.features(shrunk).astype(np.float32)
             length = np.linalg.norm(values.mean(2, keepdims=True), axis=-1, keepdims=True)
             joined.append(values / np.maximum(length, np.finfo(np.float32).tiny))
         return (np.concatenate(joined, axis=-1) * np.sqrt(self.dim)).astype(np.float16)
-
-
-def _shrunk(clips: np.ndarray, size: int) -> np.ndarray:
-    """Clips (B, T, S, S, C) at a smaller side."""
-    return np.stack([[resize_square(frame, size) for frame in clip] for clip in clips])
 
 
 def _batch_norms(module: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:

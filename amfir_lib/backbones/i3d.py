@@ -51,10 +51,7 @@ LAYERS = {
 
 
 def pad_same(x: Tensor, kernel: tuple[int, int, int], stride: tuple[int, int, int]) -> Tensor:
-    """Pad (B, C, T, H, W) with zeros as TensorFlow's "SAME": ceil(size / stride) outputs, the odd zero behind.
-
-    Unlike the padding of PyTorch's layers it depends on the size of the input, and differs between the two ends.
-    """
+    """Pad (B, C, T, H, W) with zeros as TensorFlow's "SAME": ceil(size / stride) outputs, the odd zero behind."""
     sizes: list[int] = []
     for size, k, s in zip(reversed(x.shape[-3:]), reversed(kernel), reversed(stride), strict=True):
         total = max((-(-size // s) - 1) * s + k - size, 0)
@@ -101,11 +98,7 @@ class InceptionBlock(nn.Module):
 
 
 class Inception3D(nn.Sequential):
-    """(B, C, N, S, S) -> (B, 1024, ceil(N / 8), ceil(S / 32), ceil(S / 32)): the last block, not pooled, no classes.
-
-    Args:
-        channels: 3 for RGB, 2 for flow; both in -1 .. 1.
-    """
+    """(B, C, N, S, S) in -1 .. 1 -> (B, 1024, ceil(N / 8), ceil(S / 32), ceil(S / 32)): the last block, not pooled."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -161,12 +154,10 @@ class I3D(PublishedBackbone):
             self.notes = (LEAKAGE.format(stream=modality, corpus=corpus),) if corpus else ()
 
     def files(self) -> list[PublishedFile]:
-        """The files of pytorch-i3d, which have no digests."""
         corpora = ("charades",) if self.name == "i3d_charades" else ("imagenet", "charades")
         return [PublishedFile(f"{self.modality}_{corpus}.pt", ADDRESS) for corpus in corpora]
 
     def build(self, state: dict[str, Tensor] | None) -> I3DStream:
-        """The network without its classes; counters of batches, which old files lack, are made up by PyTorch."""
         stream = I3DStream(self.modality, n_patches=self.n_patches, flow_range=self.flow_range)
         if state is None:
             for module in stream.modules():

@@ -23,9 +23,7 @@ RENDERED_SIDE = 112  # px of rendered clips: larger inputs hold nothing more
 
 @dataclass(frozen=True)
 class Entry:
-    """One backbone."""
-
-    open: Callable[..., Any]  # from its name, its stream, what gives compact nets, and options, see ``open_backbone``
+    open: Callable[..., Any]  # as ``open_backbone``
     side: int  # px of what it sees of a real clip, where the user asks for nothing else
     fixed_side: bool = False
     fixed_patches: bool = False  # whether it has the patches of the compact nets and no others
@@ -38,12 +36,9 @@ def _published(kind: type[PublishedBackbone]) -> Callable[..., PublishedBackbone
 
 
 def _compact(name: str, stream: str, compact: Callable, adapted: Callable, options: Any) -> CompactBackbone:
-    if name == "compact_adapted":
-        return adapted(stream)
-    pretrained = compact()[stream]
-    return (
-        pretrained if name == "compact" else CompactBackbone(stream, pretrained.net.state_dict(), blur=BLUR, name=name)
-    )
+    if name == "compact_blurred":
+        return CompactBackbone(stream, compact()[stream].net.state_dict(), blur=BLUR, name=name)
+    return adapted(stream) if name == "compact_adapted" else compact()[stream]
 
 
 def _joint(name: str, stream: str, compact: Callable, adapted: Callable, options: Mapping[str, Any]) -> JointBackbone:
@@ -71,8 +66,7 @@ def names_of_streams(backbone: str) -> tuple[str, str]:
     """The appearance and the motion backbone that a name stands for; one name stands for both.
 
     Raises:
-        UnknownName: a part that does not exist; the nearest is suggested.
-        BadParameter: more than two parts.
+        UnknownName: no such backbone. BadParameter: more than two.
     """
     parts = tuple(backbone.split("+"))
     if len(parts) > 2:
@@ -87,12 +81,7 @@ def names_of_streams(backbone: str) -> tuple[str, str]:
 
 
 def input_size_of(name: str, *, synthetic: bool, input_size: int = 0) -> int:
-    """Side in px of what a backbone sees; the compact nets have a fixed one.
-
-    Args:
-        synthetic: whether the clips are rendered.
-        input_size: what the user asks for; 0 for the default.
-    """
+    """Side in px of what a backbone sees: ``input_size``, if it is not 0 and the backbone's side is not fixed."""
     entry = BACKBONES[name]
     if input_size and not entry.fixed_side:
         return input_size
@@ -110,12 +99,11 @@ def open_backbone(
     """One backbone for one stream.
 
     Args:
-        compact: gives the compact backbones of both streams; called only where they are needed.
-        adapted: gives the compact backbone of a stream, adapted to the base classes; likewise.
+        compact, adapted: give the compact nets of both streams, and that of one adapted to the base classes; called
+            only where they are needed.
         options: of ``PublishedBackbone``.
     Raises:
-        BackboneUnavailable: the weights are not there; says which file is expected where.
-        BadParameter: a value that this backbone does not have.
+        BackboneUnavailable: the weights are not there. BadParameter: a value that this backbone does not have.
     """
     entry, grid = BACKBONES[name], CompactBackbone.n_patches
     n_patches, weights = options.get("n_patches", 0), options.get("weights", "pretrained")

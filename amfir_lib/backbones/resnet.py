@@ -24,9 +24,7 @@ RESNETS = {
 
 
 def flow_as_picture(flow: Tensor, flow_range: float) -> Tensor:
-    """Flow (..., 2) in px per frame -> (..., 3) in 0 .. 1: x, y and length, no motion is the grey of 127 / 255; the
-    picture of ``efficientnet.draw_flow`` before it is rounded to 8 bits.
-    """
+    """``efficientnet.draw_flow`` before its picture is rounded to 8 bits: (..., 2) -> (..., 3) in 0 .. 1."""
     channels = torch.cat([flow, flow.norm(dim=-1, keepdim=True)], dim=-1) / flow_range
     return ((127.0 + 128.0 * channels) / 255.0).clamp(0, 1)
 
@@ -50,13 +48,11 @@ class ResNet(PublishedBackbone):
         super().__init__(name, modality, **settings)
 
     def files(self) -> list[PublishedFile]:
-        """The files of torchvision."""
         address = "https://download.pytorch.org/models"
         names = RESNETS[self.architecture][1]
         return [PublishedFile(name, f"{address}/{name}", name[-12:-4]) for name in names]
 
     def build(self, state: dict[str, Tensor] | None) -> PictureStream:
-        """The network without its classes."""
         from torchvision.models import get_model  # takes a second
 
         whole = get_model(self.architecture)

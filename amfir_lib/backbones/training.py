@@ -115,12 +115,7 @@ def adapt(
 ) -> CompactBackbone:
     """A compact backbone adapted to the training split of a data set, trained if the cache lacks it.
 
-    Args:
-        dataset: whose training clips are used; those of another class fold make another backbone.
-        flow: ``flow_algorithm``, ``flow_average`` and the like, as for the features that will be extracted.
-        n_jobs: processes that read the clips.
-    Raises:
-        UnreadableVideo, BadParameter: a training clip cannot be read, or is too short; names it.
+    ``flow`` are the options of flow (``flow_algorithm``, ...) of the features that will be extracted.
     """
     settings, stream = settings or Adaptation(), backbone.modality
     flow = {"flow_size": 112, "flow_bound": 20.0} | dict(flow)
@@ -179,7 +174,8 @@ def _adapted_path(
 def read_corpus(
     corpus: Dataset, settings: Pretraining, wanted: Sequence[str] = STREAMS, *, n_jobs: int
 ) -> tuple[Clips, Labels]:
-    """Decode the corpus once: clips (n, T, S, S, C), and the labels as ``pretrain`` wants them."""
+    """Decode the corpus once: clips (n, T, S, S, C), and of each its ``action``, ``scene``, ``joints`` (T, J, 2), and
+    whether it is ``held_out``."""
     paths = [corpus.clip_path(row) for row in range(len(corpus.manifest))]
     take = corpus.manifest.groupby("label").cumcount().to_numpy()
     instants = sample_instants(N_FRAMES, settings.n_segments)
@@ -253,13 +249,9 @@ class _Task(nn.Module):
 
 
 def pretrain(item: tuple[str, np.ndarray], *, labels: Labels, settings: Pretraining) -> Weights:
-    """Train a compact net on clips of the corpus.
+    """Train a compact net on clips (n, T, S, S, C) of the corpus in one stream, labelled by ``read_corpus``.
 
-    Args:
-        item: stream, clips (n, T, S, S, C).
-        labels: of the clips: ``action`` (n,), ``scene`` (n,), ``joints`` (n, T, J, 2), ``held_out`` (n,) bool.
-    Returns:
-        The weights of the ``CompactNet``, and one row of history per epoch (loss, held-out results, seconds).
+    Returns the weights of the ``CompactNet``, and one row of history per epoch (loss, held-out results, seconds).
     """
     stream, clips = item
     rng = np.random.default_rng([settings.seed, 2])
@@ -294,15 +286,7 @@ def pretrain(item: tuple[str, np.ndarray], *, labels: Labels, settings: Pretrain
 def fine_tune(
     item: tuple[str, np.ndarray], *, labels: Labels, first: Mapping[str, Tensor], settings: Adaptation
 ) -> Weights:
-    """Train a compact net to name the base classes.
-
-    Args:
-        item: stream, clips in views (V, n, T, S, S, C).
-        labels: ``class`` (n,).
-        first: weights to begin with.
-    Returns:
-        The new weights, and one row of history per epoch: loss, accuracy on what was trained on, seconds.
-    """
+    """Train a compact net, from its ``first`` weights, to name the base classes of clips (V views, n, T, S, S, C)."""
     stream, views = item
     n_views, n_clips, n_segments = views.shape[:3]
     rng = np.random.default_rng([settings.seed, 31])
@@ -331,9 +315,7 @@ def _fit(
 ) -> Weights:
     """The one loop: AdamW with a one-cycle schedule over the batches of every epoch.
 
-    Args:
-        build: the task around a ``CompactNet``; called once, seeded.
-        held_out: batches whose reports enter the history; None for those that were trained on.
+    The reports on ``held_out`` enter the history, else those on the training batches.
     """
     history: list[dict[str, float]] = []
     start = perf_counter()

@@ -21,16 +21,11 @@ KINDS = ("pretrained", "random")
 
 
 class PublishedFile(NamedTuple):
-    """A weights file as its authors publish it.
-
-    Attributes:
-        url: where it is; with a ``sha256`` it is fetched from there, without one only named.
-        sha256: first digits of the digest of its bytes; empty where the authors state none.
-    """
+    """A weights file as its authors publish it, fetched only if they state a digest."""
 
     name: str
     url: str
-    sha256: str = ""
+    sha256: str = ""  # its first digits
 
     def __str__(self) -> str:
         checksum = f", SHA-256 beginning with {self.sha256}" if self.sha256 else ""
@@ -46,15 +41,11 @@ def find_weights(
     backbone: str, files: Sequence[PublishedFile], *, weights: str = "pretrained", weights_dir: Path | str | None = None
 ) -> Path | None:
     """The first of some files that is in ``weights_dir`` or among PyTorch's downloads; else the first is fetched.
+    None for ``weights="random"``.
 
-    Args:
-        backbone: whose weights they are, for the message.
-        files: in order of preference.
-        weights: "pretrained", or "random", which no file has.
     Raises:
         BackboneUnavailable: none is there and the first cannot be fetched, or a file has another digest; says which
-            file is expected, where, and with which digest.
-        UnknownName: no such kind of weights.
+            file is expected, where, and with which digest. UnknownName: no such kind of weights.
     """
     if weights not in KINDS:
         raise unknown_name("kind of weights", weights, KINDS)
@@ -97,11 +88,8 @@ def _checked(path: Path, file: PublishedFile) -> Path:
 
 
 def load_state(path: Path | str) -> dict[str, Tensor]:
-    """Read a state dict and nothing else, to the CPU: a pickle that holds code is refused, not run.
-
-    Raises:
-        BackboneUnavailable: the file holds code or other objects, is damaged, or is no dict of finite tensors.
-    """
+    """Read a state dict of finite tensors to the CPU; anything else, and a pickle that holds code, is refused with a
+    BackboneUnavailable, and not run."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
