@@ -217,6 +217,14 @@ def test_frames_that_the_container_promises_and_that_cannot_be_decoded_are_count
     assert 0 < info.n_frames < 55 and info.n_frames + info.n_lost == pytest.approx(60, abs=2)
 
 
+def test_a_codec_without_a_decoder_is_named_with_the_command_that_converts_it(tmp_path, frames):
+    write_video(tmp_path / "clip.avi", frames)
+    content = (tmp_path / "clip.avi").read_bytes()
+    (tmp_path / "clip.avi").write_bytes(content.replace(b"MJPG", b"QQQQ"))
+    with pytest.raises(UnreadableVideo, match=r'no decoder here. Convert it: ffmpeg -i "clip.avi" .*"clip.mp4"'):
+        read_frames(tmp_path / "clip.avi")
+
+
 def test_a_cover_is_no_video(tmp_path):
     frames = smooth_frames()
     path = tmp_path / "a.mp4"
