@@ -10,8 +10,10 @@ import pytest
 from small_study import make_study
 
 from amfir_lib.analysis.variants import TABLE
+from amfir_lib.errors import BadParameter
 from amfir_lib.exports import Table, write_table
 from amfir_lib.run import report
+from amfir_lib.storage import read_json, write_json
 
 VOID = {"meta", "link", "img", "input", "br", "hr"}
 
@@ -154,6 +156,18 @@ def test_a_variant_stands_in_its_baseline_with_its_changes_and_its_paired_differ
         "kd_lambda=0.5", "AMFIR −0.4 ± 0.9", "Minus baseline.",
         "Report of this variant",
     ])  # fmt: skip
+
+
+def test_a_mixture_of_profiles_or_of_shared_parameters_is_refused_with_the_notebooks(tmp_path):
+    folder = make_study(tmp_path)
+    record = read_json(folder / "records" / "90_small.json")
+    for changes, words in (
+        ({"parameters": record["parameters"] | {"n_seeds": 7}}, "n_seeds is 3 in 90_small and 7 in 91_other"),
+        ({"profile": record["profile"] | {"n_way": 9}}, "n_way is 5 in 90_small and 9 in 91_other"),
+    ):
+        write_json(folder / "records" / "91_other.json", record | changes)
+        with pytest.raises(BadParameter, match=f"do not belong together: {words}. Run the one again"):
+            report.write(folder)
 
 
 def test_a_folder_without_records_says_what_to_do(tmp_path):

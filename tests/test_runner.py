@@ -285,7 +285,7 @@ def test_a_runner_killed_half_way_leaves_no_process_and_resumes_after_the_last_d
     status, text = study.run(environment=study_environment)
     assert status == 0
     assert "01_first: up to date" in text
-    assert "02_slow: runs because it has not been run here yet" in text
+    assert "02_slow: runs because the runner has not run it here yet" in text
 
 
 def test_two_runners_on_one_results_folder_are_refused_with_the_process_named(study):

@@ -94,7 +94,7 @@ def reasons_to_run(entry: Mapping[str, Any] | None, current: Mapping[str, Any], 
     """Say why a notebook has to run, by the ledger's entry and the present fingerprint: phrases such as ``parameter
     n_way changed from 5 to 10``; an empty list means that it is up to date."""
     if entry is None:
-        return ["it has not been run here yet"]
+        return ["the runner has not run it here yet"]
     before = entry["fingerprint"]
     reasons = ["the notebook changed"] if before["notebook"] != current["notebook"] else []
     changes = [

@@ -10,6 +10,7 @@ import base64
 import html
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -24,7 +25,8 @@ from traitlets.config import Config
 
 from amfir_lib.analysis.claims import FAILS, HOLDS, NOT_TESTABLE, NOT_TESTED, ONLY_DEGRADED, UNDECIDED
 from amfir_lib.analysis.variants import TABLE as DIFFERENCE
-from amfir_lib.errors import DataNotFound
+from amfir_lib.errors import BadParameter, DataNotFound
+from amfir_lib.records import SHARED
 from amfir_lib.run.ledger import cost_of, format_bytes, format_seconds
 from amfir_lib.run.notebooks import read_notebook
 from amfir_lib.storage import digest_of_file, read_json, write_text
@@ -67,9 +69,24 @@ def write(output_dir: Path) -> Path:
 
 
 def read_records(output_dir: Path) -> dict[str, Record]:
-    """Notebook -> record, in running order, without those of unfinished notebooks and of other programs."""
+    """Notebook -> record, in running order, without those of unfinished notebooks and of other programs.
+
+    Raises:
+        BadParameter: they are of different profiles, or of other values of a parameter that all notebooks share.
+    """
     records = {path.stem: read_json(path) for path in sorted((output_dir / "records").glob("*.json"))}
-    return {name: record for name, record in records.items() if record.get("status") == "done" and "code" in record}
+    records = {name: record for name, record in records.items() if record.get("status") == "done" and "code" in record}
+    of_all = {name: record["profile"] | {key: record["parameters"].get(key) for key in SHARED}
+              for name, record in records.items()}  # fmt: skip
+    for (name, first), (other, settings) in pairwise(of_all.items()):
+        for key in first.keys() | settings.keys():
+            if first.get(key) != settings.get(key):
+                raise BadParameter(
+                    f"{output_dir} holds results that do not belong together: {key} is {first.get(key)} in {name} and "
+                    f"{settings.get(key)} in {other}. Run the one again that is not as you want it: --only {name} or "
+                    f"--only {other}, with --force."
+                )
+    return records
 
 
 def write_notebook(executed: Path, *, study: str) -> Path:
