@@ -115,8 +115,8 @@ def start(notebook: str, config: Any) -> NotebookRun:
             (variables of earlier runs in an open session) are left out.
         config: from ``Config.from_notebook(locals())``.
 
-    Without the runner (in Lab, by papermill or nbconvert), a notebook whose parameters differ from those of the record
-    that lies there is a variant: it is written beside that record, never over it.
+    Without the runner (in Lab, by papermill or nbconvert), a notebook whose parameters differ from those of its record,
+    or whose shared ones differ from those of the other records there, is a variant: it is written beside them.
     """
     path = paths.NOTEBOOKS / f"{notebook}.ipynb"
     if path.exists():
@@ -125,9 +125,10 @@ def start(notebook: str, config: Any) -> NotebookRun:
         declared = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
         config = replace(config, options={name: x for name, x in config.options.items() if name in declared})
     path = config.output_dir / "records" / f"{notebook}.json"
-    if VARIANT not in os.environ and path.exists():
-        record = read_json(path)
-        before = record.get("options", {}) | record.get("parameters", {})
+    there = next((record for record in (path, *sorted(path.parent.glob("*.json"))) if record.exists()), None)
+    if VARIANT not in os.environ and there is not None:
+        record = read_json(there)
+        before = (record.get("options", {}) if there == path else {}) | record.get("parameters", {})
         now = plain(config.options) | {name: getattr(config, name) for name in SHARED}
         changes = {name: value for name, value in now.items() if name in before and value != before[name]}
         if changes:

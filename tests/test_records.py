@@ -79,6 +79,14 @@ def test_a_changed_notebook_that_is_run_without_the_runner_never_writes_over_the
     assert b"answer" not in (config.output_dir / "records" / "30_margin_sweep.json").read_bytes()
 
 
+def test_a_notebook_joins_only_results_of_the_same_seeds(config, monkeypatch):
+    monkeypatch.delenv("AMFIR_VARIANT", raising=False)
+    records.start("30_margin_sweep", replace(config, options={"margin": 0.5})).finish()
+    for n_seeds, folder in ((config.n_seeds, config.output_dir), (7, config.output_dir / "variants" / "n_seeds=7")):
+        records.start("31_other", replace(config, n_seeds=n_seeds, options={"margin": 0.1})).finish()
+        assert (folder / "records" / "31_other.json").exists()
+
+
 def test_a_failing_export_leaves_no_record(config):
     run = records.start("30_margin_sweep", config)
     with pytest.raises(AttributeError):
