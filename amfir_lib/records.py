@@ -33,7 +33,7 @@ SHARED = ("group_pattern", "n_seeds", "seed")  # parameters that every notebook 
 # A change elsewhere (prose, tests, results) does not change what a notebook computes.
 CODE_PATHS = ("amfir_lib", "notebooks", "run_all.sh", "requirements.lock")
 PACKAGES = (
-    "torch torchvision numpy scipy statsmodels pandas matplotlib seaborn papermill joblib opencv-python "
+    "torch torchvision numpy scipy pandas matplotlib seaborn papermill joblib opencv-python "
     "opencv-python-headless opencv-contrib-python opencv-contrib-python-headless safetensors efficientnet-lite-pytorch"
 ).split()
 

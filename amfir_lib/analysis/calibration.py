@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load_file
-from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from amfir_lib.errors import BadParameter
@@ -44,6 +43,8 @@ def fit_temperature(log_posterior: Tensor, target: Tensor) -> float:
     Returns:
         T in [exp(-3), exp(3)]; above 1 where the posterior is over-confident.
     """
+    from scipy.optimize import minimize_scalar  # slow to import
+
     scores, labels = log_posterior.double(), target.unsqueeze(-1)
 
     def loss(log_temperature: float) -> float:

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
-from scipy.cluster.hierarchy import leaves_list, linkage
-from scipy.spatial.distance import squareform
 
 from amfir_lib.analysis.answers import Answers
 from amfir_lib.analysis.reliability import N_CALIBRATION_BINS, calibration_of
@@ -78,6 +76,9 @@ class Confusion:
 
     def order(self) -> np.ndarray:
         """(C,) classes, those beside each other that are often taken for one another."""
+        from scipy.cluster.hierarchy import leaves_list, linkage  # slow to import, as squareform
+        from scipy.spatial.distance import squareform
+
         both = np.nan_to_num(self.rate + self.rate.T) / 2
         away = 1 - both / max(both[~np.eye(len(both), dtype=bool)].max(), 1e-9)
         np.fill_diagonal(away, 0)

@@ -17,7 +17,6 @@ from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
 
 from amfir_lib.data.streams import seen_by, streams
 from amfir_lib.methods import Method
@@ -31,6 +30,8 @@ BATCH = 4  # clips that a backbone is timed on
 
 def multiply_adds(function: Callable[[], Any]) -> int:
     """Multiply-adds of the matrix products, convolutions and distances of a call."""
+    from torch.utils.flop_counter import FlopCounterMode  # slow to import
+
     counter = FlopCounterMode(display=False, custom_mapping={torch.ops.aten._cdist_forward: _distance_flops})
     with counter:
         function()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from amfir_lib.analysis.answers import Namer
 from amfir_lib.analysis.claims import VALIDATION, joint_verdict, listed, near_verdict, row
@@ -152,5 +152,5 @@ def interval_over_seeds(values: Iterable[float]) -> Interval:
     """Student's t interval of the mean over training seeds; with one seed its half width is NaN."""
     values = np.asarray(list(values), dtype=np.float64)
     se = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else np.nan
-    half_width = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * se
+    half_width = float(special.stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2)) * se
     return Interval(float(values.mean()), half_width, se, len(values), half_width)

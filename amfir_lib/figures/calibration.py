@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 
 from amfir_lib.analysis.confusion import Confusion
@@ -57,6 +56,8 @@ def confusion_maps(confusions: Sequence[Confusion]) -> Figure:
 
     One panel each, one colour scale for all; the diagonal, right answers, is left white.
     """
+    import seaborn as sns  # takes two seconds
+
     rates = [_ordered(confusion) for confusion in confusions]
     top = max(float(np.nanpercentile(rate, DARKEST_RATE)) for rate in rates)
     figure = PrintFigure(figsize=(TWO_COLUMNS, 4.4), layout="constrained")

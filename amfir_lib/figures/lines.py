@@ -10,7 +10,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
-from scipy.optimize import isotonic_regression
 
 from amfir_lib.figures import style
 from amfir_lib.figures.style import Look, Panel
@@ -190,5 +189,7 @@ def _label_ends(axes: Axes, ends: Mapping[str, float], looks_of: Mapping[str, Lo
 
 def spread(wanted: Sequence[float], gap: float) -> np.ndarray:
     """Places at least ``gap`` apart, in the same order, as near as possible to the wanted ones (ascending)."""
+    from scipy.optimize import isotonic_regression  # slow to import
+
     steps = gap * np.arange(len(wanted))
     return isotonic_regression(np.asarray(wanted) - steps).x + steps
