@@ -5,3 +5,8 @@ after another: ``ledger`` says why, ``execute`` runs one in a process (``child``
 ``report`` and ``readme`` write from the results, ``check`` and ``compare`` hold two studies against each other,
 ``clean`` clears up, ``doctor`` looks at the environment, ``first_look`` at the names of real clips.
 """
+
+import sys
+
+# Of jsonschema, which nbformat uses: two seconds for the grammar of international addresses, which notebooks have none of.
+sys.modules.setdefault("rfc3987_syntax", None)
