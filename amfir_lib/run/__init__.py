@@ -8,5 +8,5 @@ after another: ``ledger`` says why, ``execute`` runs one in a process (``child``
 
 import sys
 
-# Of jsonschema, which nbformat uses: two seconds for the grammar of international addresses, which notebooks have none of.
+# Of jsonschema, which nbformat uses: two seconds for a grammar of international addresses, which no notebook has.
 sys.modules.setdefault("rfc3987_syntax", None)
