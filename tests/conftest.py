@@ -7,6 +7,7 @@ import random
 
 import numpy as np
 import pytest
+from cold_study import USER, cold_study  # noqa: F401 (a fixture of every session)
 
 for name in [name for name in os.environ if name.startswith("AMFIR_")]:
     del os.environ[name]
@@ -27,3 +28,9 @@ def global_random_state_stays_untouched(request):
     if request.node.get_closest_marker("foreign_threads_draw"):  # a library's own, for the names of its connections
         return
     assert _global_state() == before, "this test, or code that it calls, used a global random generator"
+
+
+@pytest.hookimpl(trylast=True)  # after the shuffling
+def pytest_collection_modifyitems(items):
+    """Tests that wait for a study come last, so that it is made meanwhile."""
+    items.sort(key=lambda item: item.path.name == USER)

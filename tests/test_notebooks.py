@@ -1,10 +1,7 @@
 """Every notebook of the study runs to its end, through the runner that users call, on tiny data."""
 
-import os
-import subprocess
-import sys
-
 import pytest
+from cold_study import start_study
 
 from amfir_lib import paths
 from amfir_lib.run.notebooks import find_notebooks
@@ -14,23 +11,20 @@ pytestmark = pytest.mark.timeout(1200)
 
 
 def run_study(folder, *options):
-    """The whole study in the smoke profile; returns the finished process."""
-    place = ["--cache-dir", str(folder / "cache"), "--results-dir", str(folder / "results")]
-    command = [sys.executable, "-m", "amfir_lib", "--profile", "smoke", *place, *options]
-    environment = os.environ | {"PYTHONPATH": str(paths.REPOSITORY)}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=1100)
+    """Exit status, and all that the runner said."""
+    return start_study(folder, *options).wait(1100), (folder / "said").read_text(encoding="utf-8")
 
 
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory):
-    """One run of all notebooks, from a cold cache in a folder with a space in its name."""
-    folder = tmp_path_factory.mktemp("a cold study")
-    return folder, run_study(folder)
+@pytest.fixture(scope="module")
+def finished(cold_study):
+    """The folder of a cold run of all notebooks, its exit status, and what it said."""
+    folder, process = cold_study
+    return folder, process.wait(1100), (folder / "said").read_text(encoding="utf-8")
 
 
 def test_all_notebooks_run_to_their_end_in_smoke(finished):
-    folder, process = finished
-    assert process.returncode == 0, process.stdout + process.stderr
+    folder, status, said = finished
+    assert status == 0, said
     for name in find_notebooks(paths.NOTEBOOKS):
         record = read_json(folder / "results" / "smoke" / "records" / f"{name}.json")
         assert record["status"] == "done"
@@ -40,7 +34,7 @@ def test_all_notebooks_run_to_their_end_in_smoke(finished):
 
 
 def test_a_record_answers_what_reviewers_ask(finished):
-    folder, _ = finished
+    folder, *_ = finished
     record = read_json(folder / "results" / "smoke" / "records" / "02_training.json")
     assert {"parameters", "options", "seeds", "code", "environment", "seconds", "peak_memory_bytes"} <= record.keys()
     assert {"python", "packages", "device", "cores"} <= record["environment"].keys()
@@ -50,18 +44,17 @@ def test_a_record_answers_what_reviewers_ask(finished):
 
 
 def test_a_second_run_computes_nothing_and_says_so(finished):
-    folder, _ = finished
-    process = run_study(folder)
-    assert process.returncode == 0
-    assert "Nothing to compute" in process.stdout
+    folder, *_ = finished
+    status, said = run_study(folder)
+    assert status == 0 and "Nothing to compute" in said
 
 
 def test_a_variant_is_written_beside_the_baseline_and_never_over_it(finished):
-    folder, _ = finished
+    folder, *_ = finished
     baseline = folder / "results" / "smoke" / "tables" / "accuracy.csv"
     before = baseline.read_bytes()
-    process = run_study(folder, "--only", "02_training", "-p", "kd_lambda=0.5")
-    assert process.returncode == 0, process.stdout + process.stderr
+    status, said = run_study(folder, "--only", "02_training", "-p", "kd_lambda=0.5")
+    assert status == 0, said
     assert baseline.read_bytes() == before
     (variant,) = (folder / "results" / "smoke" / "variants").iterdir()
     assert (variant / "tables" / "accuracy.csv").exists()
