@@ -5,16 +5,19 @@ All comparisons are exact, but for a shift in float32.
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+import json
+from dataclasses import asdict, fields, replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors import safe_open
 from toy_clips import toy_dataset
 
-from amfir_lib.backbones import training
+from amfir_lib.backbones import shipped, training
 from amfir_lib.backbones.compact import CompactBackbone, CompactNet
+from amfir_lib.backbones.frozen import KINDS
 from amfir_lib.backbones.training import Adaptation, Pretraining, adapt, pretrain, pretrained_backbones
 from amfir_lib.data.synthetic import generate
 from amfir_lib.storage import digest_of_array, read_json
@@ -116,6 +119,31 @@ def test_another_setting_corpus_or_stream_gives_another_file(monkeypatch, tmp_pa
     monkeypatch.setattr(benchmarks, "CORPUS_CHARACTER", replace(benchmarks.CORPUS_CHARACTER, jitter=0.2))
     paths |= {training._pretrained_paths(CORPUS, tmp_path)["rgb"]}
     assert len(paths) == 2 + len(fields(Pretraining)) + 1
+
+
+def test_the_nets_in_the_package_are_those_of_todays_settings_and_tell_scenes_and_actions_apart(corpus, first):
+    clips, labels = corpus
+    for stream, backbone in shipped.shipped_backbones().items():
+        with safe_open(shipped.FILES[stream], "pt") as file:
+            assert json.loads(file.metadata()["settings"]) == asdict(Pretraining())
+        target = labels["scene" if stream == "rgb" else "action"].numpy()
+        right = {}
+        for name, net in (("shipped", backbone), ("untrained", first[stream])):
+            x = net.features(clips[stream].astype(KINDS[stream][0])).astype(np.float64).mean(2).reshape(len(target), -1)
+            x = (x - x.mean(0)) / (x.std(0) + 1e-6)
+            away = np.linalg.norm(x[:, None] - x, axis=-1) + np.diag(np.full(len(x), np.inf))
+            right[name] = np.mean(target[away.argmin(1)] == target)
+        assert right["shipped"] > right["untrained"] and right["shipped"] > 0.5, (stream, right)
+
+
+def test_shipping_writes_what_was_trained_in_16_bits(pretrained, tmp_path, monkeypatch):
+    monkeypatch.setattr(shipped, "Pretraining", lambda: CORPUS)
+    monkeypatch.setattr(shipped, "FILES", {stream: tmp_path / f"{stream}.safetensors" for stream in shipped.FILES})
+    shipped.ship(pretrained[0])
+    for stream, backbone in shipped.shipped_backbones().items():
+        trained = pretrained[1][stream].net.state_dict()
+        for name, values in backbone.net.state_dict().items():
+            torch.testing.assert_close(values, trained[name], rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("stream", ["rgb", "flow"])

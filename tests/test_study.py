@@ -69,9 +69,8 @@ def toy_compact(monkeypatch):
         adapted_on.append((first.modality, settings["flow"]))
         return backbone(first.modality, blur=2, name="compact_adapted")
 
-    monkeypatch.setattr(
-        study, "pretrained_backbones", lambda *_, **__: {stream: backbone(stream) for stream in STREAMS}
-    )
+    monkeypatch.setattr(study, "pretrained_backbones", None)  # nobody waits for a pretraining on drawn figures
+    monkeypatch.setattr(study, "shipped_backbones", lambda: {stream: backbone(stream) for stream in STREAMS})
     monkeypatch.setattr(study, "adapt", adapt)
     return adapted_on
 

@@ -52,7 +52,7 @@ class Pretraining:
 
     n_classes: int = 128  # actions, and scenes, in the corpus
     clips_per_class: int = 12  # takes of each action; the last eighth is held out to watch the training
-    epochs: int = 12
+    epochs: int = 8
     batch_size: int = 32
     lr: float = 4e-3  # highest one of the one-cycle schedule (AdamW)
     weight_decay: float = 0.05

@@ -24,6 +24,7 @@ from amfir_lib.backbones.opening import (
     names_of_streams,
     open_backbone,
 )
+from amfir_lib.backbones.shipped import shipped_backbones
 from amfir_lib.backbones.training import Pretraining, adapt, pretrained_backbones
 from amfir_lib.data.catalogue import load_dataset
 from amfir_lib.data.class_split import check_validation_classes, check_ways
@@ -125,10 +126,11 @@ def open_backbones(config: Config, dataset: Dataset) -> dict[str, Any]:
         UnknownName, BadParameter: no such backbone. BackboneUnavailable: its weights are not there; says what to do.
     """
     names, options, flow = stream_names(config, dataset), config.options, flow_of(config, dataset)
-    compact = partial(pretrained_backbones, pretraining_of(config), cache_dir=config.cache_dir, n_jobs=config.jobs)
+    place = {"cache_dir": config.cache_dir, "n_jobs": config.jobs}
+    compact = partial(pretrained_backbones, pretraining_of(config), **place) if dataset.synthetic else shipped_backbones
 
     def adapted(stream: str) -> Any:
-        return adapt(compact()[stream], dataset, cache_dir=config.cache_dir, flow=flow, n_jobs=config.jobs)
+        return adapt(compact()[stream], dataset, flow=flow, **place)
 
     asked = options.get("input_size") or 0
     sides = [input_size_of(name, synthetic=dataset.synthetic, input_size=asked) for name in names]
