@@ -129,20 +129,26 @@ def test_the_claims_of_table1_leave_out_what_was_not_run_and_say_which_method_wa
     assert claims["amfir_above_amfar"].paper == f"+{gain:.1f} points, mean of 2 cells"
 
 
-def material_of(test_classes: str, *, synthetic: bool = False):
+def run_on(test_classes: str, *, synthetic: bool = False, best_step: int | None = 20):
     """A run on nine classes of one clip each, of which those named are test classes."""
     splits = {label: "test" if label in test_classes else "train" for label in "abcdefghi"}
     rows = [(label, f"{label}.avi", label, split, label, 10, 12.0, 48, 48) for label, split in splits.items()]
     manifest = pd.DataFrame(rows, columns=list(COLUMNS))
     dataset = Dataset("toy", Path("toy"), manifest, synthetic=synthetic, caption="toy, 9 clips")
-    return SimpleNamespace(run=SimpleNamespace(material=Material(dataset, {})))
+    run = SimpleNamespace(material=Material(dataset, {}), method="amfir")
+    return SimpleNamespace(run=run, record={"best_step": best_step})
 
 
 def test_the_notes_of_real_clips_say_how_many_class_splits_and_test_classes_there_are():
-    assert notes_of([material_of("abc")] * 2) == "toy, 9 clips; one class split, 3 test classes."
-    folds = [material_of("abc"), material_of("def"), material_of("ghi"), material_of("abc")]
+    assert notes_of([run_on("abc")] * 2) == "toy, 9 clips; one class split, 3 test classes."
+    folds = [run_on("abc"), run_on("def"), run_on("ghi"), run_on("abc")]
     assert notes_of(folds) == "toy, 9 clips; 3 class folds, 9 test classes."
-    assert notes_of([material_of("abc", synthetic=True)]) == ""
+    assert notes_of([run_on("abc", synthetic=True, best_step=step) for step in (20, None)]) == ""
+
+
+def test_the_notes_say_where_the_untrained_state_is_shown():
+    results = [run_on("abc", synthetic=True, best_step=step) for step in (0, 20, 0)]
+    assert notes_of(results).endswith("the untrained state was kept and is shown: AMFIR on toy (2 of 3 runs).")
 
 
 def test_a_drawn_line_is_the_mean_of_the_seeds_between_their_lowest_and_highest():

@@ -67,10 +67,11 @@ def notes_of(results: Iterable[RunResult]) -> str:
     """What must be said under every table of these runs; "" where nothing must.
 
     Of real data: how many of the published videos were used, whether the split is not the published one, and how many
-    class splits and test classes there are; of features: leakage, random weights, adaptation to classes.
+    class splits and test classes there are; of features: leakage, random weights, adaptation to classes; of runs: where
+    the state that is shown is the untrained one.
     """
     folds: dict[str, dict[str, Material]] = {}
-    notes = []
+    results, notes = list(results), []
     for material in (result.run.material for result in results):
         if not material.dataset.synthetic and material.dataset.caption:
             folds.setdefault(material.dataset.name, {}).setdefault(material.dataset.digest, material)
@@ -81,7 +82,19 @@ def notes_of(results: Iterable[RunResult]) -> str:
         n_classes = sum(len(fold.dataset.classes("test")) for fold in (first, *others))
         split = f"{1 + len(others)} class folds" if others else "one class split"
         data.append(f"{first.dataset.caption}; {split}, {n_classes} test classes.")
-    return " ".join(dict.fromkeys([*data, *notes]))
+    return " ".join(dict.fromkeys([*data, *notes, *_untrained(results)]))
+
+
+def _untrained(results: Sequence[RunResult]) -> list[str]:
+    """A sentence on the runs in which no step of training was better on validation classes than none."""
+    runs: dict[str, list[bool]] = {}
+    for result in results:
+        if result.record["best_step"] is not None:
+            name = f"{method_title(result)} on {result.run.material.dataset.name}"
+            runs.setdefault(name, []).append(result.record["best_step"] == 0)
+    kept = [f"{name} ({sum(of_name)} of {len(of_name)} runs)" for name, of_name in runs.items() if any(of_name)]
+    sentence = "Training did not help on validation classes, so the untrained state was kept and is shown: "
+    return [f"{sentence}{', '.join(kept)}."] if kept else []
 
 
 def run_facts(results: Iterable[RunResult], *, series: Namer = method_title) -> list[dict[str, object]]:
