@@ -10,7 +10,7 @@ from small_study import make_study
 from amfir_lib import paths
 from amfir_lib.run import command
 from amfir_lib.run.notebooks import find_notebooks
-from amfir_lib.run.readme import PARTS, README, command_of, stale_parts, update, write_index
+from amfir_lib.run.readme import PARTS, command_of, readmes, stale_parts, update, write_index
 from amfir_lib.storage import read_json, write_json
 
 
@@ -51,31 +51,32 @@ def cells_of(text: str, name: str) -> list[str]:
     return [cell.strip() for cell in line.split("|")[1:-1]]
 
 
-def test_the_generated_parts_of_the_readme_equal_the_committed_results():
+def test_the_generated_parts_of_the_readmes_equal_the_committed_results():
     assert stale_parts() == []
-    text = README.read_text(encoding="utf-8")
-    assert all(f"<!-- generated: {name} -->" in text for name in PARTS)
+    text = "".join(file.read_text(encoding="utf-8") for file in readmes())
+    assert all(text.count(f"<!-- generated: {name} -->") == 1 for name in PARTS)
 
 
 def test_a_changed_result_changes_the_readme_and_nothing_else(tmp_path, study):
     readme = tmp_path / "README.md"
     readme.write_text("# A\n\n<!-- generated: headline -->\nold\n<!-- end: headline -->\n\nB\n", encoding="utf-8")
-    assert update(readme, study) == ["headline"]
+    assert update([readme], study) == ["headline"]
     text = readme.read_text(encoding="utf-8")
     assert text.startswith("# A\n\n<!-- generated: headline -->\n|") and text.endswith("<!-- end: headline -->\n\nB\n")
-    assert update(readme, study) == [] and readme.read_text(encoding="utf-8") == text
+    assert update([readme], study) == [] and readme.read_text(encoding="utf-8") == text
 
 
-def test_every_link_of_the_readme_leads_somewhere():
-    text = README.read_text(encoding="utf-8")
-    targets = [target for target in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in target]
-    assert targets
-    assert [target for target in targets if not (paths.REPOSITORY / target).exists()] == []
+def test_every_link_of_the_readmes_leads_somewhere():
+    for file in readmes():
+        text = file.read_text(encoding="utf-8")
+        targets = [target for target in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in target]
+        assert targets
+        assert [target for target in targets if not (file.parent / target).exists()] == [], file
 
 
 def test_a_claim_stands_under_its_verdict_and_is_marked_where_another_basis_disagrees(study):
     text = PARTS["claims"](study)
-    link = "[Table&nbsp;1](notebooks/04_table1_comparison.ipynb)"
+    link = "[Table&nbsp;1](../notebooks/04_table1_comparison.ipynb)"
     assert cells_of(text, "04_table1") == [link, "• AMFIR leads\\*", "–", "• Two are better"]
     assert "Left out: 0 claims that are not tested here" in text and "and 1 that nothing" in text
     assert "fast" not in text
@@ -140,9 +141,8 @@ def test_the_command_of_real_clips_says_what_describes_them():
 
 
 def test_every_command_of_the_readmes_can_be_read_by_the_command_line():
-    text = README.read_text(encoding="utf-8").replace("\\\n", " ")  # a command over two lines
-    commands = re.findall(r"^\./run_all\.sh[^\n#]*", text, re.MULTILINE)
-    commands += re.findall(r"`(\./run_all\.sh[^`]*)`", (paths.RESULTS / "README.md").read_text(encoding="utf-8"))
+    text = "\n".join(file.read_text(encoding="utf-8") for file in readmes()).replace("\\\n", " ")  # over two lines
+    commands = re.findall(r"^\./run_all\.sh[^\n#]*|(?<=`)\./run_all\.sh[^`]*", text, re.MULTILINE)
     assert len(commands) > 20
     for line in dict.fromkeys(commands):
         name, rest = command.split_command(shlex.split(line)[1:])

@@ -1,14 +1,14 @@
-"""What is written from the results for readers: ``results/README.md``, and the generated parts of the README.
+"""What is written from the results for readers: the generated parts of the README and of those of folders.
 
 A part stands between ``<!-- generated: NAME -->`` and ``<!-- end: NAME -->``.  ``update`` rewrites the parts whose
-results exist; a test fails when the README and the committed results differ.
+results exist; a test fails when these files and the committed results differ.
 """
 
 from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from statistics import median
 from typing import Any
@@ -25,7 +25,7 @@ from amfir_lib.run.report import read_claims, read_records
 from amfir_lib.storage import read_json, write_text
 from amfir_lib.units import text_of
 
-README = paths.REPOSITORY / "README.md"
+INDEX = "index"  # the part that the results folders of users have, too
 STUDY = "study"
 REAL = "utd_mhad_depth"  # real clips, in class folds
 COMPARED = {
@@ -42,10 +42,18 @@ NOT_IN_PAPER = "not in the paper's table"
 
 
 def write_index(results: Path) -> Path | None:
-    """Write ``results/README.md``: every figure, table and claim with its notebook, command and time.
+    """Write or renew ``README.md`` of a results folder; None where it holds only studies of the profile smoke."""
+    if _index(results) is None:
+        return None
+    path = results / "README.md"
+    if not path.exists():
+        write_text(path, f"# What makes what\n\n<!-- generated: {INDEX} -->\n<!-- end: {INDEX} -->\n")
+    update([path], results)
+    return path
 
-    Studies of the profile smoke are left out: their numbers mean nothing.  None where there is nothing else.
-    """
+
+def _index(results: Path) -> str | None:
+    """Every figure, table and claim with its notebook, command and time, but of smoke: its numbers mean nothing."""
     rows = []
     for folder in sorted(path.parent for path in results.glob("*/records")):
         claims = read_claims(folder).drop_duplicates("key")
@@ -61,14 +69,7 @@ def write_index(results: Path) -> Path | None:
             time = format_seconds(cost_of(record)["seconds"])
             common = {"notebook": name, "command": f"`{command_of(record)}`", "time": time}
             rows += [{"figure, table or claim": link} | common for link in links]
-    if not rows:
-        return None
-    intro = (
-        "# What makes what\n\nWritten by the runner from the records. The time is that of the notebook after those "
-        "before it, whose work it reuses."
-    )
-    write_text(results / "README.md", f"{intro}\n\n{_markdown(rows)}\n")
-    return results / "README.md"
+    return _markdown(rows) if rows else None
 
 
 def command_of(record: Mapping[str, Any]) -> str:
@@ -86,24 +87,33 @@ def command_of(record: Mapping[str, Any]) -> str:
     return shlex.join(["./run_all.sh", *words, "--only", record["notebook"]])
 
 
-def update(readme: Path = README, results: Path = paths.RESULTS) -> list[str]:
-    """Rewrite the generated parts of the README, in place where anything differs; names of the parts that changed."""
-    text = readme.read_text(encoding="utf-8")
-    changed = stale_parts(readme, results)
-    for name in changed:
-        content = PARTS[name](results)
-        text = _part(name).sub(lambda match, content=content: f"{match[1]}\n{content.strip()}\n{match[3]}", text)
-    if changed:
-        write_text(readme, text)
-    return changed
+def readmes() -> list[Path]:
+    """The README and those of folders."""
+    return [paths.REPOSITORY / "README.md", *sorted(paths.REPOSITORY.glob("[a-z]*/README.md")),
+            *sorted(paths.LIBRARY.glob("*/README.md"))]  # fmt: skip
 
 
-def stale_parts(readme: Path = README, results: Path = paths.RESULTS) -> list[str]:
-    """Names of the parts that stand in the README and differ from the results."""
-    text = readme.read_text(encoding="utf-8")
-    matches = {name: _part(name).search(text) for name in PARTS}
-    contents = {name: render(results) for name, render in PARTS.items() if matches[name]}
-    return [name for name, content in contents.items() if content and matches[name][2].strip() != content.strip()]
+def update(files: Sequence[Path] | None = None, results: Path = paths.RESULTS) -> list[str]:
+    """Rewrite the generated parts of files (None: ``readmes``) where they differ; names of the parts that changed."""
+    changed = stale_parts(files, results)
+    for file in {file for file, _ in changed}:
+        text = file.read_text(encoding="utf-8")
+        for name in (name for other, name in changed if other == file):
+            content = PARTS[name](results)
+            text = _part(name).sub(lambda match, content=content: f"{match[1]}\n{content.strip()}\n{match[3]}", text)
+        write_text(file, text)
+    return [name for _, name in changed]
+
+
+def stale_parts(files: Sequence[Path] | None = None, results: Path = paths.RESULTS) -> list[tuple[Path, str]]:
+    """Files, and names of the parts in them that differ from the results."""
+    stale = []
+    for file in readmes() if files is None else files:
+        text = file.read_text(encoding="utf-8")
+        for name, render in PARTS.items():
+            if (match := _part(name).search(text)) and (content := render(results)):
+                stale += [(file, name)] if match[2].strip() != content.strip() else []
+    return stale
 
 
 def _part(name: str) -> re.Pattern[str]:
@@ -120,12 +130,12 @@ def _notebooks(results: Path) -> str | None:
         time = f"{cost_of(records[name])['seconds'] / 60:.1f} min" if name in records else "not run yet"
         link = f"[{name}](notebooks/{name}.ipynb)"
         rows.append({"notebook": link, "what it is about": read_notebook(path).title, "time": time})
-    table = pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True, colalign=("left", "left", "right"))
     machine = next(iter(records.values()))["environment"]
     minutes = sum(cost_of(record)["seconds"] for record in records.values()) / 60
     memory = format_bytes(max(cost_of(record)["peak_memory_bytes"] for record in records.values()))
     return (
-        f"{table}\n\nMeasured on {machine['cores']} cores ({machine['device']}), each after those above it, whose work "
+        f"{_markdown(rows)}\n\n"
+        f"Measured on {machine['cores']} cores ({machine['device']}), each after those above it, whose work "
         f"it reuses: {minutes:.0f} minutes in all, set-up not counted, and at most {memory} of memory."
     )
 
@@ -144,8 +154,8 @@ def _headline(results: Path) -> str | None:
             shown = {title: _accuracy(cells.loc[(*place, method)]) for method, title in COMPARED.items()}
             gain = f"{text_of(row['difference'], 'difference')}±{text_of(row['half_width'], 'share')}"
             verdict = {"AMFIR − ProtoNet-LF": gain, "verdict": row["verdict"]}
-            rows.append({"data set": place[0], "shots": place[1]} | shown | verdict)
-    return pd.DataFrame(rows).to_markdown(index=False) if rows else None
+            rows.append({"data set": place[0], "shots": str(place[1])} | shown | verdict)
+    return _markdown(rows) if rows else None
 
 
 def _accuracy(row: Mapping[str, float]) -> str:
@@ -191,7 +201,7 @@ def _claims(results: Path) -> str | None:
     rows = []
     for name, of_notebook in tested.groupby("notebook", sort=False):
         title = read_notebook(notebooks[name]).title.partition(" — ")[0]
-        row = {"from": f"[{title.replace(' ', '&nbsp;')}](notebooks/{name}.ipynb)"}
+        row = {"from": f"[{title.replace(' ', '&nbsp;')}](../notebooks/{name}.ipynb)"}
         for heading, verdicts in VERDICTS.items():
             row[heading] = "<br>".join(of_notebook.loc[of_notebook["overall"].isin(verdicts), "words"]) or "–"
         rows.append(row)
@@ -239,4 +249,5 @@ PARTS: dict[str, Callable[[Path], str | None]] = {
     "headline": _headline,
     "notebooks": _notebooks,
     "speed": _speed,
+    INDEX: _index,
 }

@@ -188,7 +188,7 @@ class Run:
             report.write(self.baseline)  # it names the variant, too
         readme.write_index(self.config.results_dir)
         if self.config.results_dir == paths.RESULTS and (renewed := readme.update()):
-            yield f"README.md: renewed from the results: {', '.join(renewed)}."
+            yield f"READMEs: renewed from the results: {', '.join(renewed)}."
 
 
 def run(request: Request, stream: TextIO | None = None) -> int:
