@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from av.stream import Disposition
+from av.video.reformatter import ColorRange, Colorspace
 from toy_clips import encode_video, moving_frames, smooth_frames, write_images
 
 from amfir_lib.data import video
@@ -145,7 +146,9 @@ def test_a_write_that_loses_frames_leaves_no_file(tmp_path, frames, monkeypatch)
         ("interlaced.mp4", "libx264", {"crf": "10", "x264-params": "tff=1"}),
         ("interlaced.mpg", "mpeg2video", {"b": "4000000"}),
         ("a.webm", "libsvtav1", {"crf": "20"}),
+        ("a.webm", "libvpx", {"b": "4000000"}),
         ("a.wmv", "wmv2", {"b": "4000000"}),
+        ("a.avi", "mpeg4", {"b": "4000000"}),
     ],
 )
 def test_progressive_and_interlaced_video_of_any_codec_is_read_as_it_was_recorded(tmp_path, name, codec, options):
@@ -154,6 +157,22 @@ def test_progressive_and_interlaced_video_of_any_codec_is_read_as_it_was_recorde
     decoded = read_frames(path)
     assert decoded.shape == recorded.shape
     assert np.abs(decoded.astype(int) - recorded).mean() < 8  # another frame differs by 20 and more
+
+
+@pytest.mark.parametrize("matrix", [Colorspace.ITU709, Colorspace.ITU601])
+@pytest.mark.parametrize("full_range", [ColorRange.JPEG, ColorRange.MPEG])
+def test_colours_follow_the_matrix_and_the_range_that_the_file_states(tmp_path, matrix, full_range):
+    patches = np.repeat(np.repeat(np.uint8([[[255, 0, 0], [0, 255, 0], [40, 80, 120], [250, 250, 250]]]), 64, 0), 16, 1)
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=12, options={"crf": "4"})
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv444p"
+        stream.codec_context.colorspace, stream.codec_context.color_range = matrix, full_range
+        for _ in range(4):
+            rgb = av.VideoFrame.from_ndarray(patches, format="rgb24")
+            frame = rgb.reformat(format="yuv444p", dst_colorspace=matrix, dst_color_range=full_range)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    np.testing.assert_allclose(read_frames(tmp_path / "a.mp4")[2].astype(int), patches, atol=6)
 
 
 def turned(path, *matrix):
