@@ -17,7 +17,7 @@ from amfir_lib.data.synthetic.degradation import SHARES
 from amfir_lib.data.video import MJPG_QUALITY, read_frames, write_video
 from amfir_lib.errors import BadParameter, unknown_name
 from amfir_lib.parallel import map_parallel
-from amfir_lib.storage import atomic_write, digest_of, digest_of_code, meaning_of
+from amfir_lib.storage import atomic_write, digest_of, digest_of_code, digest_of_file, meaning_of
 
 
 def make_dataset(
@@ -141,14 +141,23 @@ def _digest(name: str, plans: list[ClipPlan], codec: str) -> str:
 def _write(name: str, plans: list[ClipPlan], *, cache_dir: Path, codec: str, n_jobs: int) -> tuple[pd.DataFrame, Path]:
     root = cache_dir / "clips" / f"{name}-{_digest(name, plans, codec)}"
     path = root / "manifest.csv"
-    if not path.exists():
-        takes: dict[tuple[str, int], list[ClipPlan]] = {}
-        for plan in plans:
-            takes.setdefault((plan.split, plan.action), []).append(plan)
-        render = partial(_render_class, root=root, codec=codec)
-        map_parallel(render, list(takes.values()), n_jobs=n_jobs, description=f"{name}: clips", unit="class")
-        manifest = pd.DataFrame([_entry(plan) for plan in plans])
-        write_manifest(path, manifest.sort_values("clip_id", ignore_index=True))
+    manifest = read_manifest(path) if path.exists() else pd.DataFrame()
+    if "file_digest" in manifest:
+        clips = zip(map(root.joinpath, manifest["path"]), manifest["file_digest"], strict=True)
+        damaged = [clip for clip, digest in clips if not clip.exists() or digest_of_file(clip) != digest]
+        if not damaged:
+            return manifest, root
+        print(f"{name}: {len(damaged)} clips are damaged in the cache and are rendered again.")
+        for clip in damaged:
+            clip.unlink(missing_ok=True)
+    takes: dict[tuple[str, int], list[ClipPlan]] = {}
+    for plan in plans:
+        takes.setdefault((plan.split, plan.action), []).append(plan)
+    render = partial(_render_class, root=root, codec=codec)
+    map_parallel(render, list(takes.values()), n_jobs=n_jobs, description=f"{name}: clips", unit="class")
+    manifest = pd.DataFrame([_entry(plan) for plan in plans])
+    manifest["file_digest"] = [digest_of_file(root / path) for path in manifest["path"]]
+    write_manifest(path, manifest.sort_values("clip_id", ignore_index=True))
     return read_manifest(path), root
 
 
@@ -189,7 +198,8 @@ def reversed_copy(dataset: Dataset, split: str, *, cache_dir: Path | str, n_jobs
     ]
     map_parallel(_reverse, items, n_jobs=n_jobs, description=f"{dataset.name}: reversed clips")
     caption = f"{dataset.caption}, played backwards"
-    return replace(dataset, root=root, manifest=manifest.assign(path=paths), caption=caption)
+    manifest = manifest.assign(path=paths).drop(columns="file_digest", errors="ignore")
+    return replace(dataset, root=root, manifest=manifest, caption=caption)
 
 
 def _reverse(pair: tuple[Path, Path, float]) -> None:
