@@ -45,7 +45,7 @@ Record = Mapping[str, Any]
 
 def write(output_dir: Path) -> Path:
     """Write ``index.html`` of a study or of a variant, and a page beside each executed notebook that has changed."""
-    records = read_records(output_dir)
+    records = check_together(output_dir)
     sections = [_section(output_dir, name, record) for name, record in records.items()]
     first: Record = next(iter(records.values()), {})
     datasets = {name for record in records.values() for name in record["parameters"]["datasets"]}
@@ -69,21 +69,24 @@ def write(output_dir: Path) -> Path:
 
 
 def read_records(output_dir: Path) -> dict[str, Record]:
-    """Notebook -> record, in running order, without those of unfinished notebooks and of other programs.
-
-    Raises:
-        BadParameter: they are of different profiles, or of other values of a parameter that all notebooks share.
-    """
+    """Notebook -> record, in running order, without those of unfinished notebooks and of other programs."""
     records = {path.stem: read_json(path) for path in sorted((output_dir / "records").glob("*.json"))}
-    records = {name: record for name, record in records.items() if record.get("status") == "done" and "code" in record}
-    of_all = {name: record["profile"] | {key: record["parameters"].get(key) for key in SHARED}
-              for name, record in records.items()}  # fmt: skip
-    for (name, first), (other, settings) in pairwise(of_all.items()):
-        for key in first.keys() | settings.keys():
-            if first.get(key) != settings.get(key):
+    return {name: record for name, record in records.items() if record.get("status") == "done" and "code" in record}
+
+
+def check_together(output_dir: Path) -> dict[str, Record]:
+    """The records of a study; refuses (BadParameter) a mixture of profiles, or of parameters that notebooks share."""
+    records = read_records(output_dir)
+    settings = {
+        name: record["profile"] | {key: record["parameters"].get(key) for key in SHARED}
+        for name, record in records.items()
+    }
+    for (name, first), (other, second) in pairwise(settings.items()):
+        for key in sorted(first.keys() | second.keys()):
+            if first.get(key) != second.get(key):
                 raise BadParameter(
                     f"{output_dir} holds results that do not belong together: {key} is {first.get(key)} in {name} and "
-                    f"{settings.get(key)} in {other}. Run the one again that is not as you want it: --only {name} or "
+                    f"{second.get(key)} in {other}. Run the one again that is not as you want it: --only {name} or "
                     f"--only {other}, with --force."
                 )
     return records

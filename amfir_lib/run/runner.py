@@ -181,7 +181,7 @@ class Run:
                 yield f"\n{markdown.read_text(encoding='utf-8').rstrip()}"
                 yield f"(also as {paths.for_display(markdown)}, with .csv and .tex)"
             yield from notes
-        report.read_records(output_dir)  # refuses a mixture
+        report.check_together(output_dir)
         claims.collect(output_dir)
         yield f"Report: {paths.for_display(report.write(output_dir))} (open it in a browser)."
         if variant and (self.baseline / "index.html").exists():
