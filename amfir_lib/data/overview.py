@@ -83,8 +83,9 @@ def flow_table(
         clips = dataset.manifest.iloc[chosen]
         items = [(dataset.clip_path(row), int(n)) for row, n in zip(chosen, clips["n_frames"], strict=True)]
         lengths = map_parallel(measure, items, n_jobs=n_jobs, description=f"{dataset.name}: flow statistics")
-        shaken = (clips["degraded"] == "flow").to_numpy() if "degraded" in clips else np.zeros(len(clips), bool)
-        for name, members in (("sound flow", ~shaken), ("degraded flow", shaken)):
+        known = "degraded" in clips  # else nobody can tell
+        shaken = (clips["degraded"] == "flow").to_numpy() if known else np.zeros(len(clips), bool)
+        for name, members in (("sound flow" if known else "any flow", ~shaken), ("degraded flow", shaken)):
             if members.any():
                 values = np.concatenate([length for length, member in zip(lengths, members, strict=True) if member])
                 rows.append({
