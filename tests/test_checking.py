@@ -141,8 +141,17 @@ def test_rows_are_found_by_their_keys_and_a_missing_one_fails_by_name(pair):
     frame.to_csv(path, index=False)
     assert pair.passes()
     frame[frame["accuracy"] != 0.7].rename(columns={"n_classes": "n_groups"}).to_csv(path, index=False)
-    assert pair.counts() == {EQUAL: 8 + 3 * 5, MISSING: 2, NEW: 1}
+    assert pair.counts() == {EQUAL: 8 + 3 * 5, MISSING: 2, EXTRA: 1}
     assert "row a, 5, 5, AMFIR is missing" in pair.lines() and "column n_groups is new" in pair.lines()
+
+
+def test_a_new_row_fails_and_a_new_column_which_moves_nothing_is_only_named(pair):
+    path = pair.regenerated / "tables" / "accuracy.csv"
+    frame = pd.read_csv(path)
+    frame.assign(further=1).to_csv(path, index=False)
+    assert pair.passes() and "column further is new, so there is nothing to compare it with" in pair.lines()
+    pd.concat([frame, frame.head(1).assign(dataset="c")]).to_csv(path, index=False)
+    assert pair.counts()[NEW] == 1 and not pair.passes()
 
 
 def test_a_missing_table_or_figure_fails_and_a_new_one_is_only_named(pair):

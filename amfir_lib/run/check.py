@@ -27,6 +27,7 @@ from amfir_lib.run import ledger, runner
 from amfir_lib.run.clean import folder_lock, tag_cache
 from amfir_lib.run.compare import (
     EQUAL,
+    EXTRA,
     FAILURES,
     MISSING,
     MOVED,
@@ -169,7 +170,7 @@ def lines(cells: pd.DataFrame) -> Iterator[str]:
         judged = "MOVED" if moved else "same" if counts.keys() <= {EQUAL} else "ok"
         yield f"  {table:<{width}}  {judged:<5}  {', '.join(f'{n} {status}' for status, n in counts.items())}"
         rows = of_table.dropna(how="all", subset=["row", "column"])  # the others are of whole files
-        changed = rows[rows["status"].isin((*FAILURES, WARNING))]
+        changed = rows[rows["status"].isin((*FAILURES, WARNING, EXTRA))]
         yield from (f"      {_sentence(cell)}" for cell in changed.head(SHOWN_CELLS).itertuples())
         if len(changed) > SHOWN_CELLS:
             yield f"      and {len(changed) - SHOWN_CELLS} more, see cells.csv"
@@ -185,6 +186,8 @@ def lines(cells: pd.DataFrame) -> Iterator[str]:
 
 
 def _sentence(cell: Any) -> str:
+    if cell.status == EXTRA:
+        return f"column {cell.column} is new, so there is nothing to compare it with"
     if cell.status in (MISSING, NEW):
         kind, name = ("row", cell.row) if pd.notna(cell.row) else ("column", cell.column)
         return f"{kind} {name} is {cell.status}"

@@ -13,7 +13,7 @@ from amfir_lib.storage import read_json
 from amfir_lib.units import COLUMNS, UNITS
 
 EQUAL, WITHIN, WARNING, SKIPPED, MOVED = ("equal", "within tolerance", "warning", "not compared", "moved")
-MISSING, NEW, EXTRA = "missing", "new", "further file"
+MISSING, NEW, EXTRA = "missing", "new", "further file or column"
 FAILURES = (MOVED, MISSING, NEW)
 REVERSED = ({"better", "worse"}, {"holds", "does not hold"})
 CELL = ("table", "row", "column", "committed", "regenerated", "status", "rule", "difference", "tolerance")
@@ -34,7 +34,7 @@ def compare_folders(
     Returns:
         One row per cell, with the columns ``CELL``: ``row`` is named by its keys, ``rule`` is the unit, ``difference``
         (regenerated - committed) and ``tolerance`` are of numbers.  A column, row or file that one version lacks is
-        missing, new or, a file that is only new, further; its row has no cell.
+        missing or new; a new column or file, which moves nothing, is only named; its row has no cell.
     """
     records = {folder: records_of(folder, notebooks) for folder in (committed, regenerated)}
     before, after = (_exports(folder, of_folder if notebooks else None) for folder, of_folder in records.items())
@@ -76,7 +76,9 @@ def compare_tables(
     cells = []
     for kind, old, new in (("column", committed, regenerated), ("row", before, after)):
         cells += [{"table": name, kind: item, "status": MISSING} for item in old if item not in new]
-        cells += [{"table": name, kind: item, "status": NEW} for item in new if item not in old]
+        cells += [
+            {"table": name, kind: item, "status": EXTRA if kind == "column" else NEW} for item in new if item not in old
+        ]
     for row in (row for row in before if row in after):
         of_row = []
         for column in (column for column in shared if column not in keys):
