@@ -41,9 +41,11 @@ def make_study(results: Path, *, study: str = "study", variant: str = "", kd_lam
     loose.add_axes((0, 0, 1, 1)).imshow([[0.0, 1.0]], aspect="auto")  # a picture, so it has no PDF
     figure.set_label("Accuracy in %; synthetic clips.")
     accuracy = Table(pd.DataFrame({"method": ["AMFIR", "a|b"], "accuracy": [0.5, 0.25]}), caption="± covers classes.")
+    tables = {"table1": Table(pd.DataFrame({"method": ["TRX"]}), caption="The *first* table.")}
+    tables["streams"] = Table(pd.DataFrame({"line": ["RGB"]}), caption="Its branches.")
     run.finish(
         figures={"curve": figure, "loose": loose},
-        tables={"accuracy": accuracy, "table1": Table(pd.DataFrame({"method": ["TRX"]}), caption="The *first* table.")},
+        tables={"accuracy": accuracy} | tables,
         numbers={"summary": "AMFIR is **not shown** to differ."},
         drawn={"curve": pd.DataFrame({"step": [0, 1], "accuracy": [0.0, 1.0]})},
     )

@@ -156,7 +156,7 @@ def test_the_pages_of_the_explorer_can_be_read_by_day_and_by_night(chromium, exp
 
 def test_paper_gets_the_pictures_and_the_folded_tables_but_no_buttons(chromium, study, tmp_path):  # noqa: F811
     page, _ = open_page(chromium, study)
-    folded = page.locator("details table").first
+    folded = page.locator("#tables-streams table")
     assert not folded.is_visible()
     page.emulate_media(media="print", color_scheme="dark")
     assert folded.is_visible() and not page.locator("nav, fieldset").first.is_visible()

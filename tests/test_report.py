@@ -104,10 +104,11 @@ def test_claims_figures_tables_and_facts_stand_in_order_with_their_captions(writ
     folder, text = written
     assert_in_order(text[text.index("<main") :], [
         "what we find", "A small title</h2>", "<strong>not shown</strong> to differ",
-        "<figcaption>Accuracy in %; synthetic clips.", "Table: accuracy", ">a|b</td>", "± covers classes.",
-        "Table: table1", "The <em>first</em> table.", "What was run",
+        "Table: accuracy", ">a|b</td>", "± covers classes.", "Table: table1", "The <em>first</em> table.",
+        "<figcaption>Accuracy in %; synthetic clips.", "What was run",
     ])  # fmt: skip
-    assert '<details id="tables-table1" open>' in text and '<details id="tables-accuracy">' in text
+    assert '<details id="tables-table1" open>' in text and '<details id="tables-accuracy" open>' in text
+    assert '<details id="tables-streams">' in text
     alts = {picture["alt"] for picture in check_page(folder / "index.html").pictures}
     assert alts == {"Accuracy in %; synthetic clips.", "loose"}
     tail = words_of(text[text.index('id="run"') :])

@@ -34,7 +34,7 @@ from amfir_lib.study.config import SYNTHETIC_BENCHMARKS
 
 PAGE = "index.html"
 MARKS = {HOLDS: "✓", ONLY_DEGRADED: "◐", FAILS: "✗", UNDECIDED: "≈", NOT_TESTED: "○", NOT_TESTABLE: "–"}
-PAPERS_TABLE = re.compile(r"tables/table\d+$")  # shown unfolded
+MAIN_TABLE = re.compile(r"tables/(table\d+|accuracy)$")  # shown unfolded, before all else
 LOSSLESS_BYTES = 100_000  # curves stay below this without loss; pictures of clips do not
 QUALITIES = (101, 85)  # of WebP: without loss, as OpenCV calls it; for what is larger then
 # Widgets work in Lab alone; what else a cell shows, the richest first.
@@ -167,7 +167,7 @@ def _section(output_dir: Path, name: str, record: Record) -> dict[str, Any]:
         "name": name,
         "title": title,
         "summary": str(record["numbers"].get("summary", "")),
-        "exhibits": [exhibit for exhibit in exhibits if exhibit],
+        "exhibits": sorted(filter(None, exhibits), key=lambda exhibit: not exhibit["is_main"]),
         "files": files,
         "time": f"{format_seconds(cost['seconds'])}, {format_bytes(cost['peak_memory_bytes'])}",
         "seeds": ", ".join(map(str, record["seeds"])),
@@ -199,7 +199,7 @@ def _exhibit(output_dir: Path, stem: str, caption: str, digests: Mapping[str, st
         "caption": caption,
         "picture": picture_of(output_dir / f"{stem}.png") if f"{stem}.png" in files else None,
         "table": table,
-        "is_of_the_paper": bool(PAPERS_TABLE.match(stem)),
+        "is_main": bool(MAIN_TABLE.match(stem)),
         "files": [path for path in files if not path.endswith(".md")],
         "changed": any(digest_of_file(output_dir / path) != digest for path, digest in digests.items()),
     }
