@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from toy_clips import encode_video, moving_frames, smooth_frames, write_class_folders, write_images
+from toy_clips import encode_streams, encode_video, moving_frames, smooth_frames, write_class_folders, write_images
 
 from amfir_lib.data import preparation
 from amfir_lib.data.catalogue import DATASET_NAMES, load_dataset
@@ -211,6 +211,12 @@ def test_a_clip_that_lacks_frames_is_named_and_one_that_lacks_many_is_not_used(c
     printed = capsys.readouterr().out
     assert re.search(r"Clips that lack some frames .*: c0/p0_b\.mp4 \(\d\)", printed)
     assert re.search(r"c0/p1_b\.mp4 is damaged: \d+ of its 60 frames are missing", printed)
+
+
+def test_clips_of_several_video_streams_get_a_word(clips, capsys):
+    encode_streams(clips / "c0" / "two.mkv", smooth_frames(), smooth_frames()[::-1])
+    assert "n_streams" not in load(clips).manifest
+    assert "several video streams (how many), of which one is read (1): c0/two.mkv (2)" in capsys.readouterr().out
 
 
 def test_what_could_not_be_read_is_tried_again(clips):

@@ -5,6 +5,8 @@ Starting a kernel takes about two seconds, so the broken notebooks run once, in 
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import io
 import json
 import os
@@ -12,6 +14,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -294,6 +297,33 @@ def test_two_runners_on_one_results_folder_are_refused_with_the_process_named(st
         with pytest.raises(CacheLocked, match=f"Process {os.getpid()} is already writing .*smoke"):
             study.run()
     assert study.run(dry_run=True)[0] == 0  # free again, and a dry run needs no lock
+
+
+@pytest.mark.filterwarnings("ignore:flock not supported")
+def test_a_disk_that_cannot_lock_is_locked_otherwise_or_named(study, monkeypatch):
+    def refuses(number):
+        def flock(*_):
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(fcntl, "flock", flock)
+
+    refuses(errno.ENOSYS)
+    with folder_lock(study.output_dir), pytest.raises(CacheLocked, match="is already writing"):
+        with folder_lock(study.output_dir):
+            pass
+    refuses(errno.ENOLCK)
+    with pytest.raises(CacheLocked, match=r"cannot be locked \(No locks available\). Choose a --results-dir"):
+        with folder_lock(study.output_dir):
+            pass
+
+
+def test_a_temporary_folder_too_deep_for_the_sockets_of_a_kernel_is_not_used(study, tmp_path, monkeypatch):
+    deep = tmp_path / ("deep " * 20)
+    deep.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    monkeypatch.setenv("TMPDIR", str(deep))
+    study.add("01_first")
+    assert study.run()[0] == 0
 
 
 def test_an_interrupt_ends_the_kernel_and_keeps_what_is_done(study, monkeypatch):

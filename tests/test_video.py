@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 from av.video.reformatter import ColorRange, Colorspace
-from toy_clips import encode_video, moving_frames, smooth_frames, write_images
+from toy_clips import encode_streams, encode_video, moving_frames, smooth_frames, write_images
 
 from amfir_lib.data import video
 from amfir_lib.data.images import frame_files, is_frame_folder
@@ -258,6 +258,12 @@ def test_a_cover_is_no_video(tmp_path):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())
     assert read_frames(path).shape == frames.shape
+
+
+def test_of_several_video_streams_the_first_is_read_and_all_are_counted(tmp_path):
+    path = encode_streams(tmp_path / "a.mkv", smooth_frames(), smooth_frames()[::-1])
+    np.testing.assert_array_equal(read_frames(path), smooth_frames())
+    assert probe_video(path).n_streams == 2
 
 
 def test_sound_that_goes_on_is_no_damage(tmp_path):

@@ -175,6 +175,19 @@ def encode_video(path, frames, codec, *, pix_fmt="yuv420p", interlaced=False, op
     return path
 
 
+def encode_streams(path, *streams):
+    """Write several video streams into one file, lossless: each frames, uint8 [F, H, W, 3] RGB."""
+    with av.open(str(path), "w") as container:
+        encoders = [container.add_stream("ffv1", rate=25) for _ in streams]
+        for encoder, frames in zip(encoders, streams, strict=True):
+            encoder.height, encoder.width, encoder.pix_fmt = *frames.shape[1:3], "bgr0"
+        for encoder, frames in zip(encoders, streams, strict=True):
+            for frame in frames:
+                container.mux(encoder.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+            container.mux(encoder.encode())
+    return path
+
+
 def smooth_frames(n_frames=10, height=64, width=96):
     """A smooth picture that wanders to the right, uint8 [F, H, W, 3]: lossy codecs keep it."""
     noise = gaussian_filter(np.random.default_rng(0).normal(size=(height, width, 3)), (5, 5, 0), mode="wrap")

@@ -21,7 +21,7 @@ from amfir_lib.data.class_split import (
     read_class_split,
 )
 from amfir_lib.data.manifest import SPLITS, Dataset
-from amfir_lib.data.preparation import LEFT_OUT, MIN_CLIPS, REPORT_FILE, absolute, prepare_clips, some_of
+from amfir_lib.data.preparation import LEFT_OUT, MIN_CLIPS, REMARKS, REPORT_FILE, absolute, prepare_clips, some_of
 from amfir_lib.data.tree import FRAMES, FRAMES_PART, scan_tree
 from amfir_lib.errors import BadParameter, DataNotFound, ManifestError, TooFewVideos
 from amfir_lib.storage import write_json
@@ -274,9 +274,8 @@ def load_folder(
         "unreadable": f"{LEFT_OUT}clips that cannot be read",
         "too_short": f"{LEFT_OUT}clips with fewer than {min_frames} frames",
         "not_listed": f"{LEFT_OUT}videos that clips.csv does not list",
-        "damaged": "Clips that lack some frames (how many), and are used all the same",
         "other_frame_count": "Clips with another number of frames than clips.csv says (what was decoded counts)",
-    }
+    } | REMARKS
     report: dict[str, Any] = {
         "name": root.name, "root": str(root), "n_clips": len(usable), "n_groups": int(usable["group"].nunique()),
         "groups": named.groups, "split": named.split.source, "min_frames": min_frames, "not_listed": named.not_listed,

@@ -26,6 +26,10 @@ MAX_LOST = 0.1  # share of the frames that a container promises; clips that lack
 MIN_CLIPS = 2  # of a class: a support and a query
 REPORT_FILE = "preparation_report.json"
 LEFT_OUT = "Left out: "  # begins a printed line that the runner repeats on the terminal
+REMARKS = {  # list of a report -> what is said of the clips in it, which are used
+    "damaged": "Clips that lack some frames (how many), and are used all the same",
+    "several_streams": "Clips with several video streams (how many), of which one is read",
+}
 
 
 def preparation_folder(cache_dir: Path | str, root: Path, *, name: str = "") -> Path:
@@ -84,6 +88,9 @@ class Prepared:
             "unreadable": list(self.unreadable.values()),
             "too_short": too_short,
             "damaged": [f"{path} ({self.probes[path]['n_lost']})" for path in self.damaged],
+            "several_streams": [
+                f"{path} ({probe['n_streams']})" for path, probe in self.probes.items() if probe.get("n_streams", 1) > 1
+            ],
             "file": str(self.folder / REPORT_FILE),
         }
 
@@ -101,7 +108,8 @@ class Prepared:
             "clip_id": stems.where(~stems.duplicated(keep=False), clips["path"]), "path": clips["path"],
             "label": clips["label"], "split": clips["label"].map(split_of), "group": clips["group"],
         }).reset_index(drop=True)  # fmt: skip
-        manifest = pd.concat([manifest, pd.DataFrame([self.probes[path] for path in clips["path"]])], axis=1)
+        probes = pd.DataFrame([self.probes[path] for path in clips["path"]]).drop(columns="n_streams", errors="ignore")
+        manifest = pd.concat([manifest, probes], axis=1)
         manifest = manifest.sort_values("clip_id").reset_index(drop=True)
         write_manifest(self.folder / "manifest.csv", manifest)
         return manifest

@@ -12,7 +12,7 @@ from amfir_lib.data.benchmarks import published_videos
 from amfir_lib.data.class_split import joined
 from amfir_lib.data.manifest import SPLITS, Dataset
 from amfir_lib.data.names import group_of, nearest_names
-from amfir_lib.data.preparation import LEFT_OUT, MIN_CLIPS, REPORT_FILE, prepare_clips, some_of
+from amfir_lib.data.preparation import LEFT_OUT, MIN_CLIPS, REMARKS, REPORT_FILE, prepare_clips, some_of
 from amfir_lib.data.selection import Selection, choose_videos
 from amfir_lib.data.tree import describe_layout
 from amfir_lib.errors import DataNotFound, TooFewVideos
@@ -78,6 +78,9 @@ def load_benchmark(
     if any(lacking.values()):
         counts = ", ".join(f"{kind.replace('_', ' ')} {count}" for kind, count in lacking.items() if count)
         print(f"{LEFT_OUT}of {classes['expected'].sum()} videos {counts}. See {report['file']}.")
+    for kind, words in REMARKS.items():
+        if report[kind]:
+            print(f"{words} ({len(report[kind])}): {some_of(report[kind])}. See {report['file']}.")
     check_shares(classes, min_found=min_found, report=report, folders={clip.folder for clip in selection.scan.clips})
     usable = prepared.usable(present)
     usable = usable[~usable["label"].isin(left_out)]

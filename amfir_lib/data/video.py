@@ -68,6 +68,7 @@ class _Video:
         if not streams:
             self.container.close()
             raise UnreadableVideo(f"{path} holds no video stream. {REMEDY}.")
+        self.n_streams = len(streams)
         self.stream = next((s for s in streams if s.disposition & Disposition.default), streams[0])
         if self.stream.codec_context is None:
             self.container.close()
@@ -233,6 +234,7 @@ class VideoInfo:
         height, width: px.
         n_lost: frames that are damaged or that the container promises beyond these, or that numbers of images skip.
         readings: "412-4031", the range that the grey levels of a clip of 16 bits stand for; else empty.
+        n_streams: video streams in the file, covers not counted; the one that it marks, or the first, is read.
     """
 
     n_frames: int
@@ -241,6 +243,7 @@ class VideoInfo:
     width: int
     n_lost: int = 0
     readings: str = ""
+    n_streams: int = 1
 
 
 def probe_video(path: Path | str) -> VideoInfo:
@@ -252,7 +255,7 @@ def probe_video(path: Path | str) -> VideoInfo:
     Raises:
         DataNotFound, UnreadableVideo: as :func:`decode`.
     """
-    path, n_lost, fps = Path(path), 0, 0.0
+    path, n_lost, fps, n_streams = Path(path), 0, 0.0, 1
     if path.is_dir():
         files = frame_files(path)
         first = read_image(files[0])
@@ -267,11 +270,11 @@ def probe_video(path: Path | str) -> VideoInfo:
                 raise UnreadableVideo(f"{path} has no frame that can be decoded. {REMEDY}.")
             first = video.image(frame)
             n_frames = 1 + sum(1 for _ in frames)
-            n_lost, fps = video.n_lost(n_frames), round(video.fps, 3)
+            n_lost, fps, n_streams = video.n_lost(n_frames), round(video.fps, 3), video.n_streams
     readings = (
         "{:.0f}-{:.0f}".format(*range_of_readings(path, path.stat().st_mtime_ns)) if first.dtype == np.uint16 else ""
     )
-    return VideoInfo(n_frames, fps, *first.shape[:2], n_lost, readings)
+    return VideoInfo(n_frames, fps, *first.shape[:2], n_lost, readings, n_streams)
 
 
 def write_video(path: Path | str, frames: np.ndarray, *, fps: float = 12.0, codec: str = "MJPG") -> None:

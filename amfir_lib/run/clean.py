@@ -26,7 +26,7 @@ def folder_lock(folder: Path) -> Iterator[None]:
     """Hold ``folder/.lock`` (it carries the process id) for the length of the block; it ends with the process.
 
     Raises:
-        CacheLocked: another process holds it; names the process and the folder.
+        CacheLocked: another process holds it, or nobody can; names the folder, and the process.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / ".lock"
@@ -39,6 +39,12 @@ def folder_lock(folder: Path) -> Iterator[None]:
             f"Process {owner or 'unknown'} is already writing {folder}. Wait for it to end, or choose another "
             "--results-dir."
         ) from None
+    except PermissionError:
+        raise
+    except OSError as error:  # of some network disks
+        raise CacheLocked(
+            f"{folder} cannot be locked ({error.strerror}). Choose a --results-dir on another disk."
+        ) from error
     try:
         path.write_text(f"{os.getpid()}\n", encoding="utf-8")
         yield
