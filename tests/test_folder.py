@@ -215,6 +215,7 @@ def test_a_clip_that_lacks_frames_is_named_and_one_that_lacks_many_is_not_used(c
 
 def test_clips_of_several_video_streams_get_a_word(clips, capsys):
     encode_streams(clips / "c0" / "two.mkv", smooth_frames(), smooth_frames()[::-1])
+    encode_streams(clips / "c0" / "short.mkv", smooth_frames()[:3], smooth_frames()[:3])  # is not used anyway
     assert "n_streams" not in load(clips).manifest
     assert "several video streams (how many), of which one is read (1): c0/two.mkv (2)" in capsys.readouterr().out
 

@@ -84,13 +84,13 @@ class Prepared:
     def skipped(self) -> dict[str, Any]:
         """The lists of a report."""
         too_short = [f"{path} ({self.probes[path]['n_frames']})" for path in self.too_short]
+        used = self.probes.keys() - self.unreadable.keys() - {*self.too_short}
+        several = [path for path, probe in self.probes.items() if path in used and probe.get("n_streams", 1) > 1]
         return {
             "unreadable": list(self.unreadable.values()),
             "too_short": too_short,
-            "damaged": [f"{path} ({self.probes[path]['n_lost']})" for path in self.damaged],
-            "several_streams": [
-                f"{path} ({probe['n_streams']})" for path, probe in self.probes.items() if probe.get("n_streams", 1) > 1
-            ],
+            "damaged": [f"{path} ({self.probes[path]['n_lost']})" for path in self.damaged if path in used],
+            "several_streams": [f"{path} ({self.probes[path]['n_streams']})" for path in several],
             "file": str(self.folder / REPORT_FILE),
         }
 
