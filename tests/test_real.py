@@ -444,6 +444,7 @@ def test_missing_broken_and_short_videos_are_counted_by_class_and_listed(tree, t
     broken.write_bytes(b"not a video" * 40)
     miniatures.write_clip(short, 0, n_frames=5)
     gone.unlink()
+    (root / "catch" / "notes.doc").touch()
     assert len(load("hmdb51", root, tmp_path / "c", **FEW)) == 33
     classes = pd.read_csv(next(tmp_path.glob("c/folders/*/preparation_report.csv"))).set_index("label")
     assert classes.loc["catch"].to_dict() == {
@@ -453,6 +454,7 @@ def test_missing_broken_and_short_videos_are_counted_by_class_and_listed(tree, t
     assert broken.name in report["unreadable"][0] and report["too_short"] == [f"catch/{short.name} (5)"]
     assert "catch: 97 videos" in report["missing"]
     printed = " ".join(capsys.readouterr().out.split())
+    assert "Left out: files and folders that are no clips (1): catch/notes.doc." in printed
     assert "missing unreadable too_short used lowest_share train 2 4280 209 11 198 1 1 9 3%" in printed
     table = overview.preparation_table(overview.folder_report(root, cache_dir=tmp_path / "c", name="hmdb51"))
     assert list(table.data["used"]) == [9, 12, 12] and "HMDB51 (ARN split)" in table.caption

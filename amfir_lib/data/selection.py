@@ -23,7 +23,7 @@ from amfir_lib.data.lists import (
 )
 from amfir_lib.data.manifest import SPLITS
 from amfir_lib.data.names import CLIP_NAMES, KINETICS_NAME, class_key, keys_of, label_in_name, youtube_id
-from amfir_lib.data.preparation import absolute
+from amfir_lib.data.preparation import LEFT_OUT, absolute, some_of
 from amfir_lib.data.tree import FoundClip, Scan, scan_tree
 from amfir_lib.errors import BadParameter, DataNotFound, unknown_name
 
@@ -172,6 +172,9 @@ def choose_videos(
             f"Get it from {benchmark.lists} and put it into {root / 'video_list'}, or give --video-list."
         )
     scan = scan_tree(root)
+    others = [path for path in scan.others if source is None or not path.endswith((".txt", ".list"))]  # not its lists
+    if others:
+        print(f"{LEFT_OUT}files and folders that are no clips ({len(others)}): {some_of(others)}.")
     labels, label_files = read_labels(benchmark.class_list, root, scan.texts)
     if source is not None:
         selection = from_list(benchmark, scan.clips, labels, source)
