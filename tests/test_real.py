@@ -461,6 +461,18 @@ def test_missing_broken_and_short_videos_are_counted_by_class_and_listed(tree, t
     assert table.declaration()["lowest_share"] == "share"
 
 
+def test_copies_in_a_benchmark_stay_and_get_a_word(tree, tmp_path, capsys):
+    root = tree("hmdb51")
+    n_clips = len(load("hmdb51", root, tmp_path / "c", **FEW))
+    assert "copies of others" not in capsys.readouterr().out
+    first, second, *_ = sorted((root / "catch").iterdir())
+    second.write_bytes(first.read_bytes())
+    assert len(load("hmdb51", root, tmp_path / "c", **FEW)) == n_clips
+    assert f"Clips that are copies of others (1), which stay because the benchmark has them: catch/{second.name}" in (
+        capsys.readouterr().out
+    )
+
+
 def test_too_small_a_share_of_a_class_stops_with_the_option_that_accepts_it(tree, tmp_path):
     root = tree("kinetics")
     videos = sorted(root.rglob("*.m*"))

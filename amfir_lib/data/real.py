@@ -87,6 +87,10 @@ def load_benchmark(
     for split in SPLITS:
         if not (usable["split"] == split).any():
             raise TooFewVideos(f"No {split} class of {benchmark.title} has 2 usable videos. See {report['file']}.")
+    copied = usable["path"].map(lambda path: prepared.probes[path]["file_digest"]).duplicated()
+    if copied.any():
+        named = some_of(usable.loc[copied, "path"].tolist())
+        print(f"Clips that are copies of others ({copied.sum()}), which stay because the benchmark has them: {named}.")
     groups = [group_of(name, label, clip) for label, clip in zip(usable["label"], usable["name"], strict=True)]
     caption = f"{benchmark.title}, {len(usable):,} of {sum(published_videos(name).values()):,} videos"
     return Dataset(
